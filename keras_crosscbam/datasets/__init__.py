@@ -1,0 +1,16 @@
+"""Data sets and their way into training: `load_camvid`, `training_batches`, `evaluation_batches`."""
+
+from keras_crosscbam.datasets.camvid import CAMVID_CLASSES, load_camvid
+from keras_crosscbam.datasets.dataset import SegmentationDataset, read_image
+from keras_crosscbam.datasets.labels import IGNORE, ClassTable, ColourEncoding, IndexEncoding
+
+__all__ = [
+    "CAMVID_CLASSES",
+    "IGNORE",
+    "ClassTable",
+    "ColourEncoding",
+    "IndexEncoding",
+    "SegmentationDataset",
+    "load_camvid",
+    "read_image",
+]

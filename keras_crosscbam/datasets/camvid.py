@@ -1,0 +1,181 @@
+"""CamVid (Brostow, Fauqueur and Cipolla, 2009): 701 street frames of Cambridge, 11 classes."""
+
+from pathlib import Path
+
+from keras_crosscbam.datasets.dataset import SegmentationDataset
+from keras_crosscbam.datasets.labels import IGNORE, ClassTable, ColourEncoding, IndexEncoding
+
+CAMVID_CLASSES = ClassTable(
+    names=(
+        "Sky",
+        "Building",
+        "Pole",
+        "Road",
+        "Pavement",
+        "Tree",
+        "SignSymbol",
+        "Fence",
+        "Car",
+        "Pedestrian",
+        "Bicyclist",
+    ),
+    colours=(
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (0, 0, 192),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+)
+
+# The index layout writes the 11 classes as 0..10 and the unlabelled rest as 11.
+_INDICES = IndexEncoding({**{i: i for i in range(11)}, 11: IGNORE, IGNORE: IGNORE})
+
+# The 32 original classes: their colour, and the class of the 11 that they are counted under.
+# None is unlabelled. Agrees pixel by pixel with the widely used index labels of SegNet.
+ORIGINAL_CLASSES = {
+    "Sky": ((128, 128, 128), "Sky"),
+    "Building": ((128, 0, 0), "Building"),
+    "Wall": ((64, 192, 0), "Building"),
+    "Column_Pole": ((192, 192, 128), "Pole"),
+    "Road": ((128, 64, 128), "Road"),
+    "LaneMkgsDriv": ((128, 0, 192), "Road"),
+    "LaneMkgsNonDriv": ((192, 0, 64), "Road"),
+    "Sidewalk": ((0, 0, 192), "Pavement"),
+    "Tree": ((128, 128, 0), "Tree"),
+    "VegetationMisc": ((192, 192, 0), "Tree"),
+    "SignSymbol": ((192, 128, 128), "SignSymbol"),
+    "Misc_Text": ((128, 128, 64), "SignSymbol"),
+    "TrafficLight": ((0, 64, 64), "SignSymbol"),
+    "Fence": ((64, 64, 128), "Fence"),
+    "Car": ((64, 0, 128), "Car"),
+    "SUVPickupTruck": ((64, 128, 192), "Car"),
+    "Truck_Bus": ((192, 128, 192), "Car"),
+    "Pedestrian": ((64, 64, 0), "Pedestrian"),
+    "Bicyclist": ((0, 128, 192), "Bicyclist"),
+    "Void": ((0, 0, 0), None),
+    "Archway": ((192, 0, 128), None),
+    "CartLuggagePram": ((64, 0, 192), None),
+    "Child": ((192, 128, 64), None),
+    "OtherMoving": ((128, 64, 64), None),
+    # The eight below do not occur in the frames that the rest was measured on; they follow the
+    # grouping of MathWorks" CamVid example, the most detailed published one.
+    "Bridge": ((0, 128, 64), "Building"),
+    "Tunnel": ((64, 0, 64), "Building"),
+    "TrafficCone": ((0, 0, 64), "Pole"),
+    "ParkingBlock": ((64, 192, 128), "Pavement"),
+    "RoadShoulder": ((128, 128, 192), "Pavement"),
+    "Train": ((192, 64, 128), "Car"),
+    "Animal": ((64, 128, 64), "Pedestrian"),
+    "MotorcycleScooter": ((192, 0, 192), "Bicyclist"),
+}
+
+_COLOURS = ColourEncoding(
+    {
+        colour: IGNORE if name is None else CAMVID_CLASSES.names.index(name)
+        for colour, name in ORIGINAL_CLASSES.values()
+    }
+)
+
+SPLITS = ("train", "val", "test")
+
+
+def load_camvid(root, split):
+    """CamVid in either of the two layouts met in the wild.
+
+        >>> from keras_crosscbam.datasets import load_camvid
+        >>> image, labels = load_camvid("CamVid", "val")[0]  # doctest: +SKIP
+
+    - SegNet's: `train.txt` with an `image mask` pair a line, `train/`, `trainannot/`; masks are
+      indices, 0..10 in the order of `CAMVID_CLASSES` and 11 for unlabelled.
+    - The original: `701_StillsRaw_full/NAME.png`, `LabeledApproved_full/NAME_L.png`; masks have
+      32 colours, merged into the 11 classes. The frames are split by sequence as everywhere in
+      the literature: 367 train, 101 val, 233 test.
+
+    Images may have any extension that Pillow reads.
+
+    Args:
+        root: the folder.
+        split: `"train"`, `"val"` or `"test"`.
+
+    Returns:
+        A `SegmentationDataset`.
+
+    Raises:
+        ValueError: for an unknown split, a folder that has neither layout, a split without
+            frames, and frames without mask or image, with their names.
+    """
+    root = Path(root)
+    if split not in SPLITS:
+        raise ValueError(f"`split` must be one of {SPLITS}. Received: {split!r}")
+    if (root / f"{split}.txt").is_file():
+        pairs, encoding = _listed_pairs(root, split), _INDICES
+    elif (root / "701_StillsRaw_full").is_dir():
+        pairs, encoding = _original_pairs(root, split), _COLOURS
+    else:
+        raise ValueError(
+            f"{root}: not a CamVid folder. Expected {split}.txt beside {split}/ and "
+            f"{split}annot/, or 701_StillsRaw_full/ beside LabeledApproved_full/."
+        )
+    if not pairs:
+        raise ValueError(f"{root}: the {split} split has no frames here")
+    return SegmentationDataset("camvid", tuple(pairs), CAMVID_CLASSES, encoding)
+
+
+def _listed_pairs(root, split):
+    """The lines of SegNet's lists; published copies carry absolute paths of their author's."""
+    pairs = []
+    list_file = root / f"{split}.txt"
+    for number, line in enumerate(list_file.read_text().splitlines(), start=1):
+        if not line.strip():
+            continue
+        names = line.split()
+        if len(names) != 2:
+            raise ValueError(
+                f"{list_file}, line {number}: expected an image and a mask. Received: {line!r}"
+            )
+        pairs.append(tuple(_find(root, name, f"{list_file}, line {number}") for name in names))
+    return pairs
+
+
+def _find(root, name, where):
+    """A listed file below the root: by its whole path, else by its last folder and name."""
+    for candidate in (root / name, root.joinpath(*Path(name).parts[-2:])):
+        if candidate.is_file():
+            return candidate
+        # Copies of the data exist whose images were converted but whose lists were not.
+        same_stem = sorted(candidate.parent.glob(f"{candidate.stem}.*"))
+        if same_stem:
+            return same_stem[0]
+    raise ValueError(f"{where}: {name} is missing")
+
+
+def _original_pairs(root, split):
+    masks = {
+        path.stem.removesuffix("_L"): path
+        for path in sorted((root / "LabeledApproved_full").glob("*_L.*"))
+    }
+    images = {path.stem: path for path in sorted((root / "701_StillsRaw_full").glob("*.*"))}
+    unpaired = sorted(masks.keys() ^ images.keys())
+    if unpaired:
+        raise ValueError(
+            f"{root}: {len(unpaired)} frames lack their image or mask, for instance {unpaired[:5]}"
+        )
+    return [(images[name], masks[name]) for name in images if _split_of(name) == split]
+
+
+def _split_of(name):
+    """The split of a frame, such as `0016E5_07959`, by its sequence and number."""
+    sequence, _, number = name.partition("_")
+    number = int(number.lstrip("f"))
+    if sequence == "0016E5":
+        return "val" if 7959 <= number <= 8159 and number % 2 else "train"
+    if sequence == "0001TP":
+        return "train" if number <= 8520 else "test"
+    return {"0006R0": "train", "Seq05VD": "test"}[sequence]

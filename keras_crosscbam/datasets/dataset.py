@@ -1,0 +1,79 @@
+"""What every data set is to the rest of the package: a list of image and mask files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from keras_crosscbam.datasets.labels import ClassTable, ColourEncoding, IndexEncoding
+
+
+@dataclass(frozen=True)
+class SegmentationDataset:
+    """Pairs of image and mask files, with their classes.
+
+    `len(dataset)` is the number of pairs and `dataset[i]` reads one: an RGB image, uint8
+    `(height, width, 3)`, and its labels, uint8 `(height, width)`, ignore 255.
+
+    Attributes:
+        name: for messages and reports.
+        pairs: `(image, mask)` files.
+        classes: names and colours of the classes.
+        encoding: how the masks encode them.
+    """
+
+    name: str
+    pairs: tuple[tuple[Path, Path], ...]
+    classes: ClassTable
+    encoding: IndexEncoding | ColourEncoding
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, index):
+        """Reads a pair; a `ValueError` names the file that is unreadable or does not fit."""
+        image_path, mask_path = self.pairs[index]
+        image = read_image(image_path)
+        try:
+            labels = self.encoding.decode(_open(mask_path, _mask_array))
+        except ValueError as error:
+            raise ValueError(f"{mask_path}: {error}") from error
+        if labels.shape != image.shape[:2]:
+            raise ValueError(
+                f"{mask_path}: the mask is {labels.shape[1]}x{labels.shape[0]} pixels, its image "
+                f"{image_path} {image.shape[1]}x{image.shape[0]}; they must be equal"
+            )
+        return image, labels
+
+    def subset(self, indices):
+        """The data set of the pairs at these indices."""
+        pairs = tuple(self.pairs[i] for i in indices)
+        return SegmentationDataset(self.name, pairs, self.classes, self.encoding)
+
+
+def read_image(path):
+    """Reads any image file as uint8 RGB `(height, width, 3)`; `ValueError` names a bad file."""
+    return _open(path, lambda image: np.asarray(image.convert("RGB")))
+
+
+def _mask_array(image):
+    """Ids of a palette image are its indices, not the palette's colours."""
+    if image.mode not in ("L", "P", "1", "RGB", "RGBA"):
+        image = image.convert("I") if image.mode.startswith("I") else image.convert("RGB")
+    array = np.asarray(image)
+    if array.ndim == 2 and array.dtype != np.uint8:
+        if array.min() < 0 or array.max() > 255:
+            raise ValueError(f"expected ids of 0..255; received up to {array.max()}")
+        array = array.astype(np.uint8)
+    return array
+
+
+def _open(path, read):
+    try:
+        with Image.open(path) as image:
+            return read(image)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: not a readable image ({error})") from error

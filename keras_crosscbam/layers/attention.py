@@ -1,0 +1,96 @@
+"""The two gates of CBAM as Cross-CBAM uses them (paper, section 3.2, Figures 4 and 5)."""
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class ChannelAttention(layers.Layer):
+    """Says *what* matters: one weight in (0, 1) per channel (paper, Equation 3).
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.layers import ChannelAttention
+        >>> ChannelAttention()(np.ones((2, 45, 60, 64))).shape
+        (2, 1, 1, 64)
+
+    `sigmoid(mlp(max(x)) + mlp(mean(x)))`: maximum and mean over all positions go through one
+    shared perceptron `channels -> channels // reduction -> channels`.
+
+    Args:
+        reduction: by how much the hidden layer is narrower than the input (paper: 16); the
+            hidden layer keeps at least one unit.
+
+    Call arguments:
+        inputs: feature maps of shape `(batch, height, width, channels)`.
+
+    Returns:
+        Gates of shape `(batch, 1, 1, channels)`, to be multiplied with feature maps.
+
+    Raises:
+        ValueError: if `reduction` is not a positive integer.
+    """
+
+    def __init__(self, reduction=16, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(reduction, int) or reduction < 1:
+            raise ValueError(f"`reduction` must be a positive integer. Received: {reduction!r}")
+        self.reduction = reduction
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        hidden = max(channels // self.reduction, 1)
+        common = {"dtype": self.dtype_policy}
+        conv = {"kernel_size": 1, "kernel_initializer": "he_normal", **common}
+        self.max_pool = layers.GlobalMaxPooling2D(keepdims=True, name="max_pool", **common)
+        self.mean_pool = layers.GlobalAveragePooling2D(keepdims=True, name="mean_pool", **common)
+        self.reduce = layers.Conv2D(hidden, name="reduce", **conv)
+        self.relu = layers.ReLU(name="relu", **common)
+        self.expand = layers.Conv2D(channels, name="expand", **conv)
+        self.reduce.build((None, 1, 1, channels))
+        self.expand.build((None, 1, 1, hidden))
+
+    def _mlp(self, pooled):
+        return self.expand(self.relu(self.reduce(pooled)))
+
+    def call(self, inputs):
+        return ops.sigmoid(self._mlp(self.max_pool(inputs)) + self._mlp(self.mean_pool(inputs)))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 1, 1, input_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "reduction": self.reduction}
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class SpatialAttention(layers.Layer):
+    """Says *where* it matters: one weight in (0, 1) per position (paper, Equation 4).
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.layers import SpatialAttention
+        >>> SpatialAttention()(np.ones((2, 45, 60, 64))).shape
+        (2, 45, 60, 1)
+
+    `sigmoid(conv1x1([max over channels, mean over channels]))`. CBAM has a 7x7 convolution here;
+    the paper keeps a 1x1 for speed.
+
+    Call arguments:
+        inputs: feature maps of shape `(batch, height, width, channels)`.
+
+    Returns:
+        Gates of shape `(batch, height, width, 1)`, to be multiplied with feature maps.
+    """
+
+    def build(self, input_shape):
+        self.conv = layers.Conv2D(
+            1, 1, kernel_initializer="he_normal", name="conv", dtype=self.dtype_policy
+        )
+        self.conv.build((*input_shape[:-1], 2))
+
+    def call(self, inputs):
+        strongest = ops.max(inputs, axis=-1, keepdims=True)
+        mean = ops.mean(inputs, axis=-1, keepdims=True)
+        return ops.sigmoid(self.conv(ops.concatenate([strongest, mean], axis=-1)))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 1)

@@ -1,0 +1,75 @@
+"""The Cross Convolutional Block Attention Module: fuses detail with meaning."""
+
+import keras
+from keras import layers
+
+from keras_crosscbam.layers.attention import ChannelAttention, SpatialAttention
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class CCBAM(layers.Layer):
+    """Fuses two feature maps, each weighted by attention computed on the other one.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.layers import CCBAM
+        >>> low, high = np.ones((2, 45, 60, 64)), np.ones((2, 45, 60, 64))
+        >>> CCBAM()([low, high]).shape
+        (2, 45, 60, 64)
+
+    Paper, section 3.2, Equation 2, with `CA` = `ChannelAttention` and `SA` = `SpatialAttention`:
+
+        from_high = low * CA_high(high)        from_low = high * CA_low(low)
+        output = from_high * SA_low(from_low) + from_low * SA_high(from_high)
+
+    Args:
+        reduction: the channel attentions' reduction ratio (paper: 16).
+
+    Call arguments:
+        inputs: a pair `[low, high]` of equal shape `(batch, height, width, channels)`: features
+            of the encoder, and the decoder's features resized to the same size.
+
+    Returns:
+        The fused features, of the inputs' shape.
+
+    Raises:
+        ValueError: if the two inputs differ in their number of channels.
+    """
+
+    def __init__(self, reduction=16, **kwargs):
+        super().__init__(**kwargs)
+        common = {"dtype": self.dtype_policy}
+        self.reduction = reduction
+        self.low_channel_attention = ChannelAttention(
+            reduction, name="low_channel_attention", **common
+        )
+        self.high_channel_attention = ChannelAttention(
+            reduction, name="high_channel_attention", **common
+        )
+        self.low_spatial_attention = SpatialAttention(name="low_spatial_attention", **common)
+        self.high_spatial_attention = SpatialAttention(name="high_spatial_attention", **common)
+
+    def build(self, input_shape):
+        low, high = input_shape
+        if low[-1] != high[-1]:
+            raise ValueError(
+                "CCBAM fuses two feature maps with equally many channels. "
+                f"Received: shapes {tuple(low)} and {tuple(high)}"
+            )
+        self.low_channel_attention.build(low)
+        self.high_channel_attention.build(high)
+        self.low_spatial_attention.build(high)
+        self.high_spatial_attention.build(low)
+
+    def call(self, inputs):
+        low, high = inputs
+        from_high = low * self.high_channel_attention(high)
+        from_low = high * self.low_channel_attention(low)
+        return from_high * self.low_spatial_attention(
+            from_low
+        ) + from_low * self.high_spatial_attention(from_high)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape[0])
+
+    def get_config(self):
+        return {**super().get_config(), "reduction": self.reduction}

@@ -1,0 +1,89 @@
+"""Convolution, batch normalization, ReLU: the unit that STDC and the decoder are made of."""
+
+import keras
+from keras import layers
+
+
+def batch_norm(**kwargs):
+    """A BatchNormalization layer with the network's momentum (0.1 in PyTorch's terms)."""
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class ConvBNReLU(layers.Layer):
+    """Convolution without bias, batch normalization, ReLU, padded symmetrically.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.layers import ConvBNReLU
+        >>> ConvBNReLU(32, 3, strides=2)(np.ones((1, 321, 481, 3))).shape
+        (1, 161, 241, 32)
+
+    Every side is padded with `dilation_rate * (kernel_size // 2)` zeros. Keras' own `"same"` pads
+    a convolution of stride 2 on the right and bottom only, which shifts the feature maps against
+    weights trained elsewhere.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: side of the square kernel, an odd integer.
+        strides: step of the convolution, in both directions.
+        dilation_rate: distance between the kernel's taps; 1 is an ordinary convolution.
+
+    Call arguments:
+        inputs: feature maps of shape `(batch, height, width, channels)`.
+
+    Returns:
+        Feature maps of shape `(batch, ceil(height / strides), ceil(width / strides), filters)`.
+
+    Raises:
+        ValueError: if `kernel_size` is even: no symmetric padding exists for it.
+    """
+
+    def __init__(self, filters, kernel_size=3, strides=1, dilation_rate=1, **kwargs):
+        super().__init__(**kwargs)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"`kernel_size` must be odd. Received: {kernel_size}")
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.dilation_rate = dilation_rate
+        common = {"dtype": self.dtype_policy}
+        # At stride 1 "same" is symmetric, and saves the separate padding step.
+        self.pad = None
+        if strides > 1:
+            self.pad = layers.ZeroPadding2D(
+                dilation_rate * (kernel_size // 2), name="pad", **common
+            )
+        self.conv = layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="same" if strides == 1 else "valid",
+            dilation_rate=dilation_rate,
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name="conv",
+            **common,
+        )
+        self.bn = batch_norm(name="bn", **common)
+        self.relu = layers.ReLU(name="relu", **common)
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+        self.bn.build((*input_shape[:-1], self.filters))
+
+    def call(self, inputs, training=None):
+        x = inputs if self.pad is None else self.pad(inputs)
+        return self.relu(self.bn(self.conv(x), training=training))
+
+    def compute_output_shape(self, input_shape):
+        padded = input_shape if self.pad is None else self.pad.compute_output_shape(input_shape)
+        return self.conv.compute_output_shape(padded)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "dilation_rate": self.dilation_rate,
+        }

@@ -1,0 +1,43 @@
+"""Bilinear resizing to the size of another tensor."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class ResizeLike(keras.layers.Layer):
+    """Resizes feature maps bilinearly to the height and width of a reference.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.layers import ResizeLike
+        >>> x, reference = np.ones((1, 23, 30, 8)), np.ones((1, 45, 60, 4))
+        >>> ResizeLike()([x, reference]).shape
+        (1, 45, 60, 8)
+
+    A factor would be wrong where a size is not divisible by 32: 720 rows become 90, 45 and 23
+    on the way down, and 23 has to become 45 again, not 46. Sampling is at half-pixel centres,
+    clamped at the border, without antialiasing (PyTorch's `align_corners=False`).
+
+    Call arguments:
+        inputs: a pair `[x, reference]` of tensors of shape `(batch, height, width, channels)`;
+            of the reference only the size is read.
+
+    Returns:
+        A tensor of shape `(batch, reference height, reference width, channels of x)` in the
+        layer's compute dtype.
+    """
+
+    def call(self, inputs):
+        x, reference = inputs
+        if keras.backend.backend() == "tensorflow":
+            # keras.ops.image.resize compares the size with 0, which a symbolic size cannot answer.
+            import tensorflow as tf
+
+            resized = tf.image.resize(x, tf.shape(reference)[1:3], method="bilinear")
+        else:
+            resized = ops.image.resize(x, ops.shape(reference)[1:3], interpolation="bilinear")
+        return ops.cast(resized, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        (batch, _, _, channels), (_, height, width, _) = input_shape
+        return (batch, height, width, channels)

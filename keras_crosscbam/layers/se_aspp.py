@@ -1,0 +1,92 @@
+"""Squeeze-and-Excitation Atrous Spatial Pyramid Pooling: context at several scales, cheaply."""
+
+import keras
+from keras import layers, ops
+
+from keras_crosscbam.layers.conv import ConvBNReLU
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class SEASPP(layers.Layer):
+    """Gathers context with a few atrous convolutions and a squeeze-and-excitation gate.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.layers import SEASPP
+        >>> SEASPP(256, dilation_rates=(1, 3))(np.ones((1, 16, 32, 1024))).shape
+        (1, 16, 32, 256)
+
+    Paper, section 3.3, Figure 6. Against ASPP there are two atrous branches instead of four, they
+    are added instead of concatenated, and the image pooling branch gives way to a gate on the
+    input itself:
+
+        atrous = sum of branch_r(x) for each rate r       (1x1 for rate 1, else 3x3 dilated by r)
+        excited = x * sigmoid(conv1x1(relu(conv1x1(mean of x over all positions))))
+        output = ConvBNReLU3x3([excited, atrous])
+
+    Args:
+        filters: channels of each branch, of the gate's hidden layer and of the output (256).
+        dilation_rates: one branch for each rate (paper: `(1, 3)`).
+
+    Call arguments:
+        inputs: feature maps of shape `(batch, height, width, channels)`.
+
+    Returns:
+        Feature maps of shape `(batch, height, width, filters)`.
+
+    Raises:
+        ValueError: if `dilation_rates` is empty, repeats a rate or holds one below 1.
+    """
+
+    def __init__(self, filters=256, dilation_rates=(1, 3), **kwargs):
+        super().__init__(**kwargs)
+        rates = tuple(dilation_rates)
+        if not rates or len(set(rates)) < len(rates) or min(rates) < 1:
+            raise ValueError(
+                "`dilation_rates` must be different positive integers, at least one. "
+                f"Received: {dilation_rates!r}"
+            )
+        self.filters = filters
+        self.dilation_rates = rates
+        common = {"dtype": self.dtype_policy}
+        self.branches = [
+            ConvBNReLU(
+                filters,
+                kernel_size=1 if rate == 1 else 3,
+                dilation_rate=rate,
+                name=f"branch_rate{rate}",
+                **common,
+            )
+            for rate in rates
+        ]
+        self.squeeze = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze", **common)
+        self.reduce = layers.Conv2D(
+            filters, 1, kernel_initializer="he_normal", name="reduce", **common
+        )
+        self.relu = layers.ReLU(name="relu", **common)
+        self.project = ConvBNReLU(filters, 3, name="project", **common)
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        for branch in self.branches:
+            branch.build(input_shape)
+        self.reduce.build((None, 1, 1, channels))
+        self.expand = layers.Conv2D(
+            channels, 1, kernel_initializer="he_normal", name="expand", dtype=self.dtype_policy
+        )
+        self.expand.build((None, 1, 1, self.filters))
+        self.project.build((*input_shape[:-1], channels + self.filters))
+
+    def call(self, inputs, training=None):
+        atrous = sum(branch(inputs, training=training) for branch in self.branches)
+        gate = ops.sigmoid(self.expand(self.relu(self.reduce(self.squeeze(inputs)))))
+        return self.project(ops.concatenate([inputs * gate, atrous], axis=-1), training=training)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "dilation_rates": self.dilation_rates,
+        }

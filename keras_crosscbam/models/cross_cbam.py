@@ -1,0 +1,120 @@
+"""Cross-CBAM: STDC encoder, SE-ASPP context, CCBAM fusion (paper, section 3.4, Figure 1)."""
+
+import keras
+from keras import layers
+
+from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike
+from keras_crosscbam.models.inputs import image_input, normalize
+from keras_crosscbam.models.stdc import stdc_features
+from keras_crosscbam.models.weights import load_weights, resolve_num_classes
+from keras_crosscbam.variants import VARIANTS
+
+HEAD_FILTERS = 128
+
+
+def CrossCBAM(
+    backbone="stdc1",
+    input_shape=(512, 1024, 3),
+    num_classes=None,
+    aspp_filters=256,
+    aspp_dilation_rates=(1, 3),
+    use_se_aspp=True,
+    use_ccbam=True,
+    aux_head=False,
+    weights=None,
+    backbone_weights=None,
+    include_preprocessing=True,
+    classifier_activation=None,
+    dropout_rate=0.1,
+    input_tensor=None,
+    name=None,
+):
+    """Builds a Cross-CBAM segmentation network as a plain functional model.
+
+        >>> import numpy as np, keras_crosscbam
+        >>> model = keras_crosscbam.CrossCBAM(num_classes=19, input_shape=(None, None, 3))
+        >>> model(np.zeros((1, 321, 481, 3))).shape
+        (1, 321, 481, 19)
+
+    Args:
+        backbone: `"stdc1"` (Cross-CBAM-M) or `"stdc2"` (Cross-CBAM-L).
+        input_shape: `(height, width, channels)`, any sizes; None for sizes that vary from call to
+            call. One and the same set of weights serves all sizes.
+        num_classes: number of classes; None follows the weights, or means 19 without weights.
+        aspp_filters: width c of SE-ASPP and of the decoder (paper, Table 6).
+        aspp_dilation_rates: rates of SE-ASPP's branches (paper, Table 5).
+        use_se_aspp: whether stage 5 goes through SE-ASPP. Without it a ConvBNReLU 1x1 takes its
+            place before CCBAM (paper, Table 4).
+        use_ccbam: whether stages 4 and 3 are fused in by CCBAM. Without it the logits are made at
+            1/32; with neither module the model is the baseline of Table 4, an FCN head on stage 5.
+        aux_head: whether to add the auxiliary FCN head on stage 4, for training. The model then
+            returns `{"main": ..., "aux": ...}`; `inference_model` gives the main part back.
+        weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
+        backbone_weights: the same for the encoder alone; loaded before `weights`.
+        include_preprocessing: whether the model normalizes pixels of 0..255 itself. Without it,
+            it expects them normalized to ImageNet's mean and standard deviation.
+        classifier_activation: activation on the logits, for instance `"softmax"`; None for none.
+        dropout_rate: share of whole channels dropped before the classifier, in training.
+        input_tensor: optional Keras tensor to build on instead of a new input.
+        name: name of the model.
+
+    Returns:
+        A `keras.Model` from images `(batch, height, width, channels)` to float32 logits
+        `(batch, height, width, num_classes)`, at the size of the images.
+
+    Raises:
+        ValueError: for arguments out of range, unknown names, or weights that do not fit.
+    """
+    num_classes = resolve_num_classes(num_classes, weights, backbone)
+    inputs, source = image_input(input_shape, input_tensor)
+    pixels = normalize(inputs) if include_preprocessing else inputs
+    features = stdc_features(pixels, backbone)
+
+    def logits(x, prefix=""):
+        """Dropout, 1x1 convolution, resizing to the image; float32 also in mixed precision."""
+        x = layers.SpatialDropout2D(dropout_rate, name=f"{prefix}dropout")(x)
+        x = layers.Conv2D(
+            num_classes, 1, kernel_initializer="he_normal", name=f"{prefix}classifier"
+        )(x)
+        x = ResizeLike(name=f"{prefix}resize", dtype="float32")([x, inputs])
+        if classifier_activation is not None:
+            x = layers.Activation(
+                classifier_activation, name=f"{prefix}activation", dtype="float32"
+            )(x)
+        return x
+
+    x = features["stage5"]
+    if use_se_aspp:
+        x = SEASPP(aspp_filters, aspp_dilation_rates, name="se_aspp")(x)
+    elif use_ccbam:
+        x = _to_width(x, aspp_filters, name="neck")
+    else:
+        x = ConvBNReLU(HEAD_FILTERS, 3, name="fcn")(x)
+    if use_ccbam:
+        x = _fuse(features["stage4"], x, aspp_filters, stage=4)
+        x = _to_width(x, min(aspp_filters, 256), name="neck4")
+        x = _fuse(features["stage3"], x, min(aspp_filters, 256), stage=3)
+        x = _to_width(x, HEAD_FILTERS, name="neck3")
+    outputs = logits(x)
+    if aux_head:
+        aux = ConvBNReLU(HEAD_FILTERS, 3, name="aux_fcn")(features["stage4"])
+        outputs = {"main": outputs, "aux": logits(aux, prefix="aux_")}
+
+    model = keras.Model(source, outputs, name=name or f"cross_cbam_{backbone}")
+    if backbone_weights is not None:
+        load_weights(model, backbone_weights, backbone_only=True)
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+def _to_width(x, filters, name):
+    """A ConvBNReLU 1x1 where the channels have to change, else `x` itself."""
+    return x if x.shape[-1] == filters else ConvBNReLU(filters, 1, name=name)(x)
+
+
+def _fuse(low, high, filters, stage):
+    """Resizes the decoder's features to a stage of the encoder and fuses the two by CCBAM."""
+    high = ResizeLike(name=f"resize{stage}")([high, low])
+    low = _to_width(low, filters, name=f"lateral{stage}")
+    return CCBAM(name=f"ccbam{stage}")([low, high])

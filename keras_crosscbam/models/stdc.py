@@ -1,0 +1,153 @@
+"""STDC, the encoder: a Short-Term Dense Concatenate network (Fan et al., CVPR 2021)."""
+
+import keras
+from keras import layers
+
+from keras_crosscbam.layers.conv import ConvBNReLU, batch_norm
+from keras_crosscbam.models.inputs import image_input, normalize
+from keras_crosscbam.models.weights import load_weights
+
+STAGE_FILTERS = {"stage3": 256, "stage4": 512, "stage5": 1024}
+STAGE_BLOCKS = {"stdc1": (2, 2, 2), "stdc2": (4, 5, 3)}
+
+
+def stdc_block(x, filters, strides, name, output_name=None):
+    """One STDC block (paper, section 3.1, Figure 2): four ever narrower ConvBNReLU, concatenated.
+
+    Args:
+        x: feature maps of shape `(batch, height, width, channels)`.
+        filters: output channels, a multiple of 8; the four parts have 1/2, 1/4, 1/8, 1/8 of them.
+        strides: 1 or 2. At 2 a depthwise convolution halves the size before the second part, and
+            an average pooling, which counts the zero padding, before the concatenation.
+        name: prefix of the layers' names.
+        output_name: name of the concatenation, where it should differ from `{name}_concat`.
+
+    Returns:
+        Feature maps of shape `(batch, ceil(height / strides), ceil(width / strides), filters)`.
+    """
+    first = y = ConvBNReLU(filters // 2, 1, name=f"{name}_conv1")(x)
+    if strides == 2:
+        y = layers.ZeroPadding2D(1, name=f"{name}_down_pad")(first)
+        y = layers.DepthwiseConv2D(
+            3,
+            strides=2,
+            use_bias=False,
+            depthwise_initializer="he_normal",
+            name=f"{name}_down_conv",
+        )(y)
+        y = batch_norm(name=f"{name}_down_bn")(y)
+        first = layers.ZeroPadding2D(1, name=f"{name}_pool_pad")(first)
+        first = layers.AveragePooling2D(3, strides=2, name=f"{name}_pool")(first)
+    second = ConvBNReLU(filters // 4, 3, name=f"{name}_conv2")(y)
+    third = ConvBNReLU(filters // 8, 3, name=f"{name}_conv3")(second)
+    fourth = ConvBNReLU(filters // 8, 3, name=f"{name}_conv4")(third)
+    concat = layers.Concatenate(name=output_name or f"{name}_concat")
+    return concat([first, second, third, fourth])
+
+
+def stdc_features(x, backbone):
+    """The encoder's graph on normalized pixels.
+
+    Args:
+        x: images of shape `(batch, height, width, channels)`, normalized.
+        backbone: `"stdc1"` or `"stdc2"`.
+
+    Returns:
+        A dict of the feature maps at 1/8, 1/16 and 1/32 of the size, with 256, 512 and 1024
+        channels: `{"stage3": ..., "stage4": ..., "stage5": ...}`; the layers that make them have
+        the same names.
+
+    Raises:
+        ValueError: if there is no such backbone.
+    """
+    if backbone not in STAGE_BLOCKS:
+        raise ValueError(
+            f"`backbone` must be one of {sorted(STAGE_BLOCKS)}. Received: {backbone!r}"
+        )
+    x = ConvBNReLU(32, 3, strides=2, name="stem_conv1")(x)
+    x = ConvBNReLU(64, 3, strides=2, name="stem_conv2")(x)
+    features = {}
+    for (stage, filters), blocks in zip(
+        STAGE_FILTERS.items(), STAGE_BLOCKS[backbone], strict=True
+    ):
+        for block in range(1, blocks + 1):
+            x = stdc_block(
+                x,
+                filters,
+                strides=2 if block == 1 else 1,
+                name=f"{stage}_block{block}",
+                output_name=stage if block == blocks else None,
+            )
+        features[stage] = x
+    return features
+
+
+def STDC(
+    backbone="stdc1",
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    include_top=True,
+    weights=None,
+    include_preprocessing=True,
+    classifier_activation="softmax",
+    dropout_rate=0.2,
+    input_tensor=None,
+    name=None,
+):
+    """Builds an STDC network, as a classifier or as a feature extractor.
+
+        >>> import numpy as np, keras_crosscbam
+        >>> features = keras_crosscbam.STDC1(include_top=False, input_shape=(None, None, 3))
+        >>> {name: f.shape for name, f in features(np.zeros((1, 256, 512, 3))).items()}
+        {'stage3': (1, 32, 64, 256), 'stage4': (1, 16, 32, 512), 'stage5': (1, 8, 16, 1024)}
+
+    The classifier is there to pretrain the encoder (ConvBNReLU 1x1, global average pooling, dense,
+    ReLU, dropout, dense, the dense layers without bias).
+
+    Args:
+        backbone: `"stdc1"` or `"stdc2"`.
+        input_shape: `(height, width, channels)`; height and width may be None.
+        num_classes: classes of the classifier.
+        include_top: whether to add the classifier; without it the model returns the dict of
+            feature maps described in `stdc_features`.
+        weights: None or the path of a weights file; names that ship are in `list_weights()`.
+        include_preprocessing: whether the model normalizes pixels of 0..255 itself.
+        classifier_activation: activation of the classifier, None for logits.
+        dropout_rate: share of the classifier's hidden units dropped in training.
+        input_tensor: optional Keras tensor to build the model on.
+        name: name of the model.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: for an unknown backbone or weights that do not fit.
+    """
+    inputs, source = image_input(input_shape, input_tensor)
+    outputs = stdc_features(normalize(inputs) if include_preprocessing else inputs, backbone)
+    if include_top:
+        x = ConvBNReLU(1024, 1, name="top_conv")(outputs["stage5"])
+        x = layers.GlobalAveragePooling2D(name="top_pool")(x)
+        x = layers.Dense(1024, use_bias=False, activation="relu", name="top_dense")(x)
+        x = layers.Dropout(dropout_rate, name="top_dropout")(x)
+        outputs = layers.Dense(
+            num_classes,
+            use_bias=False,
+            activation=classifier_activation,
+            dtype="float32",
+            name="predictions",
+        )(x)
+    model = keras.Model(source, outputs, name=name or backbone)
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+def STDC1(**kwargs):
+    """STDC1, the encoder of Cross-CBAM-M; takes the arguments of `STDC` but for `backbone`."""
+    return STDC("stdc1", **kwargs)
+
+
+def STDC2(**kwargs):
+    """STDC2, the encoder of Cross-CBAM-L; takes the arguments of `STDC` but for `backbone`."""
+    return STDC("stdc2", **kwargs)

@@ -1,0 +1,57 @@
+"""Operations on built models: dropping the auxiliary head, freezing the encoder."""
+
+import keras
+
+_BACKBONE_PREFIXES = ("stem_", "stage")
+
+
+def inference_model(model):
+    """The model without its auxiliary head, over the very same weights.
+
+        >>> import keras_crosscbam
+        >>> training = keras_crosscbam.CrossCBAM_M(num_classes=11, aux_head=True)
+        >>> keras_crosscbam.inference_model(training).output_shape
+        (None, 720, 960, 11)
+
+    Args:
+        model: a functional model. One without an auxiliary head is returned as it is.
+
+    Returns:
+        A functional `keras.Model` from images to the main output. Training either model trains
+        the other one.
+    """
+    if not isinstance(model.output, dict) or "main" not in model.output:
+        return model
+    return keras.Model(model.input, model.output["main"], name=model.name)
+
+
+def is_backbone(layer_name):
+    """Whether a layer of this name belongs to the STDC encoder."""
+    return layer_name.startswith(_BACKBONE_PREFIXES)
+
+
+def freeze_backbone(model, trainable=False):
+    """Freezes the encoder, the statistics of its BatchNormalization layers included.
+
+        >>> import keras_crosscbam
+        >>> model = keras_crosscbam.CrossCBAM_M(num_classes=3)
+        >>> keras_crosscbam.freeze_backbone(model)
+        >>> model.get_layer("stage4_block1_conv1").trainable
+        False
+
+    A BatchNormalization layer that is not trainable normalizes by its moving statistics and
+    leaves them alone, also inside `fit`. Compile after this call: Keras collects the trainable
+    weights then.
+
+    Args:
+        model: any model that holds an STDC encoder.
+        trainable: True thaws the encoder again.
+
+    Raises:
+        ValueError: if the model holds no layers of an encoder.
+    """
+    encoder = [layer for layer in model.layers if is_backbone(layer.name)]
+    if not encoder:
+        raise ValueError(f"The model holds no STDC encoder. Received: {model.name}")
+    for layer in encoder:
+        layer.trainable = trainable

@@ -1,0 +1,186 @@
+"""One training from recipe and data to the best weights, resumable at every epoch."""
+
+import csv
+import json
+import logging
+from dataclasses import asdict
+from functools import reduce
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.datasets.pipeline import (
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+)
+from keras_crosscbam.models.cross_cbam import CrossCBAM
+from keras_crosscbam.models.surgery import inference_model
+from keras_crosscbam.training.losses import SegmentationCrossEntropy
+from keras_crosscbam.training.metrics import SegmentationMeanIoU
+from keras_crosscbam.training.schedules import PolySchedule
+from keras_crosscbam.variants import VARIANTS
+
+MONITOR = "val_main_mean_iou"
+logger = logging.getLogger(__name__)
+
+
+def train(train_set, val_set, recipe, out, weights=None, validation_freq=5, verbose="auto"):
+    """Trains a network by a recipe and keeps the weights with the best validation mean IoU.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.datasets import load_camvid
+        >>> from keras_crosscbam.training import RECIPES, train
+        >>> best = train(load_camvid("CamVid", "train"), load_camvid("CamVid", "val"),
+        ...     RECIPES["camvid-m"], out="runs/camvid-m")  # doctest: +SKIP
+
+    The folder `out` receives `recipe.json`, `log.csv`, TensorBoard logs, `best.weights.h5` (the
+    training model with its auxiliary head), and in the end `model.weights.h5`, the best weights
+    without it. Called again after an interruption, it goes on with the epoch that was cut off, on
+    the very batches that an undisturbed run would have seen.
+
+    Args:
+        train_set: `SegmentationDataset` to learn from.
+        val_set: `SegmentationDataset` to choose by; its frames must have one size.
+        recipe: a `Recipe`.
+        out: folder of the run; made if need be.
+        weights: name, path or URL of weights to start from; None for a random start.
+        validation_freq: epochs between two validations.
+        verbose: as in `keras.Model.fit`.
+
+    Returns:
+        The path of `model.weights.h5`.
+
+    Raises:
+        ValueError: for data that cannot be read, or a folder that holds a run of another recipe.
+    """
+    out = Path(out)
+    _claim(out, recipe)
+    keras.utils.set_random_seed(recipe.seed)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.dtype_policy)
+    try:
+        model = CrossCBAM(
+            VARIANTS[recipe.variant].backbone,
+            input_shape=(None, None, 3),
+            num_classes=len(train_set.classes),
+            aux_head=True,
+            weights=weights,
+        )
+    finally:
+        keras.config.set_dtype_policy(policy)
+    steps = steps_per_epoch(train_set, recipe.batch_size)
+    compile_for(model, recipe, steps * recipe.epochs, class_weights(train_set, recipe))
+    best, backup = out / "best.weights.h5", out / "backup"
+    model.fit(
+        phased_batches(train_set, recipe, start_epoch=_finished_epochs(backup)),
+        steps_per_epoch=steps,
+        epochs=recipe.epochs,
+        validation_data=evaluation_batches(val_set, batch_size=4).map(_for_both_heads),
+        validation_freq=validation_freq,
+        callbacks=[
+            keras.callbacks.TerminateOnNaN(),
+            keras.callbacks.ModelCheckpoint(
+                best,
+                monitor=MONITOR,
+                mode="max",
+                save_best_only=True,
+                save_weights_only=True,
+                initial_value_threshold=_best_so_far(out / "log.csv"),
+            ),
+            keras.callbacks.CSVLogger(out / "log.csv", append=True),
+            keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False),
+            keras.callbacks.BackupAndRestore(
+                backup, double_checkpoint=True, delete_checkpoint=False
+            ),
+        ],
+        verbose=verbose,
+    )
+    model.load_weights(best)
+    final = out / "model.weights.h5"
+    inference_model(model).save_weights(final)
+    return final
+
+
+def compile_for(model, recipe, total_steps, weights=None):
+    """Compiles a training model, with its auxiliary head, as a recipe says."""
+    schedule = PolySchedule(
+        recipe.learning_rate,
+        total_steps,
+        recipe.end_learning_rate,
+        warmup_steps=recipe.warmup_steps,
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay),
+        loss={head: SegmentationCrossEntropy(weights) for head in ("main", "aux")},
+        loss_weights={"main": 1.0, "aux": recipe.aux_weight},
+        metrics={"main": [SegmentationMeanIoU(model.output["main"].shape[-1])]},
+    )
+
+
+def phased_batches(train_set, recipe, start_epoch=0):
+    """The batches of all phases of a recipe, from an epoch on, with labels for both heads."""
+    phases, first = [], 0
+    for phase in recipe.phases:
+        last = first + phase.epochs
+        if start_epoch < last:
+            phases.append(
+                training_batches(
+                    train_set,
+                    phase.crop_size,
+                    recipe.batch_size,
+                    scale_range=recipe.scale_range,
+                    photometric=recipe.photometric,
+                    seed=recipe.seed,
+                    start_epoch=max(start_epoch, first),
+                    epochs=last,
+                )
+            )
+        first = last
+    return reduce(lambda a, b: a.concatenate(b), phases).map(_for_both_heads)
+
+
+def class_weights(train_set, recipe):
+    """Weights `share ** -class_balance`, with mean 1 over the labelled pixels; None for none."""
+    if not recipe.class_balance:
+        return None
+    counts = np.zeros(256, np.int64)
+    for index in range(len(train_set)):
+        counts += np.bincount(train_set[index][1].ravel(), minlength=256)
+    shares = counts[: len(train_set.classes)] / (counts.sum() - counts[IGNORE])
+    weights = np.maximum(shares, 1e-6) ** -recipe.class_balance
+    return (weights / (weights * shares).sum()).tolist()
+
+
+def _for_both_heads(images, labels):
+    return images, {"main": labels, "aux": labels}
+
+
+def _claim(out, recipe):
+    """Writes the recipe into a new folder; an old one must hold the same."""
+    out.mkdir(parents=True, exist_ok=True)
+    written, file = json.dumps(asdict(recipe), indent=2), out / "recipe.json"
+    if file.exists() and json.loads(file.read_text()) != json.loads(written):
+        raise ValueError(f"{out} holds a run of another recipe; choose another folder or remove it")
+    file.write_text(written)
+
+
+def _finished_epochs(backup):
+    """How many epochs the backup of an interrupted run stands for."""
+    metadata = backup / "training_metadata.json"
+    if not metadata.exists():
+        return 0
+    epochs = json.loads(metadata.read_text())["epoch"]
+    logger.info("Resuming after epoch %d", epochs)
+    return epochs
+
+
+def _best_so_far(log):
+    """The best validation mean IoU that an interrupted run has logged, or None."""
+    if not log.exists():
+        return None
+    with log.open(newline="") as file:
+        scores = [float(row[MONITOR]) for row in csv.DictReader(file) if row[MONITOR] not in ("", "NA")]
+    return max(scores, default=None)

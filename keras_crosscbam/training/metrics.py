@@ -1,0 +1,89 @@
+"""Mean intersection over union: the confusion matrix, and a Keras metric over it."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_crosscbam.datasets.labels import IGNORE
+
+
+def iou_per_class(confusion):
+    """Intersection over union of each class.
+
+    Args:
+        confusion: `(classes, classes)` pixel counts, rows the truth, columns the prediction.
+
+    Returns:
+        float64 `(classes,)` in 0..1; NaN for a class that is neither there nor predicted.
+    """
+    confusion = np.asarray(confusion, np.float64)
+    intersection = np.diag(confusion)
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - intersection
+    with np.errstate(invalid="ignore"):
+        return intersection / union
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class SegmentationMeanIoU(keras.metrics.Metric):
+    """Mean IoU over the classes, from logits, over all pixels seen since the last reset.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.training import SegmentationMeanIoU
+        >>> metric = SegmentationMeanIoU(num_classes=2)
+        >>> metric.update_state(np.array([[[0, 1, 255]]]), np.array([[[[9, 0], [0, 9], [9, 0]]]]))
+        >>> float(metric.result())
+        1.0
+
+    Classes that are neither there nor predicted do not enter the mean, as in cityscapesScripts.
+    Unlike `keras.metrics.MeanIoU` it takes logits, and counts in one pass.
+
+    Args:
+        num_classes: number of classes.
+        ignore_class: the label that does not count.
+    """
+
+    def __init__(self, num_classes, ignore_class=IGNORE, name="mean_iou", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.num_classes = num_classes
+        self.ignore_class = ignore_class
+        # Integers would stop at 2**31 pixels, float32 loses counts beyond 2**24 of one kind only
+        # when added one by one; batches are added whole.
+        self.confusion = self.add_weight(
+            name="confusion", shape=(num_classes, num_classes), initializer="zeros"
+        )
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        if sample_weight is not None:
+            raise ValueError("SegmentationMeanIoU takes no sample weights; use the ignore label.")
+        self.confusion.assign_add(
+            ops.cast(self._count(y_true, y_pred), self.confusion.dtype)
+        )
+
+    def _count(self, y_true, y_pred):
+        truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        prediction = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
+        bins = self.num_classes * self.num_classes
+        # Ignored pixels go to one more bin, which is then left out.
+        cell = ops.where(
+            truth == self.ignore_class, bins, truth * self.num_classes + prediction
+        )
+        counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=bins + 1)
+        return ops.reshape(counts[:bins], (self.num_classes, self.num_classes))
+
+    def result(self):
+        intersection = ops.diag(self.confusion)
+        union = ops.sum(self.confusion, axis=0) + ops.sum(self.confusion, axis=1) - intersection
+        present = ops.cast(union > 0, "float32")
+        iou = intersection / ops.maximum(union, 1)
+        return ops.sum(iou) / ops.maximum(ops.sum(present), 1)
+
+    def per_class(self):
+        """IoU of each class as a NumPy array; NaN where a class never occurred."""
+        return iou_per_class(ops.convert_to_numpy(self.confusion))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "ignore_class": self.ignore_class,
+        }

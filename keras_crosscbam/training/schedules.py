@@ -1,0 +1,54 @@
+"""The poly learning rate (paper, section 4.2)."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class PolySchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Falls from one rate to another by `(1 - step / steps) ** power`, after a linear warm-up.
+
+        >>> from keras_crosscbam.training import PolySchedule
+        >>> schedule = PolySchedule(0.01, decay_steps=10_000, end_learning_rate=1e-4)
+        >>> round(float(schedule(5_000)), 6)
+        0.005405
+
+    Args:
+        initial_learning_rate: the rate that the poly curve starts from.
+        decay_steps: the step at which the last rate is reached; it stays from there on.
+        end_learning_rate: the last rate.
+        power: exponent (paper: 0.9).
+        warmup_steps: steps over which the curve is faded in linearly; 0 for none.
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate,
+        decay_steps,
+        end_learning_rate=0.0,
+        power=0.9,
+        warmup_steps=0,
+    ):
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = decay_steps
+        self.end_learning_rate = end_learning_rate
+        self.power = power
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        left = 1 - ops.minimum(step / self.decay_steps, 1.0)
+        span = self.initial_learning_rate - self.end_learning_rate
+        rate = span * left**self.power + self.end_learning_rate
+        if not self.warmup_steps:
+            return rate
+        return rate * ops.minimum((step + 1) / self.warmup_steps, 1.0)
+
+    def get_config(self):
+        return {
+            "initial_learning_rate": self.initial_learning_rate,
+            "decay_steps": self.decay_steps,
+            "end_learning_rate": self.end_learning_rate,
+            "power": self.power,
+            "warmup_steps": self.warmup_steps,
+        }

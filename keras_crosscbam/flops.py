@@ -1,10 +1,10 @@
 """Multiply-accumulates of any functional model, in all and layer by layer.
 
-    >>> import keras_crosscbam
-    >>> model = keras_crosscbam.CrossCBAM_M1(num_classes=19)
-    >>> keras_crosscbam.flops.count_macs(model)
-    11313265408
-    >>> print(keras_crosscbam.flops.table(model))  # doctest: +SKIP
+>>> import keras_crosscbam
+>>> model = keras_crosscbam.CrossCBAM_M1(num_classes=19)
+>>> keras_crosscbam.flops.count_macs(model)
+11313265408
+>>> print(keras_crosscbam.flops.table(model))  # doctest: +SKIP
 """
 
 import math
@@ -14,6 +14,7 @@ from unittest import mock
 import keras
 from keras import layers
 
+from keras_crosscbam.layers import GateConv2D
 from keras_crosscbam.models.surgery import inference_model
 
 CONVENTIONS = ("mmcv", "conv")
@@ -56,7 +57,9 @@ def count_macs(model, convention="mmcv", input_size=None):
             training, the main output is counted.
         convention: `"mmcv"`, the count behind the paper's "FLOPs" (Tables 5 and 6): MACs of
             convolutions and dense layers, plus one per bias added, ReLU output and pooling input,
-            nothing for BatchNormalization, resizing and elementwise operations. `"conv"`: the
+            nothing for BatchNormalization, resizing and elementwise operations. The paper's
+            integers contain one ReLU output per value of a gate before its sigmoid, MMCV's default
+            behind a convolution, so `GateConv2D` counts as if it had one. `"conv"`: the
             MACs of convolutions and dense layers alone.
         input_size: `(height, width)` in pixels; needed if the model's own size is not fixed.
 
@@ -89,20 +92,27 @@ def count_layers(model, input_size=None):
             "The model has no fixed input size: pass `input_size=(height, width)`. "
             f"Received: input shape {model.input_shape}"
         )
-    counts, path = [], []
+    counts, path, padded = [], [], []
     original_call = layers.Layer.__call__
 
     def recording_call(layer, *args, **kwargs):
         path.append(layer.name)
         outputs = original_call(layer, *args, **kwargs)
+        if isinstance(layer, layers.ZeroPadding2D):
+            padded.append((outputs, args[0]))
         if isinstance(layer, (*_CONVOLUTIONS, layers.ReLU, *_POOLINGS)):
-            counts.append(_count(layer, "/".join(path[1:]), args[0].shape, outputs.shape))
+            # MMCV's poolings pad by themselves: what they are given is the unpadded input.
+            source = next((inner for outer, inner in padded if outer is args[0]), args[0])
+            counts.append(_count(layer, "/".join(path), source.shape, outputs.shape))
         path.pop()
         return outputs
 
     # Layers inside layers do not stand in the model's graph; a symbolic call reaches them all.
     with mock.patch.object(layers.Layer, "__call__", recording_call):
-        model.compute_output_spec(keras.KerasTensor(shape, dtype=model.inputs[0].dtype))
+        # Operation's method runs the call; Functional's own only looks shapes up in the graph.
+        keras.Operation.compute_output_spec(
+            model, keras.KerasTensor(shape, dtype=model.inputs[0].dtype)
+        )
     return counts
 
 
@@ -115,7 +125,8 @@ def _count(layer, path, input_shape, output_shape):
         other += math.prod(output_shape) if layer.use_bias else 0
     if isinstance(layer, _POOLINGS):
         other += math.prod(input_shape)
-    if isinstance(layer, layers.ReLU) or getattr(layer, "activation", None) is keras.activations.relu:
+    activation = getattr(layer, "activation", None)
+    if isinstance(layer, (layers.ReLU, GateConv2D)) or activation is keras.activations.relu:
         other += math.prod(output_shape)
     return LayerCount(
         path=path,

@@ -1,8 +1,8 @@
 """The six named variants and what the paper reports for them: one table, read everywhere.
 
-    >>> from keras_crosscbam.variants import VARIANTS
-    >>> VARIANTS["M1"].input_size
-    (512, 1024)
+>>> from keras_crosscbam.variants import VARIANTS
+>>> VARIANTS["M1"].input_size
+(512, 1024)
 """
 
 from dataclasses import dataclass

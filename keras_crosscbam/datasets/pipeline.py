@@ -126,9 +126,7 @@ def _reader(dataset, cache):
         return decoded[index]
 
     def read(index):
-        images, labels = tf.numpy_function(
-            decode, [index], (tf.uint8, tf.uint8), stateful=False
-        )
+        images, labels = tf.numpy_function(decode, [index], (tf.uint8, tf.uint8), stateful=False)
         images.set_shape((None, None, 3))
         labels.set_shape((None, None))
         return images, labels

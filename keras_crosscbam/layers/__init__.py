@@ -1,9 +1,17 @@
 """The layers of Cross-CBAM, each usable in any Keras model on any backend."""
 
-from keras_crosscbam.layers.attention import ChannelAttention, SpatialAttention
+from keras_crosscbam.layers.attention import ChannelAttention, GateConv2D, SpatialAttention
 from keras_crosscbam.layers.ccbam import CCBAM
 from keras_crosscbam.layers.conv import ConvBNReLU
 from keras_crosscbam.layers.resize import ResizeLike
 from keras_crosscbam.layers.se_aspp import SEASPP
 
-__all__ = ["CCBAM", "SEASPP", "ChannelAttention", "ConvBNReLU", "ResizeLike", "SpatialAttention"]
+__all__ = [
+    "CCBAM",
+    "SEASPP",
+    "ChannelAttention",
+    "ConvBNReLU",
+    "GateConv2D",
+    "ResizeLike",
+    "SpatialAttention",
+]

@@ -5,6 +5,19 @@ from keras import layers, ops
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
+class GateConv2D(layers.Conv2D):
+    """The 1x1 convolution with bias whose output a sigmoid turns into a gate.
+
+    Args:
+        filters: number of gates per position.
+    """
+
+    def __init__(self, filters, **kwargs):
+        kwargs = {"kernel_size": 1, "kernel_initializer": "he_normal", **kwargs}
+        super().__init__(filters, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
 class ChannelAttention(layers.Layer):
     """Says *what* matters: one weight in (0, 1) per channel (paper, Equation 3).
 
@@ -40,12 +53,13 @@ class ChannelAttention(layers.Layer):
         channels = input_shape[-1]
         hidden = max(channels // self.reduction, 1)
         common = {"dtype": self.dtype_policy}
-        conv = {"kernel_size": 1, "kernel_initializer": "he_normal", **common}
         self.max_pool = layers.GlobalMaxPooling2D(keepdims=True, name="max_pool", **common)
         self.mean_pool = layers.GlobalAveragePooling2D(keepdims=True, name="mean_pool", **common)
-        self.reduce = layers.Conv2D(hidden, name="reduce", **conv)
+        self.reduce = layers.Conv2D(
+            hidden, 1, kernel_initializer="he_normal", name="reduce", **common
+        )
         self.relu = layers.ReLU(name="relu", **common)
-        self.expand = layers.Conv2D(channels, name="expand", **conv)
+        self.expand = GateConv2D(channels, name="expand", **common)
         self.reduce.build((None, 1, 1, channels))
         self.expand.build((None, 1, 1, hidden))
 
@@ -82,9 +96,7 @@ class SpatialAttention(layers.Layer):
     """
 
     def build(self, input_shape):
-        self.conv = layers.Conv2D(
-            1, 1, kernel_initializer="he_normal", name="conv", dtype=self.dtype_policy
-        )
+        self.conv = GateConv2D(1, name="conv", dtype=self.dtype_policy)
         self.conv.build((*input_shape[:-1], 2))
 
     def call(self, inputs):

@@ -3,6 +3,7 @@
 import keras
 from keras import layers, ops
 
+from keras_crosscbam.layers.attention import GateConv2D
 from keras_crosscbam.layers.conv import ConvBNReLU
 
 
@@ -70,9 +71,7 @@ class SEASPP(layers.Layer):
         for branch in self.branches:
             branch.build(input_shape)
         self.reduce.build((None, 1, 1, channels))
-        self.expand = layers.Conv2D(
-            channels, 1, kernel_initializer="he_normal", name="expand", dtype=self.dtype_policy
-        )
+        self.expand = GateConv2D(channels, name="expand", dtype=self.dtype_policy)
         self.expand.build((None, 1, 1, self.filters))
         self.project.build((*input_shape[:-1], channels + self.filters))
 

@@ -1,0 +1,32 @@
+"""Model builders: `CrossCBAM`, its named variants, and the `STDC` encoders."""
+
+from keras_crosscbam.models.cross_cbam import (
+    CrossCBAM,
+    CrossCBAM_L,
+    CrossCBAM_L1,
+    CrossCBAM_L2,
+    CrossCBAM_M,
+    CrossCBAM_M1,
+    CrossCBAM_M2,
+    list_models,
+)
+from keras_crosscbam.models.stdc import STDC, STDC1, STDC2
+from keras_crosscbam.models.surgery import freeze_backbone, inference_model
+from keras_crosscbam.models.weights import list_weights
+
+__all__ = [
+    "STDC",
+    "STDC1",
+    "STDC2",
+    "CrossCBAM",
+    "CrossCBAM_L",
+    "CrossCBAM_L1",
+    "CrossCBAM_L2",
+    "CrossCBAM_M",
+    "CrossCBAM_M1",
+    "CrossCBAM_M2",
+    "freeze_backbone",
+    "inference_model",
+    "list_models",
+    "list_weights",
+]

@@ -6,7 +6,7 @@ from keras import layers
 from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike
 from keras_crosscbam.models.inputs import image_input, normalize
 from keras_crosscbam.models.stdc import stdc_features
-from keras_crosscbam.models.weights import load_weights, resolve_num_classes
+from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.variants import VARIANTS
 
 HEAD_FILTERS = 128
@@ -65,7 +65,10 @@ def CrossCBAM(
     Raises:
         ValueError: for arguments out of range, unknown names, or weights that do not fit.
     """
-    num_classes = resolve_num_classes(num_classes, weights, backbone)
+    pretrained = weights and find_weights(weights, f"cross_cbam_{backbone}")
+    encoder = backbone_weights and find_weights(backbone_weights, backbone)
+    if num_classes is None:
+        num_classes = (pretrained and pretrained.num_classes) or 19
     inputs, source = image_input(input_shape, input_tensor)
     pixels = normalize(inputs) if include_preprocessing else inputs
     features = stdc_features(pixels, backbone)
@@ -101,10 +104,10 @@ def CrossCBAM(
         outputs = {"main": outputs, "aux": logits(aux, prefix="aux_")}
 
     model = keras.Model(source, outputs, name=name or f"cross_cbam_{backbone}")
-    if backbone_weights is not None:
-        load_weights(model, backbone_weights, backbone_only=True)
-    if weights is not None:
-        load_weights(model, weights)
+    if encoder:
+        encoder.load_into(model, backbone_only=True)
+    if pretrained:
+        pretrained.load_into(model)
     return model
 
 
@@ -118,3 +121,43 @@ def _fuse(low, high, filters, stage):
     high = ResizeLike(name=f"resize{stage}")([high, low])
     low = _to_width(low, filters, name=f"lateral{stage}")
     return CCBAM(name=f"ccbam{stage}")([low, high])
+
+
+def _named(variant):
+    """The builder of a row of the table of variants."""
+
+    def build(input_shape=None, **kwargs):
+        if input_shape is None:
+            input_shape = (*variant.input_size, 3)
+        kwargs.setdefault("name", f"cross_cbam_{variant.name.lower()}")
+        return CrossCBAM(variant.backbone, input_shape=input_shape, **kwargs)
+
+    height, width = variant.input_size
+    build.__name__ = build.__qualname__ = f"CrossCBAM_{variant.name}"
+    build.__doc__ = f"""Cross-CBAM-{variant.name}: {variant.backbone.upper()} at {height}x{width}.
+
+        >>> import keras_crosscbam
+        >>> keras_crosscbam.CrossCBAM_{variant.name}(num_classes=7).output_shape
+        (None, {height}, {width}, 7)
+
+    Paper, Tables 2 and 3, {variant.dataset}: test mIoU {variant.paper_test_miou},
+    {variant.paper_fps} FPS on a GTX 1080 Ti with TensorRT 8.2, FP32, batch 1.
+
+    Args:
+        input_shape: `(height, width, channels)`, None for ({height}, {width}, 3).
+        **kwargs: as in `CrossCBAM`, but for `backbone`.
+    """
+    return build
+
+
+CrossCBAM_M1 = _named(VARIANTS["M1"])
+CrossCBAM_L1 = _named(VARIANTS["L1"])
+CrossCBAM_M2 = _named(VARIANTS["M2"])
+CrossCBAM_L2 = _named(VARIANTS["L2"])
+CrossCBAM_M = _named(VARIANTS["M"])
+CrossCBAM_L = _named(VARIANTS["L"])
+
+
+def list_models():
+    """Names of the variants' builders, all of them functions of `keras_crosscbam`."""
+    return [f"CrossCBAM_{name}" for name in VARIANTS]

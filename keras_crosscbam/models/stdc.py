@@ -5,7 +5,7 @@ from keras import layers
 
 from keras_crosscbam.layers.conv import ConvBNReLU, batch_norm
 from keras_crosscbam.models.inputs import image_input, normalize
-from keras_crosscbam.models.weights import load_weights
+from keras_crosscbam.models.weights import find_weights
 
 STAGE_FILTERS = {"stage3": 256, "stage4": 512, "stage5": 1024}
 STAGE_BLOCKS = {"stdc1": (2, 2, 2), "stdc2": (4, 5, 3)}
@@ -67,9 +67,7 @@ def stdc_features(x, backbone):
     x = ConvBNReLU(32, 3, strides=2, name="stem_conv1")(x)
     x = ConvBNReLU(64, 3, strides=2, name="stem_conv2")(x)
     features = {}
-    for (stage, filters), blocks in zip(
-        STAGE_FILTERS.items(), STAGE_BLOCKS[backbone], strict=True
-    ):
+    for (stage, filters), blocks in zip(STAGE_FILTERS.items(), STAGE_BLOCKS[backbone], strict=True):
         for block in range(1, blocks + 1):
             x = stdc_block(
                 x,
@@ -123,6 +121,7 @@ def STDC(
     Raises:
         ValueError: for an unknown backbone or weights that do not fit.
     """
+    pretrained = weights and find_weights(weights, backbone)
     inputs, source = image_input(input_shape, input_tensor)
     outputs = stdc_features(normalize(inputs) if include_preprocessing else inputs, backbone)
     if include_top:
@@ -138,8 +137,8 @@ def STDC(
             name="predictions",
         )(x)
     model = keras.Model(source, outputs, name=name or backbone)
-    if weights is not None:
-        load_weights(model, weights)
+    if pretrained:
+        pretrained.load_into(model, backbone_only=not include_top)
     return model
 
 

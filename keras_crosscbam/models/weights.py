@@ -1,2 +1,262 @@
-def load_weights(model, weights, backbone_only=False): raise SystemExit
-def resolve_num_classes(n, w, b): return n or 19
+"""Finding, verifying and loading weights: everything is checked before anything is loaded.
+
+>>> import keras_crosscbam
+>>> sorted(keras_crosscbam.list_weights())  # doctest: +SKIP
+['camvid']
+"""
+
+import hashlib
+import json
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from keras_crosscbam.models.surgery import is_backbone
+
+MANIFEST = "manifest.json"
+HEADS = ("classifier", "aux_classifier")
+_AUX_PREFIX = "aux_"
+# Inside an installed wheel the weights lie within the package, in a checkout beside it.
+_FOLDERS = (
+    Path(__file__).parents[1] / "weights",
+    Path(__file__).parents[2] / "weights",
+)
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The variables of a `.weights.h5` file, by the names of the layers they belong to.
+
+    Attributes:
+        source: the file, for messages.
+        variables: layer path, such as `"se_aspp/reduce"`, to the arrays of that layer in the order
+            Keras keeps them (kernel, bias; gamma, beta, moving mean, moving variance).
+        entry: what the manifest says of the file; empty for files that do not stand in it.
+    """
+
+    source: str
+    variables: dict[str, list[np.ndarray]]
+    entry: dict
+
+    @property
+    def num_classes(self):
+        """Classes of the file's segmentation head, or None if it has none."""
+        arrays = self.variables.get(HEADS[0])
+        return None if arrays is None else arrays[0].shape[-1]
+
+    def load_into(self, model, backbone_only=False):
+        """Assigns the variables to the layers of the same names, all or none.
+
+        A segmentation head for another number of classes stays as it is, and so does an auxiliary
+        head that the file has no weights for; one line of the log says so. Weights of the file
+        that a smaller model has no place for, its auxiliary head or classifier, are left out.
+
+        Args:
+            model: a model of `CrossCBAM` or `STDC`.
+            backbone_only: whether to load the encoder alone.
+
+        Raises:
+            ValueError: if a layer is missing, unknown or of another shape; the model is unchanged.
+        """
+        wanted = _variables_of(model)
+        if backbone_only:
+            wanted = {path: v for path, v in wanted.items() if is_backbone(path)}
+        skipped = [
+            path
+            for path in wanted
+            if (path.startswith(_AUX_PREFIX) and path not in self.variables)
+            or (path in HEADS and self._differs(path, wanted[path]))
+        ]
+        wanted = {path: v for path, v in wanted.items() if path not in skipped}
+        self._check(wanted, model, backbone_only)
+        for path, variables in wanted.items():
+            for variable, array in zip(variables, self.variables[path], strict=True):
+                variable.assign(array.astype("float32"))
+        if skipped:
+            logger.warning(
+                "%s: loaded all but %s, which the file has no fitting weights for",
+                self.source,
+                ", ".join(sorted(skipped)),
+            )
+
+    def _differs(self, path, variables):
+        """Whether a head differs in nothing but its number of classes."""
+        arrays = self.variables.get(path)
+        return arrays is not None and arrays[0].shape[-1] != variables[0].shape[-1]
+
+    def _check(self, wanted, model, backbone_only):
+        known = {path for path in self.variables if is_backbone(path) or not backbone_only}
+        problems = [f"{path} is missing" for path in wanted if path not in known]
+        if not backbone_only:
+            allowed = {*wanted, *HEADS}
+            problems += [
+                f"{path} does not exist in the model"
+                for path in known
+                if path not in allowed and not path.startswith((_AUX_PREFIX, "top_", "predictions"))
+            ]
+        for path, variables in wanted.items():
+            if path in known:
+                expected = [tuple(v.shape) for v in variables]
+                received = [a.shape for a in self.variables[path]]
+                if expected != received:
+                    problems.append(f"{path}: the model has {expected}, the file {received}")
+        if problems:
+            more = f", and {len(problems) - 4} more" if len(problems) > 4 else ""
+            raise ValueError(
+                f"{self.source} does not fit the model {model.name!r}: "
+                f"{'; '.join(problems[:4])}{more}. Nothing was loaded. Is it another backbone, "
+                "width or ablation?"
+            )
+
+
+def list_weights():
+    """The shipped weights: name to a list of manifest entries, one for each architecture.
+
+        >>> import keras_crosscbam
+        >>> for name, entries in keras_crosscbam.list_weights().items():
+        ...     print(name, [entry["architecture"] for entry in entries])  # doctest: +SKIP
+        camvid ['cross_cbam_stdc1']
+
+    An entry says what the file was trained on and how, and what it was measured to reach.
+    """
+    listed = {}
+    for entry in _manifest():
+        listed.setdefault(entry["name"], []).append(entry)
+    return listed
+
+
+def find_weights(weights, architecture):
+    """Reads weights by name, path or URL, and verifies their SHA-256 where one is known.
+
+    Args:
+        weights: a name of `list_weights()`, the path of a `.weights.h5` file as written by
+            `model.save_weights`, or a URL of one. A path or URL may end in `#sha256=<64 digits>`;
+            a file that has the name of a shipped one is held against the manifest.
+        architecture: `"cross_cbam_stdc1"` or the like, chooses among entries of one name.
+
+    Returns:
+        `Weights`.
+
+    Raises:
+        ValueError: if there is no such name or file, the hash is wrong, or the file is damaged.
+    """
+    text = str(weights)
+    location, _, expected = text.partition("#sha256=")
+    entry = {}
+    if re.match(r"https?://", location):
+        path = Path(
+            keras.utils.get_file(
+                origin=location, cache_subdir="keras_crosscbam", file_hash=expected or None
+            )
+        )
+    elif location.endswith((".h5", ".hdf5")) or Path(location).is_file():
+        path = Path(location)
+        entry = next((e for e in _manifest() if e["file"] == path.name), {})
+    else:
+        entry = _named_entry(text, architecture)
+        path = _shipped_file(entry)
+    _verify(path, expected or entry.get("sha256"))
+    return Weights(str(path), _read(path), entry)
+
+
+def sha256(path):
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest():
+    for folder in _FOLDERS:
+        if (folder / MANIFEST).is_file():
+            return json.loads((folder / MANIFEST).read_text())["weights"]
+    return []
+
+
+def _named_entry(name, architecture):
+    entries = list_weights().get(name, [])
+    for entry in entries:
+        if entry["architecture"] == architecture:
+            return entry
+    shipped = [f"{e['name']!r} for {e['architecture']}" for e in _manifest()] or ["none"]
+    raise ValueError(
+        f"No weights {name!r} for {architecture}: neither shipped nor a file. Shipped are "
+        f"{', '.join(shipped)}; else pass the path of a .weights.h5 file, a URL, or None."
+    )
+
+
+def _shipped_file(entry):
+    for folder in _FOLDERS:
+        if (folder / entry["file"]).is_file():
+            return folder / entry["file"]
+    if not entry.get("url"):
+        raise ValueError(
+            f"{entry['file']} is missing from {_FOLDERS[0]}: the installation is incomplete. "
+            "Reinstall keras_crosscbam."
+        )
+    return Path(
+        keras.utils.get_file(
+            entry["file"],
+            origin=entry["url"],
+            cache_subdir="keras_crosscbam",
+            file_hash=entry["sha256"],
+        )
+    )
+
+
+def _verify(path, expected):
+    if not path.is_file():
+        raise ValueError(f"{path}: no such weights file")
+    if expected and sha256(path) != expected.lower():
+        raise ValueError(
+            f"{path}: its SHA-256 is {sha256(path)}, expected {expected.lower()}. The file was "
+            "changed or damaged; nothing was loaded. Fetch it again."
+        )
+
+
+def _read(path):
+    """The variables of Keras' weights format, keyed by layer names instead of class counts.
+
+    Keras stores each layer as a group `.../vars` that carries the layer's name and datasets "0",
+    "1", ...; the groups of optimizers, metrics and random seeds hold no network weights.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if "layers" not in file:
+                raise ValueError(
+                    f"{path}: no Keras weights file (it has no group 'layers'). Expected what "
+                    "`model.save_weights('NAME.weights.h5')` writes."
+                )
+            found = {}
+            _walk(file["layers"], (), found)
+            return found
+    except (OSError, RuntimeError, KeyError) as error:
+        raise ValueError(
+            f"{path}: not a readable weights file, perhaps cut off ({error}). Nothing was loaded."
+        ) from error
+
+
+def _walk(group, path, found):
+    for name, child in group.items():
+        if name == "vars" or not isinstance(child, h5py.Group) or name == "seed_generator":
+            continue
+        inner = path
+        own = child.get("vars")
+        if own is not None and "name" in own.attrs:
+            inner = (*path, own.attrs["name"])
+            if len(own):
+                found["/".join(inner)] = [own[str(i)][()] for i in range(len(own))]
+        _walk(child, inner, found)
+
+
+def _variables_of(model):
+    """Layer path to the layer's variables, in the order that Keras stores them in."""
+    grouped = {}
+    for variable in model.weights:
+        grouped.setdefault(variable.path.rsplit("/", 1)[0], []).append(variable)
+    return grouped

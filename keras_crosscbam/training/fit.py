@@ -182,5 +182,7 @@ def _best_so_far(log):
     if not log.exists():
         return None
     with log.open(newline="") as file:
-        scores = [float(row[MONITOR]) for row in csv.DictReader(file) if row[MONITOR] not in ("", "NA")]
+        scores = [
+            float(row[MONITOR]) for row in csv.DictReader(file) if row[MONITOR] not in ("", "NA")
+        ]
     return max(scores, default=None)

@@ -55,18 +55,14 @@ class SegmentationMeanIoU(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         if sample_weight is not None:
             raise ValueError("SegmentationMeanIoU takes no sample weights; use the ignore label.")
-        self.confusion.assign_add(
-            ops.cast(self._count(y_true, y_pred), self.confusion.dtype)
-        )
+        self.confusion.assign_add(ops.cast(self._count(y_true, y_pred), self.confusion.dtype))
 
     def _count(self, y_true, y_pred):
         truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
         prediction = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
         bins = self.num_classes * self.num_classes
         # Ignored pixels go to one more bin, which is then left out.
-        cell = ops.where(
-            truth == self.ignore_class, bins, truth * self.num_classes + prediction
-        )
+        cell = ops.where(truth == self.ignore_class, bins, truth * self.num_classes + prediction)
         counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=bins + 1)
         return ops.reshape(counts[:bins], (self.num_classes, self.num_classes))
 

@@ -1,8 +1,8 @@
 """Training recipes: every number of a training in one frozen table.
 
-    >>> from keras_crosscbam.training import RECIPES
-    >>> RECIPES["camvid-m"].epochs
-    130
+>>> from keras_crosscbam.training import RECIPES
+>>> RECIPES["camvid-m"].epochs
+130
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Data sets and their way into training: `load_camvid`, `training_batches`, `evaluation_batches`."""
+"""Data sets: what they hold, how it is read, and (in `pipeline`, on TensorFlow) batches of it."""
 
 from keras_crosscbam.datasets.camvid import CAMVID_CLASSES, load_camvid
 from keras_crosscbam.datasets.dataset import SegmentationDataset, read_image

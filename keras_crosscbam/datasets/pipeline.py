@@ -62,9 +62,10 @@ def training_batches(
     def augmented(index, position):
         images, labels = read(index)
         sample = {"images": images, "segmentation_masks": labels}
-        seeds = tf.random.split(tf.stack([tf.constant(seed, tf.int64), position]), 3)
-        for augmentation, augmentation_seed in zip(augmentations, tf.unstack(seeds)):
-            sample = augmentation(sample, augmentation_seed)
+        key = tf.stack([tf.constant(seed, tf.int64), position])
+        keys = tf.unstack(tf.random.split(key, len(augmentations)))
+        for augmentation, augmentation_key in zip(augmentations, keys, strict=True):
+            sample = augmentation(sample, augmentation_key)
         return sample["images"], sample["segmentation_masks"]
 
     last = np.iinfo(np.int64).max if epochs is None else epochs

@@ -27,3 +27,29 @@ def rng():
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(7)
+
+
+@pytest.fixture(scope="session")
+def network():
+    """A small-footprint network of random weights for 11 classes and images of any size.
+
+    Its logits are scaled up: those of fresh weights are so close together that rounding decides.
+    """
+    import keras_crosscbam as kc
+
+    keras.utils.set_random_seed(11)
+    model = kc.CrossCBAM_M(num_classes=11, input_shape=(None, None, 3))
+    kernel = model.get_layer("classifier").kernel
+    kernel.assign(np.random.default_rng(11).normal(size=kernel.shape))
+    model.classes = kc.datasets.CAMVID_CLASSES
+    return model
+
+
+@pytest.fixture(scope="session")
+def onnx_file(network, tmp_path_factory):
+    """That network in ONNX, fixed to 90x120 pixels."""
+    import keras_crosscbam as kc
+
+    path = tmp_path_factory.mktemp("onnx") / "network.onnx"
+    kc.export.to_onnx(network, path, input_size=(90, 120))
+    return path

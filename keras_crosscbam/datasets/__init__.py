@@ -1,16 +1,19 @@
 """Data sets: what they hold, how it is read, and (in `pipeline`, on TensorFlow) batches of it."""
 
 from keras_crosscbam.datasets.camvid import CAMVID_CLASSES, load_camvid
-from keras_crosscbam.datasets.dataset import SegmentationDataset, read_image
+from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.datasets.labels import IGNORE, ClassTable, ColourEncoding, IndexEncoding
+
+CLASS_TABLES = {"camvid": CAMVID_CLASSES}
+"""Class tables by the name that the manifest of weights and the command line know them by."""
 
 __all__ = [
     "CAMVID_CLASSES",
+    "CLASS_TABLES",
     "IGNORE",
     "ClassTable",
     "ColourEncoding",
     "IndexEncoding",
     "SegmentationDataset",
     "load_camvid",
-    "read_image",
 ]

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from keras_crosscbam.datasets.labels import ClassTable, ColourEncoding, IndexEncoding
+from keras_crosscbam.images import open_image, read_image
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class SegmentationDataset:
         """Reads a pair; a `ValueError` names the file that is unreadable or does not fit."""
         image_path, mask_path = self.pairs[index]
         image = read_image(image_path)
+        mask = open_image(mask_path, _mask_array)
         try:
-            labels = self.encoding.decode(_open(mask_path, _mask_array))
+            labels = self.encoding.decode(mask)
         except ValueError as error:
             raise ValueError(f"{mask_path}: {error}") from error
         if labels.shape != image.shape[:2]:
@@ -46,15 +47,17 @@ class SegmentationDataset:
             )
         return image, labels
 
+    def count_pixels(self):
+        """Labelled pixels of each class, int64 `(classes,)`; reads and checks every file."""
+        counts = np.zeros(256, np.int64)
+        for index in range(len(self)):
+            counts += np.bincount(self[index][1].ravel(), minlength=256)
+        return counts[: len(self.classes)]
+
     def subset(self, indices):
         """The data set of the pairs at these indices."""
         pairs = tuple(self.pairs[i] for i in indices)
         return SegmentationDataset(self.name, pairs, self.classes, self.encoding)
-
-
-def read_image(path):
-    """Reads any image file as uint8 RGB `(height, width, 3)`; `ValueError` names a bad file."""
-    return _open(path, lambda image: np.asarray(image.convert("RGB")))
 
 
 def _mask_array(image):
@@ -67,13 +70,3 @@ def _mask_array(image):
             raise ValueError(f"expected ids of 0..255; received up to {array.max()}")
         array = array.astype(np.uint8)
     return array
-
-
-def _open(path, read):
-    try:
-        with Image.open(path) as image:
-            return read(image)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not a readable image ({error})") from error

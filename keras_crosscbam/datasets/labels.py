@@ -31,6 +31,20 @@ class ClassTable:
         return len(self.names)
 
 
+def numbered_classes(count):
+    """A table for classes that nobody has named: "class 0", ..., in well separated colours.
+
+    The colours are those of PASCAL VOC: the bits of the number, spread over the three channels.
+    """
+    colours = []
+    for number in range(1, count + 1):
+        channels = [0, 0, 0]
+        for bit in range(8):
+            channels[bit % 3] |= (number >> bit & 1) << (7 - bit // 3)
+        colours.append(tuple(channels))
+    return ClassTable(tuple(f"class {i}" for i in range(count)), tuple(colours))
+
+
 @dataclass(frozen=True)
 class IndexEncoding:
     """Masks of one channel that hold ids: `ids` says which label each id on disk stands for."""

@@ -11,7 +11,7 @@ from keras_crosscbam.models.cross_cbam import (
     list_models,
 )
 from keras_crosscbam.models.stdc import STDC, STDC1, STDC2
-from keras_crosscbam.models.surgery import freeze_backbone, inference_model
+from keras_crosscbam.models.surgery import freeze_backbone, inference_model, with_input_size
 from keras_crosscbam.models.weights import list_weights
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "inference_model",
     "list_models",
     "list_weights",
+    "with_input_size",
 ]

@@ -108,6 +108,9 @@ def CrossCBAM(
         encoder.load_into(model, backbone_only=True)
     if pretrained:
         pretrained.load_into(model)
+        # The names of the classes go with the model, unless it is about other classes.
+        if pretrained.classes is not None and num_classes == pretrained.num_classes:
+            model.classes = pretrained.classes
     return model
 
 

@@ -22,7 +22,9 @@ def inference_model(model):
     """
     if not isinstance(model.output, dict) or "main" not in model.output:
         return model
-    return keras.Model(model.input, model.output["main"], name=model.name)
+    main = keras.Model(model.input, model.output["main"], name=model.name)
+    _carry_classes(model, main)
+    return main
 
 
 def is_backbone(layer_name):
@@ -55,3 +57,29 @@ def freeze_backbone(model, trainable=False):
         raise ValueError(f"The model holds no STDC encoder. Received: {model.name}")
     for layer in encoder:
         layer.trainable = trainable
+
+
+def with_input_size(model, size):
+    """The same network for another input size, with a copy of the weights.
+
+        >>> import keras_crosscbam
+        >>> model = keras_crosscbam.CrossCBAM_M(num_classes=11)
+        >>> keras_crosscbam.with_input_size(model, (360, 480)).output_shape
+        (None, 360, 480, 11)
+
+    Args:
+        model: a functional model with one image input.
+        size: `(height, width)` in pixels, or `(None, None)` for any.
+    """
+    image = keras.Input((*size, model.input_shape[-1]), dtype=model.inputs[0].dtype, name="image")
+    inputs = keras.tree.map_structure(lambda _: image, model.input)
+    resized = keras.models.clone_model(model, input_tensors=inputs)
+    resized.set_weights(model.get_weights())
+    _carry_classes(model, resized)
+    return resized
+
+
+def _carry_classes(source, target):
+    """Hands the class table of one model, where it has one, to another of the same classes."""
+    if hasattr(source, "classes"):
+        target.classes = source.classes

@@ -16,11 +16,14 @@ import h5py
 import keras
 import numpy as np
 
+from keras_crosscbam.datasets import CLASS_TABLES
 from keras_crosscbam.models.surgery import is_backbone
 
 MANIFEST = "manifest.json"
-HEADS = ("classifier", "aux_classifier")
-_AUX_PREFIX = "aux_"
+HEADS = ("classifier", "aux_classifier", "predictions")
+_AUX = "aux_"
+# Parts of a file that a smaller model has no place for: auxiliary head, heads, STDC's classifier.
+_DISPENSABLE = (_AUX, "classifier", "top_", "predictions")
 # Inside an installed wheel the weights lie within the package, in a checkout beside it.
 _FOLDERS = (
     Path(__file__).parents[1] / "weights",
@@ -50,6 +53,11 @@ class Weights:
         arrays = self.variables.get(HEADS[0])
         return None if arrays is None else arrays[0].shape[-1]
 
+    @property
+    def classes(self):
+        """The `ClassTable` that the manifest names, or None."""
+        return CLASS_TABLES.get(self.entry.get("classes"))
+
     def load_into(self, model, backbone_only=False):
         """Assigns the variables to the layers of the same names, all or none.
 
@@ -64,17 +72,15 @@ class Weights:
         Raises:
             ValueError: if a layer is missing, unknown or of another shape; the model is unchanged.
         """
-        wanted = _variables_of(model)
-        if backbone_only:
-            wanted = {path: v for path, v in wanted.items() if is_backbone(path)}
-        skipped = [
-            path
-            for path in wanted
-            if (path.startswith(_AUX_PREFIX) and path not in self.variables)
-            or (path in HEADS and self._differs(path, wanted[path]))
-        ]
-        wanted = {path: v for path, v in wanted.items() if path not in skipped}
-        self._check(wanted, model, backbone_only)
+        wanted, skipped = self._split(model, backbone_only)
+        problems = self.mismatches(model, backbone_only)
+        if problems:
+            more = f", and {len(problems) - 4} more" if len(problems) > 4 else ""
+            raise ValueError(
+                f"{self.source} does not fit the model {model.name!r}: "
+                f"{'; '.join(problems[:4])}{more}. Nothing was loaded. Is it another backbone, "
+                "width or ablation?"
+            )
         for path, variables in wanted.items():
             for variable, array in zip(variables, self.variables[path], strict=True):
                 variable.assign(array.astype("float32"))
@@ -85,34 +91,35 @@ class Weights:
                 ", ".join(sorted(skipped)),
             )
 
-    def _differs(self, path, variables):
-        """Whether a head differs in nothing but its number of classes."""
-        arrays = self.variables.get(path)
-        return arrays is not None and arrays[0].shape[-1] != variables[0].shape[-1]
-
-    def _check(self, wanted, model, backbone_only):
-        known = {path for path in self.variables if is_backbone(path) or not backbone_only}
-        problems = [f"{path} is missing" for path in wanted if path not in known]
+    def mismatches(self, model, backbone_only=False):
+        """What keeps the file from fitting a model, one line a layer; empty if nothing does."""
+        wanted, _ = self._split(model, backbone_only)
+        problems = [f"{path} is missing" for path in wanted if path not in self.variables]
+        for path in wanted.keys() & self.variables.keys():
+            expected = [tuple(variable.shape) for variable in wanted[path]]
+            received = [array.shape for array in self.variables[path]]
+            if expected != received:
+                problems.append(f"{path}: the model has {expected}, the file {received}")
         if not backbone_only:
-            allowed = {*wanted, *HEADS}
             problems += [
                 f"{path} does not exist in the model"
-                for path in known
-                if path not in allowed and not path.startswith((_AUX_PREFIX, "top_", "predictions"))
+                for path in self.variables
+                if path not in wanted and not path.startswith(_DISPENSABLE)
             ]
-        for path, variables in wanted.items():
-            if path in known:
-                expected = [tuple(v.shape) for v in variables]
-                received = [a.shape for a in self.variables[path]]
-                if expected != received:
-                    problems.append(f"{path}: the model has {expected}, the file {received}")
-        if problems:
-            more = f", and {len(problems) - 4} more" if len(problems) > 4 else ""
-            raise ValueError(
-                f"{self.source} does not fit the model {model.name!r}: "
-                f"{'; '.join(problems[:4])}{more}. Nothing was loaded. Is it another backbone, "
-                "width or ablation?"
-            )
+        return problems
+
+    def _split(self, model, backbone_only):
+        """The layers of a model to load, and those that may stay as they are."""
+        layers = _variables_of(model)
+        if backbone_only:
+            layers = {path: v for path, v in layers.items() if is_backbone(path)}
+        skipped = [path for path, v in layers.items() if self._may_stay(path, v)]
+        return {path: v for path, v in layers.items() if path not in skipped}, skipped
+
+    def _may_stay(self, path, variables):
+        if path not in self.variables:
+            return path.startswith(_AUX)
+        return path in HEADS and self.variables[path][0].shape[-1] != variables[0].shape[-1]
 
 
 def list_weights():
@@ -150,11 +157,7 @@ def find_weights(weights, architecture):
     location, _, expected = text.partition("#sha256=")
     entry = {}
     if re.match(r"https?://", location):
-        path = Path(
-            keras.utils.get_file(
-                origin=location, cache_subdir="keras_crosscbam", file_hash=expected or None
-            )
-        )
+        path = _fetch(location, expected)
     elif location.endswith((".h5", ".hdf5")) or Path(location).is_file():
         path = Path(location)
         entry = next((e for e in _manifest() if e["file"] == path.name), {})
@@ -199,12 +202,16 @@ def _shipped_file(entry):
             f"{entry['file']} is missing from {_FOLDERS[0]}: the installation is incomplete. "
             "Reinstall keras_crosscbam."
         )
+    return _fetch(entry["url"], entry["sha256"])
+
+
+def _fetch(url, expected):
+    """Downloads into Keras' cache; files of one name from different places do not collide."""
+    place = hashlib.sha256(url.encode()).hexdigest()[:12]
+    name = f"{place}-{url.rsplit('/', 1)[-1]}"
     return Path(
         keras.utils.get_file(
-            entry["file"],
-            origin=entry["url"],
-            cache_subdir="keras_crosscbam",
-            file_hash=entry["sha256"],
+            name, origin=url, cache_subdir="keras_crosscbam", file_hash=expected or None
         )
     )
 

@@ -1,6 +1,9 @@
-"""Losses, metrics, schedules and recipes for `compile` and `fit`, and `train` around them."""
+"""Losses, metrics and schedules for `compile` and `fit`, and recipes for whole trainings.
 
-from keras_crosscbam.training.fit import train
+`keras_crosscbam.training.fit.train` runs a recipe; it stands apart because it needs TensorFlow,
+whose `tf.data` feeds all backends, while the rest runs on any.
+"""
+
 from keras_crosscbam.training.losses import SegmentationCrossEntropy
 from keras_crosscbam.training.metrics import SegmentationMeanIoU, iou_per_class
 from keras_crosscbam.training.recipes import RECIPES, Phase, Recipe
@@ -14,5 +17,4 @@ __all__ = [
     "SegmentationCrossEntropy",
     "SegmentationMeanIoU",
     "iou_per_class",
-    "train",
 ]

@@ -10,7 +10,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_crosscbam.datasets.labels import IGNORE
 from keras_crosscbam.datasets.pipeline import (
     evaluation_batches,
     steps_per_epoch,
@@ -32,7 +31,8 @@ def train(train_set, val_set, recipe, out, weights=None, validation_freq=5, verb
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.datasets import load_camvid
-        >>> from keras_crosscbam.training import RECIPES, train
+        >>> from keras_crosscbam.training import RECIPES
+        >>> from keras_crosscbam.training.fit import train
         >>> best = train(load_camvid("CamVid", "train"), load_camvid("CamVid", "val"),
         ...     RECIPES["camvid-m"], out="runs/camvid-m")  # doctest: +SKIP
 
@@ -43,11 +43,11 @@ def train(train_set, val_set, recipe, out, weights=None, validation_freq=5, verb
 
     Args:
         train_set: `SegmentationDataset` to learn from.
-        val_set: `SegmentationDataset` to choose by; its frames must have one size.
+        val_set: `SegmentationDataset` to choose by, judged at the frames' own size.
         recipe: a `Recipe`.
         out: folder of the run; made if need be.
         weights: name, path or URL of weights to start from; None for a random start.
-        validation_freq: epochs between two validations.
+        validation_freq: epochs between two validations; the last epoch always has one.
         verbose: as in `keras.Model.fit`.
 
     Returns:
@@ -55,8 +55,12 @@ def train(train_set, val_set, recipe, out, weights=None, validation_freq=5, verb
 
     Raises:
         ValueError: for data that cannot be read, or a folder that holds a run of another recipe.
+        RuntimeError: if the losses became NaN before the first validation.
     """
     out = Path(out)
+    # Reading everything once also finds bad files now, not hours into the training.
+    counts = train_set.count_pixels()
+    val_set.count_pixels()
     _claim(out, recipe)
     keras.utils.set_random_seed(recipe.seed)
     policy = keras.config.dtype_policy()
@@ -72,14 +76,18 @@ def train(train_set, val_set, recipe, out, weights=None, validation_freq=5, verb
     finally:
         keras.config.set_dtype_policy(policy)
     steps = steps_per_epoch(train_set, recipe.batch_size)
-    compile_for(model, recipe, steps * recipe.epochs, class_weights(train_set, recipe))
+    compile_for(model, recipe, steps * recipe.epochs, class_weights(counts, recipe))
     best, backup = out / "best.weights.h5", out / "backup"
     model.fit(
         phased_batches(train_set, recipe, start_epoch=_finished_epochs(backup)),
         steps_per_epoch=steps,
         epochs=recipe.epochs,
-        validation_data=evaluation_batches(val_set, batch_size=4).map(_for_both_heads),
-        validation_freq=validation_freq,
+        validation_data=evaluation_batches(val_set).map(_for_both_heads),
+        validation_freq=[
+            epoch
+            for epoch in range(1, recipe.epochs + 1)
+            if epoch % validation_freq == 0 or epoch == recipe.epochs
+        ],
         callbacks=[
             keras.callbacks.TerminateOnNaN(),
             keras.callbacks.ModelCheckpoint(
@@ -98,6 +106,11 @@ def train(train_set, val_set, recipe, out, weights=None, validation_freq=5, verb
         ],
         verbose=verbose,
     )
+    if not best.exists():
+        raise RuntimeError(
+            f"{out}: no validation was reached with finite weights; log.csv shows the losses. "
+            "A lower learning rate helps where they became NaN."
+        )
     model.load_weights(best)
     final = out / "model.weights.h5"
     inference_model(model).save_weights(final)
@@ -142,14 +155,16 @@ def phased_batches(train_set, recipe, start_epoch=0):
     return reduce(lambda a, b: a.concatenate(b), phases).map(_for_both_heads)
 
 
-def class_weights(train_set, recipe):
-    """Weights `share ** -class_balance`, with mean 1 over the labelled pixels; None for none."""
+def class_weights(counts, recipe):
+    """Weights `share ** -class_balance`, with mean 1 over the labelled pixels; None for none.
+
+    Args:
+        counts: labelled pixels of each class, as `SegmentationDataset.count_pixels` gives them.
+        recipe: a `Recipe`.
+    """
     if not recipe.class_balance:
         return None
-    counts = np.zeros(256, np.int64)
-    for index in range(len(train_set)):
-        counts += np.bincount(train_set[index][1].ravel(), minlength=256)
-    shares = counts[: len(train_set.classes)] / (counts.sum() - counts[IGNORE])
+    shares = counts / counts.sum()
     weights = np.maximum(shares, 1e-6) ** -recipe.class_balance
     return (weights / (weights * shares).sum()).tolist()
 

@@ -75,7 +75,7 @@ RECIPES = {
         Recipe(
             name="camvid-m",
             variant="M",
-            phases=(Phase(100, (256, 320)), Phase(30, (360, 480))),
+            phases=(Phase(80, (256, 320)), Phase(24, (360, 480))),
             dtype_policy="mixed_bfloat16",
         ),
     )

@@ -1,0 +1,40 @@
+# Everything runs in a virtual environment of its own, which these commands make.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-all lint format clean
+
+demo: $(VENV)/.installed ## segment the street photograph with the shipped weights
+	$(BIN)/crosscbam segment keras_crosscbam/assets/street.jpg --out demo-out
+
+test: $(VENV)/.dev ## the tests, but for those that take minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## style and format, without changing anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev ## put the format right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and what the demo wrote
+	rm -rf $(VENV) demo-out build *.egg-info
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml setup.cfg
+	$(BIN)/python -m pip install --quiet --editable '.[cpu]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,dev]'
+	touch $@

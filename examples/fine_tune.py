@@ -1,0 +1,55 @@
+"""Fine-tuning in plain Keras: `compile` and `fit`, no trainer of this package's.
+
+    $ python examples/fine_tune.py --data CamVid --epochs 5
+
+Starts from the CamVid weights with a new head, as one would for classes of one's own; the encoder
+is frozen first. What stands here works the same in a notebook cell.
+"""
+
+import argparse
+
+import keras
+
+import keras_crosscbam as kc
+from keras_crosscbam.datasets.pipeline import (
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+)
+from keras_crosscbam.training import PolySchedule, SegmentationCrossEntropy, SegmentationMeanIoU
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="folder of CamVid")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--frames", type=int, help="use only so many frames")
+    parser.add_argument("--out", default="fine_tuned.keras")
+    args = parser.parse_args()
+
+    train = kc.datasets.load_camvid(args.data, "train")
+    val = kc.datasets.load_camvid(args.data, "val")
+    if args.frames:
+        train, val = train.subset(range(args.frames)), val.subset(range(args.frames))
+
+    model = kc.CrossCBAM_M(weights="camvid", num_classes=11, input_shape=(None, None, 3))
+    kc.freeze_backbone(model)
+    steps = steps_per_epoch(train, args.batch)
+    model.compile(
+        optimizer=keras.optimizers.AdamW(PolySchedule(5e-4, steps * args.epochs)),
+        loss=SegmentationCrossEntropy(),
+        metrics=[SegmentationMeanIoU(num_classes=11)],
+    )
+    model.fit(
+        training_batches(train, (256, 320), args.batch, epochs=args.epochs),
+        steps_per_epoch=steps,
+        epochs=args.epochs,
+        validation_data=evaluation_batches(val),
+    )
+    model.save(args.out)
+    print(f"{args.out}: val mIoU {100 * kc.evaluate(args.out, val)['mean_iou']:.2f} %")
+
+
+if __name__ == "__main__":
+    main()

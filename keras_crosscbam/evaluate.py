@@ -1,0 +1,83 @@
+"""Accuracy of any model on any data set: the one place that figures come from."""
+
+import keras
+import numpy as np
+
+from keras_crosscbam import runtime
+from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.training.metrics import iou_per_class
+
+
+def evaluate(model, dataset, size=None, progress=False):
+    """Judges a model on the whole frames of a data set, at the size of their labels.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.datasets import load_camvid
+        >>> model = kc.CrossCBAM_M(weights="camvid", input_shape=(None, None, 3))  # doctest: +SKIP
+        >>> kc.evaluate(model, load_camvid("CamVid", "val"))["mean_iou"]  # doctest: +SKIP
+
+    A frame is resized to the size of the network, if that is fixed or `size` says so; the logits
+    are resized to the labels before the argmax (for Cityscapes that is the usual protocol).
+
+    Args:
+        model: a `keras.Model`, a `Runtime`, or the path of a `.keras` or `.onnx` file.
+        dataset: a `SegmentationDataset` whose classes are the model's.
+        size: `(height, width)`, or the shorter side, to resize frames to; None for their own.
+        progress: whether to print a progress bar.
+
+    Returns:
+        A dict: `"mean_iou"` over the classes that occur, `"iou"` by class name (NaN for one that
+        does not occur), `"pixel_accuracy"`, all in 0..1 and over labelled pixels alone, `"frames"`,
+        and `"confusion"`, the counts behind it, rows the truth, int64 `(classes, classes)`.
+
+    Raises:
+        ValueError: if model and data set differ in their number of classes.
+    """
+    run = runtime.load(model)
+    classes = len(dataset.classes)
+    if run.num_classes != classes:
+        raise ValueError(
+            f"{run.name} has {run.num_classes} classes, the data set {dataset.name!r} {classes}"
+        )
+    confusion = np.zeros((classes, classes), np.int64)
+    bar = keras.utils.Progbar(len(dataset), unit_name="frame", verbose=int(progress))
+    for index in range(len(dataset)):
+        image, labels = dataset[index]
+        scores = run.scores(image, size, output_size=labels.shape)
+        confusion += confusion_matrix(labels, scores.argmax(axis=-1), classes)
+        bar.update(index + 1)
+    return summarize(confusion, dataset.classes, len(dataset))
+
+
+def confusion_matrix(truth, prediction, num_classes):
+    """Counts labelled pixels by true (rows) and predicted (columns) class, int64."""
+    valid = truth != IGNORE
+    cells = truth[valid].astype(np.int64) * num_classes + prediction[valid]
+    counts = np.bincount(cells, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def summarize(confusion, classes, frames):
+    """The dict that `evaluate` returns, from a confusion matrix."""
+    iou = iou_per_class(confusion)
+    return {
+        "mean_iou": float(np.nanmean(iou)),
+        "iou": dict(zip(classes.names, iou.tolist(), strict=True)),
+        "pixel_accuracy": float(np.trace(confusion) / max(confusion.sum(), 1)),
+        "frames": frames,
+        "confusion": confusion,
+    }
+
+
+def report(result):
+    """The result of `evaluate` as lines of text, in percent."""
+    width = max(map(len, result["iou"]))
+    lines = [f"{name:<{width}}  {100 * iou:6.2f}" for name, iou in result["iou"].items()]
+    return "\n".join(
+        [
+            f"IoU per class (%), {result['frames']} frames",
+            *lines,
+            f"mean IoU        {100 * result['mean_iou']:.2f} %",
+            f"pixel accuracy  {100 * result['pixel_accuracy']:.2f} %",
+        ]
+    )

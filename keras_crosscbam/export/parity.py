@@ -1,0 +1,66 @@
+"""The gate that every exported file passes: the same answers as the model, on real frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MIN_AGREEMENT = 0.9999
+
+
+class ParityError(RuntimeError):
+    """An exported file does not compute what the model computes."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far two networks agree.
+
+    Attributes:
+        frames: number of frames compared.
+        argmax_agreement: share of the pixels with the same label.
+        max_difference: largest absolute difference of two logits.
+    """
+
+    frames: int
+    argmax_agreement: float
+    max_difference: float
+
+    def __str__(self):
+        return (
+            f"{self.frames} frames: argmax equal on {100 * self.argmax_agreement:.4f} % of the "
+            f"pixels, max |logit difference| {self.max_difference:.2e}"
+        )
+
+
+def compare(reference, candidate, batches):
+    """Runs two runtimes on the same batches of images.
+
+    Args:
+        reference, candidate: `Runtime`s.
+        batches: iterable of images `(batch, height, width, 3)`, 0..255, of the networks' size.
+
+    Returns:
+        `Parity`.
+    """
+    frames = pixels = equal = 0
+    difference = 0.0
+    for images in batches:
+        expected, received = reference.logits(images), candidate.logits(images)
+        if not np.isfinite(received).all():
+            raise ParityError(f"{candidate.name} returns values that are not finite")
+        frames += len(images)
+        pixels += expected[..., 0].size
+        equal += int((expected.argmax(-1) == received.argmax(-1)).sum())
+        difference = max(difference, float(np.abs(expected - received).max()))
+    return Parity(frames, equal / pixels, difference)
+
+
+def check(reference, candidate, batches, min_agreement=MIN_AGREEMENT):
+    """`compare`, but raises `ParityError` if too few pixels have the same label."""
+    parity = compare(reference, candidate, batches)
+    if parity.argmax_agreement < min_agreement:
+        raise ParityError(
+            f"{candidate.name} differs from {reference.name}: {parity}; at least "
+            f"{100 * min_agreement:.2f} % must be equal. The file was not kept."
+        )
+    return parity

@@ -1,0 +1,81 @@
+"""Pictures of labels: colours, overlays and legends."""
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+
+def colourise(labels, classes):
+    """Paints labels in the colours of their classes.
+
+    Args:
+        labels: uint8 `(height, width)`; labels that are no class, such as 255, turn black.
+        classes: a `ClassTable`.
+
+    Returns:
+        uint8 RGB `(height, width, 3)`.
+    """
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(classes)] = classes.colours
+    return palette[labels]
+
+
+def class_shares(labels, classes):
+    """Share of the pixels by class name, largest first, classes without pixels left out."""
+    counts = np.bincount(labels.ravel(), minlength=256)[: len(classes)]
+    shares = {
+        name: count / labels.size
+        for name, count in zip(classes.names, counts, strict=True)
+        if count
+    }
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def overlay(image, labels, classes, opacity=0.5, legend=True):
+    """Lays the colours of the labels over an image.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.datasets import CAMVID_CLASSES
+        >>> from keras_crosscbam.visualize import overlay
+        >>> image, labels = np.zeros((90, 120, 3), np.uint8), np.zeros((90, 120), np.uint8)
+        >>> overlay(image, labels, CAMVID_CLASSES, legend=False).size
+        (120, 90)
+
+    Args:
+        image: uint8 RGB `(height, width, 3)`.
+        labels: uint8 `(height, width)`.
+        classes: a `ClassTable`.
+        opacity: weight of the colours, 0..1.
+        legend: whether to add a column on the right that names the classes in the picture, with
+            their share of the pixels.
+
+    Returns:
+        A `PIL.Image.Image` in RGB, as high as the image, or higher if the legend needs it.
+    """
+    painted = (1 - opacity) * image + opacity * colourise(labels, classes)
+    picture = Image.fromarray(np.round(painted).astype(np.uint8))
+    if not legend:
+        return picture
+    column = _legend(class_shares(labels, classes), classes, image.shape[0])
+    canvas = Image.new("RGB", (picture.width + column.width, max(picture.height, column.height)))
+    canvas.paste(picture, (0, 0))
+    canvas.paste(column, (picture.width, 0))
+    return canvas
+
+
+def _legend(shares, classes, height):
+    """A dark column with a coloured square, the name and the share of each class."""
+    size = int(np.clip(height / 28, 11, 40))
+    font, row, margin = ImageFont.load_default(size), int(size * 1.7), size // 2
+    colours = dict(zip(classes.names, classes.colours, strict=True))
+    lines = [(colours[name], name, f"{100 * share:.1f} %") for name, share in shares.items()]
+    name_width = max((int(font.getlength(name)) for _, name, _ in lines), default=0)
+    share_width = int(font.getlength("100.0 %"))
+    width = 5 * margin + size + name_width + share_width
+    column = Image.new("RGB", (width, max(height, row * len(lines) + 2 * margin)), (24, 24, 24))
+    draw = ImageDraw.Draw(column)
+    for i, (colour, name, share) in enumerate(lines):
+        top = margin + i * row
+        draw.rectangle((margin, top, margin + size, top + size), fill=colour, outline=(90, 90, 90))
+        draw.text((2 * margin + size, top), name, fill=(235, 235, 235), font=font)
+        draw.text((width - margin, top), share, fill=(170, 170, 170), font=font, anchor="ra")
+    return column

@@ -1,0 +1,63 @@
+"""One file of weights, three backends, the same outputs."""
+
+import itertools
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import backend_forward
+import numpy as np
+import pytest
+
+BACKENDS = ("tensorflow", "jax", "torch")
+OUTPUTS = ("main", "aux", "stage3", "stage4", "stage5")
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def forward(tmp_path_factory):
+    """Starts the program on each installed backend; returns what waits for a backend's arrays."""
+    folder = tmp_path_factory.mktemp("backends")
+    rng = np.random.default_rng(3)
+    images = rng.uniform(0, 255, (2, *backend_forward.IMAGE_SHAPE)).astype("float32")
+    np.savez(folder / "images.npz", images=images)
+    model = backend_forward.build_model()
+    # Off their initial values, BatchNormalization's statistics and the biases matter too.
+    model.set_weights([w + rng.normal(0, 0.01, w.shape) for w in model.get_weights()])
+    model.save_weights(folder / "model.weights.h5")
+
+    def start(backend):
+        environment = {
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            # On a GPU each backend has its own habits with TensorFloat-32.
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "JAX_PLATFORMS": "cpu",
+        }
+        files = (folder / name for name in ("model.weights.h5", "images.npz", f"{backend}.npz"))
+        return subprocess.Popen([sys.executable, backend_forward.__file__, *files], env=environment)
+
+    running = {backend: start(backend) for backend in BACKENDS if find_spec(backend)}
+
+    def wait(backend):
+        if backend not in running:
+            pytest.skip(f"{backend} is not installed")
+        assert running[backend].wait() == 0
+        return np.load(folder / f"{backend}.npz")
+
+    yield wait
+    for process in running.values():
+        process.kill()
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(BACKENDS, 2)))
+def test_backends_agree(forward, one, other, output):
+    a, b = forward(one)[output], forward(other)[output]
+    difference = np.abs(a - b).max()
+    print(f"{output}: {one} and {other} differ by at most {difference:.1e}, values {a.std():.2f}")
+    assert a.shape == b.shape
+    assert a.std() > 0.1
+    assert difference < TOLERANCE

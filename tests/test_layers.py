@@ -86,7 +86,8 @@ def test_conv_bn_relu(assert_matches, rng, size, kernel_size, stride, dilation):
     x = images(rng, 2, *size, 5)
     layer = ConvBNReLU(6, kernel_size, strides=stride, dilation_rate=dilation, name="unit")
     layer.build(x.shape)
-    assert_matches(layer, "conv_bn_relu", x, path="unit", stride=stride, dilation=dilation)
+    geometry = {"size": kernel_size, "stride": stride, "dilation": dilation}
+    assert_matches(layer, "conv_bn_relu", x, path="unit", **geometry)
 
 
 @pytest.mark.parametrize("size", [(8, 12), (9, 11), (7, 12)])

@@ -37,8 +37,11 @@ def small(input_shape=(*SIZE, 3), num_classes=4, aspp_filters=32, **kwargs):
     )
 
 
-def stir(model, rng):
-    """Moves every weight and statistic off its initial value, as training would."""
+def stirred(**kwargs):
+    """The same with every weight and statistic off its initial value, as training leaves them."""
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(1)
+    model = small(**kwargs)
     model.set_weights([w + rng.normal(0, 0.01, w.shape) for w in model.get_weights()])
     return model
 
@@ -55,13 +58,13 @@ def predict(model, images):
 @pytest.fixture(scope="module")
 def model():
     """One network that the tests share; they must leave its weights as they are."""
-    return stir(small(), np.random.default_rng(1))
+    return stirred()
 
 
 @pytest.fixture(scope="module")
 def training_model():
     """The same with an auxiliary head."""
-    return stir(small(aux_head=True), np.random.default_rng(1))
+    return stirred(aux_head=True)
 
 
 @pytest.fixture

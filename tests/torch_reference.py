@@ -50,30 +50,30 @@ class Reference:
             return {name: x.permute(0, 2, 3, 1).numpy() for name, x in outputs.items()}
         return outputs.permute(0, 2, 3, 1).numpy()
 
-    def conv(self, x, path, stride=1, dilation=1):
+    def conv(self, x, path, size=1, stride=1, dilation=1):
         kernel = self.weights[f"{path}/kernel"].permute(3, 2, 0, 1)
+        assert kernel.shape[2:] == (size, size), path
         bias = self.weights.get(f"{path}/bias")
-        padding = dilation * (kernel.shape[-1] // 2)
-        return nnf.conv2d(x, kernel, bias, stride, padding, dilation)
+        return nnf.conv2d(x, kernel, bias, stride, dilation * (size // 2), dilation)
 
     def batch_norm(self, x, path):
         names = ("moving_mean", "moving_variance", "gamma", "beta")
         return nnf.batch_norm(x, *(self.weights[f"{path}/{name}"] for name in names), eps=1e-5)
 
-    def conv_bn_relu(self, x, path, stride=1, dilation=1):
-        x = self.conv(x, f"{path}/conv", stride, dilation)
+    def conv_bn_relu(self, x, path, size, stride=1, dilation=1):
+        x = self.conv(x, f"{path}/conv", size, stride, dilation)
         return nnf.relu(self.batch_norm(x, f"{path}/bn"))
 
     def stdc_block(self, x, path, stride):
-        first = y = self.conv_bn_relu(x, f"{path}_conv1")
+        first = y = self.conv_bn_relu(x, f"{path}_conv1", size=1)
         if stride == 2:
             kernel = self.weights[f"{path}_down_conv/kernel"].permute(2, 3, 0, 1)
             y = nnf.conv2d(first, kernel, None, stride=2, padding=1, groups=len(kernel))
             y = self.batch_norm(y, f"{path}_down_bn")
             first = nnf.avg_pool2d(first, 3, stride=2, padding=1, count_include_pad=True)
-        second = self.conv_bn_relu(y, f"{path}_conv2")
-        third = self.conv_bn_relu(second, f"{path}_conv3")
-        fourth = self.conv_bn_relu(third, f"{path}_conv4")
+        second = self.conv_bn_relu(y, f"{path}_conv2", size=3)
+        third = self.conv_bn_relu(second, f"{path}_conv3", size=3)
+        fourth = self.conv_bn_relu(third, f"{path}_conv4", size=3)
         return torch.cat([first, second, third, fourth], dim=1)
 
     def channel_attention(self, x, path):
@@ -95,11 +95,13 @@ class Reference:
 
     def se_aspp(self, x, path, rates):
         branches = [
-            self.conv_bn_relu(x, f"{path}/branch_rate{rate}", dilation=rate) for rate in rates
+            self.conv_bn_relu(x, f"{path}/branch_rate{r}", size=1 if r == 1 else 3, dilation=r)
+            for r in rates
         ]
         hidden = nnf.relu(self.conv(x.mean((2, 3), True), f"{path}/reduce"))
         excited = x * torch.sigmoid(self.conv(hidden, f"{path}/expand"))
-        return self.conv_bn_relu(torch.cat([excited, sum(branches)], dim=1), f"{path}/project")
+        both = torch.cat([excited, sum(branches)], dim=1)
+        return self.conv_bn_relu(both, f"{path}/project", size=3)
 
     def resize_like(self, x, reference):
         return nnf.interpolate(x, reference.shape[2:], mode="bilinear", align_corners=False)
@@ -108,17 +110,17 @@ class Reference:
         """The whole network, from pixels of 0..255 to the logits of both heads, width c = 256."""
         mean, std = (torch.tensor(values).view(1, 3, 1, 1).double() for values in (MEAN, STD))
         x = (pixels / 255 - mean) / std
-        x = self.conv_bn_relu(x, "stem_conv1", stride=2)
-        x = self.conv_bn_relu(x, "stem_conv2", stride=2)
+        x = self.conv_bn_relu(x, "stem_conv1", size=3, stride=2)
+        x = self.conv_bn_relu(x, "stem_conv2", size=3, stride=2)
         stages = {}
         for stage, count in zip((3, 4, 5), blocks, strict=True):
             for block in range(1, count + 1):
                 x = self.stdc_block(x, f"stage{stage}_block{block}", stride=2 if block == 1 else 1)
             stages[stage] = x
         x = self.se_aspp(x, "se_aspp", rates)
-        low = self.conv_bn_relu(stages[4], "lateral4")
+        low = self.conv_bn_relu(stages[4], "lateral4", size=1)
         x = self.ccbam(low, self.resize_like(x, low), "ccbam4")
         x = self.ccbam(stages[3], self.resize_like(x, stages[3]), "ccbam3")
-        x = self.conv(self.conv_bn_relu(x, "neck3"), "classifier")
-        aux = self.conv(self.conv_bn_relu(stages[4], "aux_fcn"), "aux_classifier")
+        x = self.conv(self.conv_bn_relu(x, "neck3", size=1), "classifier")
+        aux = self.conv(self.conv_bn_relu(stages[4], "aux_fcn", size=3), "aux_classifier")
         return {"main": self.resize_like(x, pixels), "aux": self.resize_like(aux, pixels)}

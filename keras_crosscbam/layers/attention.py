@@ -23,7 +23,7 @@ class ChannelAttention(layers.Layer):
 
         >>> import numpy as np
         >>> from keras_crosscbam.layers import ChannelAttention
-        >>> ChannelAttention()(np.ones((2, 45, 60, 64))).shape
+        >>> tuple(ChannelAttention()(np.ones((2, 45, 60, 64))).shape)
         (2, 1, 1, 64)
 
     `sigmoid(mlp(max(x)) + mlp(mean(x)))`: maximum and mean over all positions go through one
@@ -82,7 +82,7 @@ class SpatialAttention(layers.Layer):
 
         >>> import numpy as np
         >>> from keras_crosscbam.layers import SpatialAttention
-        >>> SpatialAttention()(np.ones((2, 45, 60, 64))).shape
+        >>> tuple(SpatialAttention()(np.ones((2, 45, 60, 64))).shape)
         (2, 45, 60, 1)
 
     `sigmoid(conv1x1([max over channels, mean over channels]))`. CBAM has a 7x7 convolution here;

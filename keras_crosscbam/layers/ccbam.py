@@ -13,7 +13,7 @@ class CCBAM(layers.Layer):
         >>> import numpy as np
         >>> from keras_crosscbam.layers import CCBAM
         >>> low, high = np.ones((2, 45, 60, 64)), np.ones((2, 45, 60, 64))
-        >>> CCBAM()([low, high]).shape
+        >>> tuple(CCBAM()([low, high]).shape)
         (2, 45, 60, 64)
 
     Paper, section 3.2, Equation 2, with `CA` = `ChannelAttention` and `SA` = `SpatialAttention`:

@@ -15,7 +15,7 @@ class ConvBNReLU(layers.Layer):
 
         >>> import numpy as np
         >>> from keras_crosscbam.layers import ConvBNReLU
-        >>> ConvBNReLU(32, 3, strides=2)(np.ones((1, 321, 481, 3))).shape
+        >>> tuple(ConvBNReLU(32, 3, strides=2)(np.ones((1, 321, 481, 3))).shape)
         (1, 161, 241, 32)
 
     Every side is padded with `dilation_rate * (kernel_size // 2)` zeros. Keras' own `"same"` pads

@@ -11,7 +11,7 @@ class ResizeLike(keras.layers.Layer):
         >>> import numpy as np
         >>> from keras_crosscbam.layers import ResizeLike
         >>> x, reference = np.ones((1, 23, 30, 8)), np.ones((1, 45, 60, 4))
-        >>> ResizeLike()([x, reference]).shape
+        >>> tuple(ResizeLike()([x, reference]).shape)
         (1, 45, 60, 8)
 
     A factor would be wrong where a size is not divisible by 32: 720 rows become 90, 45 and 23

@@ -13,7 +13,7 @@ class SEASPP(layers.Layer):
 
         >>> import numpy as np
         >>> from keras_crosscbam.layers import SEASPP
-        >>> SEASPP(256, dilation_rates=(1, 3))(np.ones((1, 16, 32, 1024))).shape
+        >>> tuple(SEASPP(256, dilation_rates=(1, 3))(np.ones((1, 16, 32, 1024))).shape)
         (1, 16, 32, 256)
 
     Paper, section 3.3, Figure 6. Against ASPP there are two atrous branches instead of four, they

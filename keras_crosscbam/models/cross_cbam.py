@@ -33,7 +33,7 @@ def CrossCBAM(
 
         >>> import numpy as np, keras_crosscbam
         >>> model = keras_crosscbam.CrossCBAM(num_classes=19, input_shape=(None, None, 3))
-        >>> model(np.zeros((1, 321, 481, 3))).shape
+        >>> tuple(model(np.zeros((1, 321, 481, 3))).shape)
         (1, 321, 481, 19)
 
     Args:

@@ -96,7 +96,7 @@ def STDC(
 
         >>> import numpy as np, keras_crosscbam
         >>> features = keras_crosscbam.STDC1(include_top=False, input_shape=(None, None, 3))
-        >>> {name: f.shape for name, f in features(np.zeros((1, 256, 512, 3))).items()}
+        >>> {k: tuple(f.shape) for k, f in features(np.zeros((1, 256, 512, 3))).items()}
         {'stage3': (1, 32, 64, 256), 'stage4': (1, 16, 32, 512), 'stage5': (1, 8, 16, 1024)}
 
     The classifier is there to pretrain the encoder (ConvBNReLU 1x1, global average pooling, dense,

@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .PHONY: demo test test-all lint format clean
 
 demo: $(VENV)/.installed ## segment the street photograph with the shipped weights
-	$(BIN)/crosscbam segment keras_crosscbam/assets/street.jpg --out demo-out
+	$(BIN)/python examples/demo.py --out demo-out
 
 test: $(VENV)/.dev ## the tests, but for those that take minutes
 	$(BIN)/python -m pytest -m "not slow"

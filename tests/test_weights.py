@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import keras_crosscbam as kc
-from keras_crosscbam.models import weights as weights_module
-from keras_crosscbam.models.weights import MANIFEST, sha256
+from keras_crosscbam.models import manifest
+from keras_crosscbam.models.manifest import MANIFEST, find_weights, sha256
 
 ANY_SIZE = (None, None, 3)
 IMAGE = np.random.default_rng(0).uniform(0, 255, (1, 64, 96, 3)).astype("float32")
@@ -58,7 +58,7 @@ def shipped(file, tmp_path, monkeypatch):
         "classes": "none of the known tables",
     }
     (folder / MANIFEST).write_text(json.dumps({"weights": [entry]}))
-    monkeypatch.setattr(weights_module, "_FOLDERS", (folder,))
+    monkeypatch.setattr(manifest, "_FOLDERS", (folder,))
     return target
 
 
@@ -215,9 +215,7 @@ def test_wrong_architecture_names_the_mismatch(file, arguments, mismatch):
     arguments = {"backbone": "stdc1", "input_shape": ANY_SIZE, **arguments}
     with pytest.raises(ValueError, match="Nothing was loaded") as error:
         kc.CrossCBAM(weights=file, **arguments)
-    problems = weights_module.find_weights(file, "").mismatches(
-        kc.CrossCBAM(num_classes=5, **arguments)
-    )
+    problems = find_weights(file, "").mismatches(kc.CrossCBAM(num_classes=5, **arguments))
     assert any(mismatch in problem for problem in problems)
     assert problems[0] in str(error.value)
 
@@ -235,7 +233,7 @@ def test_nothing_is_loaded_by_halves(file, tmp_path):
     model = kc.CrossCBAM_M(num_classes=5, input_shape=ANY_SIZE)
     before = snapshot(model)
     with pytest.raises(ValueError, match="ccbam4/low_spatial_attention/conv"):
-        weights_module.find_weights(broken, "").load_into(model)
+        find_weights(broken, "").load_into(model)
     assert unchanged(model, before)
 
 
@@ -249,8 +247,10 @@ def test_url_is_fetched_and_verified(file, tmp_path, monkeypatch, inference):
         url = f"http://127.0.0.1:{server.server_port}/{file.name}"
         model = kc.CrossCBAM_M(weights=f"{url}#sha256={sha256(file)}", input_shape=ANY_SIZE)
         np.testing.assert_array_equal(outputs(model), outputs(inference))
-        with pytest.raises(ValueError, match=r"(?i)hash"):
+        with pytest.raises(ValueError, match=r"could not be fetched: .*hash"):
             kc.CrossCBAM_M(weights=f"{url}#sha256={'0' * 64}", input_shape=ANY_SIZE)
+        with pytest.raises(ValueError, match=r"could not be fetched: .*404"):
+            kc.CrossCBAM_M(weights=f"{url}.weights.h5", input_shape=ANY_SIZE)
     finally:
         server.shutdown()
 
@@ -258,6 +258,6 @@ def test_url_is_fetched_and_verified(file, tmp_path, monkeypatch, inference):
 def test_every_shipped_file_matches_its_entry():
     for entries in kc.list_weights().values():
         for entry in entries:
-            found = weights_module.find_weights(entry["name"], entry["architecture"])
+            found = find_weights(entry["name"], entry["architecture"])
             assert found.num_classes == entry["num_classes"]
             assert len(found.classes) == entry["num_classes"]

@@ -16,7 +16,7 @@ import h5py
 import keras
 
 import keras_crosscbam as kc
-from keras_crosscbam.models.weights import MANIFEST, sha256
+from keras_crosscbam.models.manifest import MANIFEST, sha256
 from keras_crosscbam.training.fit import MONITOR
 from keras_crosscbam.variants import VARIANTS
 

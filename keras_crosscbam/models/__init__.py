@@ -10,9 +10,9 @@ from keras_crosscbam.models.cross_cbam import (
     CrossCBAM_M2,
     list_models,
 )
+from keras_crosscbam.models.manifest import list_weights
 from keras_crosscbam.models.stdc import STDC, STDC1, STDC2
 from keras_crosscbam.models.surgery import freeze_backbone, inference_model, with_input_size
-from keras_crosscbam.models.weights import list_weights
 
 __all__ = [
     "STDC",

@@ -5,8 +5,8 @@ from keras import layers
 
 from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike
 from keras_crosscbam.models.inputs import image_input, normalize
+from keras_crosscbam.models.manifest import find_weights
 from keras_crosscbam.models.stdc import stdc_features
-from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.variants import VARIANTS
 
 HEAD_FILTERS = 128

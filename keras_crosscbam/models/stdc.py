@@ -5,7 +5,7 @@ from keras import layers
 
 from keras_crosscbam.layers.conv import ConvBNReLU, batch_norm
 from keras_crosscbam.models.inputs import image_input, normalize
-from keras_crosscbam.models.weights import find_weights
+from keras_crosscbam.models.manifest import find_weights
 
 STAGE_FILTERS = {"stage3": 256, "stage4": 512, "stage5": 1024}
 STAGE_BLOCKS = {"stdc1": (2, 2, 2), "stdc2": (4, 5, 3)}

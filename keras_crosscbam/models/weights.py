@@ -1,34 +1,18 @@
-"""Finding, verifying and loading weights: everything is checked before anything is loaded.
+"""What a weights file holds, and its way into a model: all of it or nothing."""
 
->>> import keras_crosscbam
->>> sorted(keras_crosscbam.list_weights())  # doctest: +SKIP
-['camvid']
-"""
-
-import hashlib
-import json
 import logging
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 
 from keras_crosscbam.datasets import CLASS_TABLES
 from keras_crosscbam.models.surgery import is_backbone
 
-MANIFEST = "manifest.json"
 HEADS = ("classifier", "aux_classifier", "predictions")
 _AUX = "aux_"
 # Parts of a file that a smaller model has no place for: auxiliary head, heads, STDC's classifier.
 _DISPENSABLE = (_AUX, "classifier", "top_", "predictions")
-# Inside an installed wheel the weights lie within the package, in a checkout beside it.
-_FOLDERS = (
-    Path(__file__).parents[1] / "weights",
-    Path(__file__).parents[2] / "weights",
-)
 logger = logging.getLogger(__name__)
 
 
@@ -95,7 +79,7 @@ class Weights:
         """What keeps the file from fitting a model, one line a layer; empty if nothing does."""
         wanted, _ = self._split(model, backbone_only)
         problems = [f"{path} is missing" for path in wanted if path not in self.variables]
-        for path in wanted.keys() & self.variables.keys():
+        for path in (path for path in wanted if path in self.variables):
             expected = [tuple(variable.shape) for variable in wanted[path]]
             received = [array.shape for array in self.variables[path]]
             if expected != received:
@@ -122,111 +106,7 @@ class Weights:
         return path in HEADS and self.variables[path][0].shape[-1] != variables[0].shape[-1]
 
 
-def list_weights():
-    """The shipped weights: name to a list of manifest entries, one for each architecture.
-
-        >>> import keras_crosscbam
-        >>> for name, entries in keras_crosscbam.list_weights().items():
-        ...     print(name, [entry["architecture"] for entry in entries])  # doctest: +SKIP
-        camvid ['cross_cbam_stdc1']
-
-    An entry says what the file was trained on and how, and what it was measured to reach.
-    """
-    listed = {}
-    for entry in _manifest():
-        listed.setdefault(entry["name"], []).append(entry)
-    return listed
-
-
-def find_weights(weights, architecture):
-    """Reads weights by name, path or URL, and verifies their SHA-256 where one is known.
-
-    Args:
-        weights: a name of `list_weights()`, the path of a `.weights.h5` file as written by
-            `model.save_weights`, or a URL of one. A path or URL may end in `#sha256=<64 digits>`;
-            a file that has the name of a shipped one is held against the manifest.
-        architecture: `"cross_cbam_stdc1"` or the like, chooses among entries of one name.
-
-    Returns:
-        `Weights`.
-
-    Raises:
-        ValueError: if there is no such name or file, the hash is wrong, or the file is damaged.
-    """
-    text = str(weights)
-    location, _, expected = text.partition("#sha256=")
-    entry = {}
-    if re.match(r"https?://", location):
-        path = _fetch(location, expected)
-    elif location.endswith((".h5", ".hdf5")) or Path(location).is_file():
-        path = Path(location)
-        entry = next((e for e in _manifest() if e["file"] == path.name), {})
-    else:
-        entry = _named_entry(text, architecture)
-        path = _shipped_file(entry)
-    _verify(path, expected or entry.get("sha256"))
-    return Weights(str(path), _read(path), entry)
-
-
-def sha256(path):
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _manifest():
-    for folder in _FOLDERS:
-        if (folder / MANIFEST).is_file():
-            return json.loads((folder / MANIFEST).read_text())["weights"]
-    return []
-
-
-def _named_entry(name, architecture):
-    entries = list_weights().get(name, [])
-    for entry in entries:
-        if entry["architecture"] == architecture:
-            return entry
-    shipped = [f"{e['name']!r} for {e['architecture']}" for e in _manifest()] or ["none"]
-    raise ValueError(
-        f"No weights {name!r} for {architecture}: neither shipped nor a file. Shipped are "
-        f"{', '.join(shipped)}; else pass the path of a .weights.h5 file, a URL, or None."
-    )
-
-
-def _shipped_file(entry):
-    for folder in _FOLDERS:
-        if (folder / entry["file"]).is_file():
-            return folder / entry["file"]
-    if not entry.get("url"):
-        raise ValueError(
-            f"{entry['file']} is missing from {_FOLDERS[0]}: the installation is incomplete. "
-            "Reinstall keras_crosscbam."
-        )
-    return _fetch(entry["url"], entry["sha256"])
-
-
-def _fetch(url, expected):
-    """Downloads into Keras' cache; files of one name from different places do not collide."""
-    place = hashlib.sha256(url.encode()).hexdigest()[:12]
-    name = f"{place}-{url.rsplit('/', 1)[-1]}"
-    return Path(
-        keras.utils.get_file(
-            name, origin=url, cache_subdir="keras_crosscbam", file_hash=expected or None
-        )
-    )
-
-
-def _verify(path, expected):
-    if not path.is_file():
-        raise ValueError(f"{path}: no such weights file")
-    if expected and sha256(path) != expected.lower():
-        raise ValueError(
-            f"{path}: its SHA-256 is {sha256(path)}, expected {expected.lower()}. The file was "
-            "changed or damaged; nothing was loaded. Fetch it again."
-        )
-
-
-def _read(path):
+def read_variables(path):
     """The variables of Keras' weights format, keyed by layer names instead of class counts.
 
     Keras stores each layer as a group `.../vars` that carries the layer's name and datasets "0",

@@ -2,7 +2,7 @@
 
 >>> from keras_crosscbam.training import RECIPES
 >>> RECIPES["camvid-m"].epochs
-    104
+104
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,60 @@
+"""Segments a street photograph with the shipped weights, and says what it did and how fast.
+
+$ python examples/demo.py --out demo-out
+"""
+
+import argparse
+import os
+import statistics
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+
+import keras_crosscbam as kc
+from keras_crosscbam.images import STREET, read_image
+from keras_crosscbam.segment import segment_files
+
+SHORTER_SIDE = 360
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("image", type=Path, nargs="?", default=STREET)
+    parser.add_argument("--out", type=Path, default=Path("demo-out"))
+    args = parser.parse_args()
+
+    (weights,) = kc.list_weights()["camvid"][:1]
+    model = kc.CrossCBAM_M(weights="camvid", input_shape=(None, None, 3))
+    (result,) = segment_files(model, args.image, args.out, size=SHORTER_SIDE)
+    if result.error:
+        raise SystemExit(result.error)
+
+    image = read_image(args.image)
+    print(f"Image    {args.image}, {image.shape[1]}x{image.shape[0]} pixels")
+    print(
+        f"Network  Cross-CBAM-M, {model.count_params() / 1e6:.2f} M parameters, weights 'camvid' "
+        f"(mean IoU {100 * weights['val_mean_iou']:.2f} % on CamVid's validation split)"
+    )
+    for name, share in result.shares.items():
+        print(f"         {100 * share:5.1f} % {name}")
+    seconds = [time_once(model, image) for _ in range(10)]
+    print(
+        f"Speed    {1000 * statistics.median(seconds):.0f} ms from image to labels, median of 10 "
+        f"({1000 * min(seconds):.0f} to {1000 * max(seconds):.0f}), shorter side {SHORTER_SIDE}, "
+        f"Keras {keras.__version__} on {keras.backend.backend()}, {os.cpu_count()} cores; "
+        "exported files are faster"
+    )
+    print(f"Picture  {result.overlay}")
+
+
+def time_once(model, image):
+    started = time.perf_counter()
+    kc.segment(model, image, size=SHORTER_SIDE)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ import json
 import logging
 from dataclasses import asdict
 from functools import reduce
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -23,6 +24,7 @@ from keras_crosscbam.training.schedules import PolySchedule
 from keras_crosscbam.variants import VARIANTS
 
 MONITOR = "val_main_mean_iou"
+BEST, BACKUP, LOG = "best.weights.h5", "backup", "log.csv"
 logger = logging.getLogger(__name__)
 
 
@@ -77,9 +79,8 @@ def train(train_set, val_set, recipe, out, weights=None, validation_freq=5, verb
         keras.config.set_dtype_policy(policy)
     steps = steps_per_epoch(train_set, recipe.batch_size)
     compile_for(model, recipe, steps * recipe.epochs, class_weights(counts, recipe))
-    best, backup = out / "best.weights.h5", out / "backup"
     model.fit(
-        phased_batches(train_set, recipe, start_epoch=_finished_epochs(backup)),
+        phased_batches(train_set, recipe, start_epoch=_finished_epochs(out)),
         steps_per_epoch=steps,
         epochs=recipe.epochs,
         validation_data=evaluation_batches(val_set).map(_for_both_heads),
@@ -88,24 +89,11 @@ def train(train_set, val_set, recipe, out, weights=None, validation_freq=5, verb
             for epoch in range(1, recipe.epochs + 1)
             if epoch % validation_freq == 0 or epoch == recipe.epochs
         ],
-        callbacks=[
-            keras.callbacks.TerminateOnNaN(),
-            keras.callbacks.ModelCheckpoint(
-                best,
-                monitor=MONITOR,
-                mode="max",
-                save_best_only=True,
-                save_weights_only=True,
-                initial_value_threshold=_best_so_far(out / "log.csv"),
-            ),
-            keras.callbacks.CSVLogger(out / "log.csv", append=True),
-            keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False),
-            keras.callbacks.BackupAndRestore(
-                backup, double_checkpoint=True, delete_checkpoint=False
-            ),
-        ],
+        callbacks=_callbacks(out),
+        shuffle=False,
         verbose=verbose,
     )
+    best = out / BEST
     if not best.exists():
         raise RuntimeError(
             f"{out}: no validation was reached with finite weights; log.csv shows the losses. "
@@ -138,7 +126,8 @@ def phased_batches(train_set, recipe, start_epoch=0):
     phases, first = [], 0
     for phase in recipe.phases:
         last = first + phase.epochs
-        if start_epoch < last:
+        # The last phase stays, empty, when a finished run is called again.
+        if start_epoch < last or phase is recipe.phases[-1]:
             phases.append(
                 training_batches(
                     train_set,
@@ -182,9 +171,32 @@ def _claim(out, recipe):
     file.write_text(written)
 
 
-def _finished_epochs(backup):
+def _callbacks(out):
+    callbacks = [
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.ModelCheckpoint(
+            out / BEST,
+            monitor=MONITOR,
+            mode="max",
+            save_best_only=True,
+            save_weights_only=True,
+            initial_value_threshold=_best_so_far(out / LOG),
+        ),
+        keras.callbacks.CSVLogger(out / LOG, append=True),
+        keras.callbacks.BackupAndRestore(
+            out / BACKUP, double_checkpoint=True, delete_checkpoint=False
+        ),
+    ]
+    if find_spec("tensorboard"):
+        callbacks.append(keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False))
+    else:
+        logger.info("No TensorBoard logs: `pip install tensorboard` for them")
+    return callbacks
+
+
+def _finished_epochs(out):
     """How many epochs the backup of an interrupted run stands for."""
-    metadata = backup / "training_metadata.json"
+    metadata = out / BACKUP / "training_metadata.json"
     if not metadata.exists():
         return 0
     epochs = json.loads(metadata.read_text())["epoch"]

@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
         ) from error
     raise
 
-from keras_crosscbam import datasets, export, flops, layers, runtime, training
+from keras_crosscbam import datasets, export, flops, layers, runtime, training, visualize
 from keras_crosscbam.evaluate import evaluate
 from keras_crosscbam.models import *  # noqa: F403
 from keras_crosscbam.models import __all__ as _models
@@ -34,4 +34,5 @@ __all__ = [
     "runtime",
     "segment",
     "training",
+    "visualize",
 ]

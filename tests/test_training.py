@@ -25,7 +25,7 @@ from keras_crosscbam.training import (
     SegmentationCrossEntropy,
     SegmentationMeanIoU,
 )
-from keras_crosscbam.training.fit import class_weights, phased_batches, train
+from keras_crosscbam.training.fit import MONITOR, SaveBest, class_weights, phased_batches, train
 
 # Two epochs of three steps, each epoch a phase of its own.
 TINY = Recipe(
@@ -294,3 +294,19 @@ def test_recipes_are_listed_by_their_names():
 def test_senseless_recipes_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         replace(TINY, **change)
+
+
+def test_best_weights_are_kept_through_epochs_without_validation(tmp_path):
+    """`ModelCheckpoint(save_best_only=True)` would save after those too."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    callback = SaveBest(tmp_path / "best.weights.h5", best=0.3)
+    callback.set_model(model)
+    saved = []
+    for epoch, logs in enumerate([{MONITOR: 0.2}, {MONITOR: 0.5}, {}, None, {MONITOR: 0.4}]):
+        model.set_weights([np.full((1, 1), epoch), np.zeros(1)])
+        callback.on_epoch_end(epoch, logs)
+        saved.append(callback.path.exists())
+    assert saved == [False, True, True, True, True]
+    model.load_weights(callback.path)
+    assert model.get_weights()[0] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["best.weights.h5"]

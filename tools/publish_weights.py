@@ -1,7 +1,7 @@
 """Turns a finished training run into shipped weights with their manifest entry.
 
     $ python tools/publish_weights.py runs/camvid-m --name camvid --data CamVid \
-          --size 360x480 --licence "..."
+          --size 360x480 --note "..."
 
 Writes `weights/cross_cbam_BACKBONE_NAME.weights.h5` in float16, loads it back the way users do,
 measures it on the validation split, and enters all that in `weights/manifest.json`.

@@ -171,17 +171,33 @@ def _claim(out, recipe):
     file.write_text(written)
 
 
+class SaveBest(keras.callbacks.Callback):
+    """Keeps the weights of the best validation; `ModelCheckpoint` also saves where there was none.
+
+    Args:
+        path: a `.weights.h5` file, replaced whole or not at all.
+        best: score to beat, None for none yet.
+    """
+
+    def __init__(self, path, best=None):
+        super().__init__()
+        self.path = path
+        self.best = best
+
+    def on_epoch_end(self, epoch, logs=None):
+        score = (logs or {}).get(MONITOR)
+        if score is None or (self.best is not None and score <= self.best):
+            return
+        unfinished = self.path.with_name(f"unfinished-{self.path.name}")
+        self.model.save_weights(unfinished)
+        unfinished.replace(self.path)
+        self.best = score
+
+
 def _callbacks(out):
     callbacks = [
         keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.ModelCheckpoint(
-            out / BEST,
-            monitor=MONITOR,
-            mode="max",
-            save_best_only=True,
-            save_weights_only=True,
-            initial_value_threshold=_best_so_far(out / LOG),
-        ),
+        SaveBest(out / BEST, _best_so_far(out / LOG)),
         keras.callbacks.CSVLogger(out / LOG, append=True),
         keras.callbacks.BackupAndRestore(
             out / BACKUP, double_checkpoint=True, delete_checkpoint=False

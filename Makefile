@@ -32,7 +32,7 @@ $(VENV)/.created:
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml setup.cfg
-	$(BIN)/python -m pip install --quiet --editable '.[cpu]'
+	$(BIN)/python -m pip install --quiet '.[cpu]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

@@ -8,7 +8,7 @@
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unittest import mock
 
 import keras
@@ -67,7 +67,8 @@ def count_macs(model, convention="mmcv", input_size=None):
         The count, an integer.
 
     Raises:
-        ValueError: for an unknown convention, or if no size is given and the model has none.
+        ValueError: for an unknown convention, if no size is given and the model has none, or for a
+            kind of layer that is not known here, such as a transposed convolution.
     """
     if convention not in CONVENTIONS:
         raise ValueError(f"`convention` must be one of {CONVENTIONS}. Received: {convention!r}")
@@ -98,6 +99,9 @@ def count_layers(model, input_size=None):
     def recording_call(layer, *args, **kwargs):
         path.append(layer.name)
         outputs = original_call(layer, *args, **kwargs)
+        weighted = hasattr(layer, "kernel") or hasattr(layer, "pointwise_kernel")
+        if weighted and not isinstance(layer, _CONVOLUTIONS):
+            raise ValueError(f"No rule to count a {type(layer).__name__}: {'/'.join(path)}")
         if isinstance(layer, layers.ZeroPadding2D):
             padded.append((outputs, args[0]))
         if isinstance(layer, (*_CONVOLUTIONS, layers.ReLU, *_POOLINGS)):
@@ -138,9 +142,20 @@ def _count(layer, path, input_shape, output_shape):
     )
 
 
+def _by_layer(counts):
+    """Adds up the calls of each layer, whose weights are there only once."""
+    merged = {}
+    for count in counts:
+        if earlier := merged.get(count.path):
+            macs, other = earlier.conv_macs + count.conv_macs, earlier.other + count.other
+            count = replace(count, conv_macs=macs, other=other)
+        merged[count.path] = count
+    return list(merged.values())
+
+
 def table(model, input_size=None):
     """Formats the plain convolution MACs per layer as a table of text, with the totals below."""
-    counts = count_layers(model, input_size)
+    counts = _by_layer(count_layers(model, input_size))
     rows = [
         (c.path, c.kind, "x".join(map(str, c.output_shape)), f"{c.params:,}", f"{c.conv_macs:,}")
         for c in counts

@@ -222,3 +222,11 @@ def test_table_counts_shared_weights_once():
 def test_table_ends_with_the_mmcv_count(small_table):
     mmcv = count_macs(cross_cbam(filters=128), input_size=(64, 96))
     assert small_table.endswith(f"MMCV's count: {mmcv:,}")
+
+
+def test_layers_without_a_rule_are_refused():
+    """A count that silently left something out would be worse than none."""
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, layers.Conv2DTranspose(4, 3, strides=2)(image))
+    with pytest.raises(ValueError, match="No rule to count a Conv2DTranspose"):
+        count_macs(model)

@@ -27,7 +27,8 @@ def image_input(input_shape, input_tensor=None):
                 "`input_tensor` must be a Keras tensor, for instance keras.Input(...). "
                 f"Received: {type(input_tensor).__name__}"
             )
-        return input_tensor, keras.utils.get_source_inputs(input_tensor)
+        sources = keras.utils.get_source_inputs(input_tensor)
+        return input_tensor, sources[0] if len(sources) == 1 else sources
     if len(input_shape) != 3 or input_shape[-1] is None:
         raise ValueError(
             "`input_shape` must be (height, width, channels) with a fixed number of channels. "

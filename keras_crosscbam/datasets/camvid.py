@@ -1,5 +1,6 @@
 """CamVid (Brostow, Fauqueur and Cipolla, 2009): 701 street frames of Cambridge, 11 classes."""
 
+import re
 from pathlib import Path
 
 from keras_crosscbam.datasets.dataset import SegmentationDataset
@@ -172,10 +173,12 @@ def _original_pairs(root, split):
 
 def _split_of(name):
     """The split of a frame, such as `0016E5_07959`, by its sequence and number."""
-    sequence, _, number = name.partition("_")
-    number = int(number.lstrip("f"))
+    match = re.fullmatch(r"(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)", name)
+    if match is None:
+        raise ValueError(f"{name}: no frame of CamVid. Expected names such as 0016E5_07959.")
+    sequence, number = match[1], int(match[2])
     if sequence == "0016E5":
         return "val" if 7959 <= number <= 8159 and number % 2 else "train"
     if sequence == "0001TP":
         return "train" if number <= 8520 else "test"
-    return {"0006R0": "train", "Seq05VD": "test"}[sequence]
+    return "train" if sequence == "0006R0" else "test"

@@ -160,9 +160,9 @@ def _find(root, name, where):
 def _original_pairs(root, split):
     masks = {
         path.stem.removesuffix("_L"): path
-        for path in sorted((root / "LabeledApproved_full").glob("*_L.*"))
+        for path in sorted((root / "LabeledApproved_full").glob("[!.]*_L.*"))
     }
-    images = {path.stem: path for path in sorted((root / "701_StillsRaw_full").glob("*.*"))}
+    images = {path.stem: path for path in sorted((root / "701_StillsRaw_full").glob("[!.]*.*"))}
     unpaired = sorted(masks.keys() ^ images.keys())
     if unpaired:
         raise ValueError(

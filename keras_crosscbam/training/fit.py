@@ -89,7 +89,7 @@ def train(train_set, val_set, recipe, out, weights=None, validation_freq=5, verb
             for epoch in range(1, recipe.epochs + 1)
             if epoch % validation_freq == 0 or epoch == recipe.epochs
         ],
-        callbacks=_callbacks(out),
+        callbacks=_callbacks(out, recipe.seed),
         shuffle=False,
         verbose=verbose,
     )
@@ -126,20 +126,20 @@ def phased_batches(train_set, recipe, start_epoch=0):
     phases, first = [], 0
     for phase in recipe.phases:
         last = first + phase.epochs
-        # The last phase stays, empty, when a finished run is called again.
-        if start_epoch < last or phase is recipe.phases[-1]:
-            phases.append(
-                training_batches(
-                    train_set,
-                    phase.crop_size,
-                    recipe.batch_size,
-                    scale_range=recipe.scale_range,
-                    photometric=recipe.photometric,
-                    seed=recipe.seed,
-                    start_epoch=max(start_epoch, first),
-                    epochs=last,
-                )
+        # A phase that is over stays, empty: with it the batches keep their dynamic shape, and so
+        # the traced network its rounding.
+        phases.append(
+            training_batches(
+                train_set,
+                phase.crop_size,
+                recipe.batch_size,
+                scale_range=recipe.scale_range,
+                photometric=recipe.photometric,
+                seed=recipe.seed,
+                start_epoch=max(start_epoch, first),
+                epochs=last,
             )
+        )
         first = last
     return reduce(lambda a, b: a.concatenate(b), phases).map(_for_both_heads)
 
@@ -194,9 +194,27 @@ class SaveBest(keras.callbacks.Callback):
         self.best = score
 
 
-def _callbacks(out):
+class SeedDropout(keras.callbacks.Callback):
+    """Starts the dropout of each epoch from a state of its own; Keras does not save such states.
+
+    Args:
+        seed: whole number that, with the epoch, determines the masks.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        generators = [getattr(layer, "seed_generator", None) for layer in self.model.layers]
+        for index, generator in enumerate(filter(None, generators)):
+            generator.state.assign(np.array([self.seed + index, epoch], "uint32"))
+
+
+def _callbacks(out, seed):
     callbacks = [
         keras.callbacks.TerminateOnNaN(),
+        SeedDropout(seed),
         SaveBest(out / BEST, _best_so_far(out / LOG)),
         keras.callbacks.CSVLogger(out / LOG, append=True),
         keras.callbacks.BackupAndRestore(

@@ -39,7 +39,7 @@ class SegmentationMeanIoU(keras.metrics.Metric):
 
     Args:
         num_classes: number of classes.
-        ignore_class: the label that does not count.
+        ignore_class: the label that does not count; neither do labels that are no class.
     """
 
     def __init__(self, num_classes, ignore_class=IGNORE, name="mean_iou", **kwargs):
@@ -61,8 +61,9 @@ class SegmentationMeanIoU(keras.metrics.Metric):
         truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
         prediction = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
         bins = self.num_classes * self.num_classes
-        # Ignored pixels go to one more bin, which is then left out.
-        cell = ops.where(truth == self.ignore_class, bins, truth * self.num_classes + prediction)
+        # What is no class goes to one more bin, which is then left out.
+        valid = (truth != self.ignore_class) & (truth >= 0) & (truth < self.num_classes)
+        cell = ops.where(valid, truth * self.num_classes + prediction, bins)
         counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=bins + 1)
         return ops.reshape(counts[:bins], (self.num_classes, self.num_classes))
 

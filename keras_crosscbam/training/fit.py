@@ -38,10 +38,11 @@ def train(train_set, val_set, recipe, out, weights=None, validation_freq=5, verb
         >>> best = train(load_camvid("CamVid", "train"), load_camvid("CamVid", "val"),
         ...     RECIPES["camvid-m"], out="runs/camvid-m")  # doctest: +SKIP
 
-    The folder `out` receives `recipe.json`, `log.csv`, TensorBoard logs, `best.weights.h5` (the
-    training model with its auxiliary head), and in the end `model.weights.h5`, the best weights
-    without it. Called again after an interruption, it goes on with the epoch that was cut off, on
-    the very batches that an undisturbed run would have seen.
+    The folder `out` receives `recipe.json`, `log.csv`, TensorBoard logs (if that is installed),
+    `best.weights.h5` (the training model with its auxiliary head), and in the end
+    `model.weights.h5`, the best weights without it. Called again after an interruption, it
+    goes on with the epoch that was cut off, on the very batches that an undisturbed run would have
+    seen.
 
     Args:
         train_set: `SegmentationDataset` to learn from.

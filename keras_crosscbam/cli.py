@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 import time
-from dataclasses import fields, replace
 from pathlib import Path
 
 
@@ -42,16 +41,20 @@ def _parser():
 
     sub = command(_train, "train", "Train by a recipe; the same call resumes an interrupted run.")
     _add_data(sub)
-    sub.add_argument("--recipe", default="camvid-m", help="name of a recipe (default: camvid-m)")
-    sub.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
-    sub.add_argument("--weights", help="start from these weights instead of random ones")
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="another value for a number of the recipe, for instance --set seed=1",
-    )
+    _add_recipe(sub, "camvid-m")
+
+    sub = command(_pretrain, "pretrain", "Train an encoder as a classifier, for a later training.")
+    sub.add_argument("--data", type=Path, required=True, help="folder with train/ and val/CLASS/")
+    _add_recipe(sub, "imagenet20-stdc1")
+
+    sub = command(_doctor, "doctor", "Look a data set through before training on it.")
+    sub.add_argument("data", type=Path, help="folder of the data set")
+
+    sub = command(_predict, "predict", "Write the labels of a split's images, for a test server.")
+    _add_data(sub, split="test")
+    sub.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
+    sub.add_argument("--label-ids", action="store_true", help="write Cityscapes' label ids")
+    _add_model(sub)
 
     sub = command(_export, "export", "Write an ONNX file and compare it with the model.")
     sub.add_argument("--out", type=Path, required=True, help="the .onnx file")
@@ -74,8 +77,26 @@ def _parser():
     return parser
 
 
+def _add_recipe(sub, default):
+    sub.add_argument("--recipe", default=default, help=f"name of a recipe (default: {default})")
+    sub.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
+    sub.add_argument("--weights", help="start from these weights")
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="another value for a field of the recipe, for instance --set seed=1",
+    )
+
+
 def _add_data(sub, split=None):
-    sub.add_argument("--data", type=Path, required=True, help="folder of the data set (CamVid)")
+    sub.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="folder of the data set: CamVid, Cityscapes, or your own with a dataset.yaml",
+    )
     if split is not None:
         sub.add_argument("--split", default=split, help=f"split of the data (default: {split})")
 
@@ -148,43 +169,63 @@ def _segment(args):
 
 
 def _evaluate(args):
-    from keras_crosscbam.datasets import load_camvid
+    from keras_crosscbam.datasets import load_dataset
     from keras_crosscbam.evaluate import evaluate, report
 
-    data = load_camvid(args.data, args.split)
+    data = load_dataset(args.data, args.split)
     model, trained_at = _load_model(args)
     print(report(evaluate(model, data, _working_size(args, trained_at), progress=True)))
 
 
 def _train(args):
-    from keras_crosscbam.datasets import load_camvid
+    from keras_crosscbam.datasets import load_dataset
     from keras_crosscbam.training import RECIPES
     from keras_crosscbam.training.fit import train
 
-    if args.recipe not in RECIPES:
-        raise ValueError(f"--recipe must be one of {', '.join(RECIPES)}; got {args.recipe!r}")
-    recipe = _override(RECIPES[args.recipe], args.set)
-    out = args.out or Path("runs") / recipe.name
-    splits = [load_camvid(args.data, split) for split in ("train", "val")]
-    print(f"Best weights: {train(*splits, recipe, out, weights=args.weights)}")
+    recipe, out = _recipe(args, RECIPES)
+    splits = [load_dataset(args.data, split) for split in ("train", "val")]
+    print(f"Best weights: {train(*splits, recipe, out)}")
 
 
-def _override(recipe, settings):
-    """A recipe with numbers, switches and words replaced as `FIELD=VALUE` says."""
-    types = {f.name: f.type for f in fields(recipe) if f.type in (int, float, bool, str)}
-    values = {}
-    for setting in settings:
-        name, _, value = setting.partition("=")
-        if name not in types:
-            raise ValueError(f"--set knows {', '.join(types)}; got {name!r}")
-        try:
-            parse = {bool: {"true": True, "false": False}.__getitem__}.get(types[name], types[name])
-            values[name] = parse(value)
-        except (ValueError, KeyError):
-            raise ValueError(
-                f"--set {name} takes a value of type {types[name].__name__}; got {value!r}"
-            ) from None
-    return replace(recipe, **values)
+def _pretrain(args):
+    from keras_crosscbam.datasets.classification import load_image_folders
+    from keras_crosscbam.training import PRETRAINING_RECIPES
+    from keras_crosscbam.training.pretrain import pretrain
+
+    recipe, out = _recipe(args, PRETRAINING_RECIPES)
+    splits = [load_image_folders(args.data, split) for split in ("train", "val")]
+    print(f"Best weights, for backbone_weights=: {pretrain(*splits, recipe, out)}")
+
+
+def _recipe(args, recipes):
+    """The effective recipe and the folder of its run."""
+    from keras_crosscbam.training import with_settings
+
+    if args.recipe not in recipes:
+        raise ValueError(f"--recipe must be one of {', '.join(recipes)}; got {args.recipe!r}")
+    settings = args.set + ([f"weights={args.weights}"] if args.weights else [])
+    recipe = with_settings(recipes[args.recipe], settings)
+    return recipe, args.out or Path("runs") / recipe.name
+
+
+def _doctor(args):
+    from keras_crosscbam.doctor import examine, report
+
+    findings = examine(args.data)
+    print(report(findings))
+    return 0 if findings.ok else 1
+
+
+def _predict(args):
+    from keras_crosscbam.datasets import split_images
+    from keras_crosscbam.datasets.cityscapes import LABEL_IDS
+    from keras_crosscbam.predictions import write_predictions
+
+    images = split_images(args.data, args.split)
+    model, trained_at = _load_model(args)
+    size, ids = _working_size(args, trained_at), LABEL_IDS if args.label_ids else None
+    written = write_predictions(model, images, args.out, ids, size, progress=True)
+    print(f"{len(written)} files in {args.out}")
 
 
 def _export(args):
@@ -222,10 +263,10 @@ def _flops(args):
 
 def _pipeline(args):
     from keras_crosscbam.benchmark import pipeline_throughput
-    from keras_crosscbam.datasets import load_camvid
+    from keras_crosscbam.datasets import load_dataset
 
     rounds = pipeline_throughput(
-        load_camvid(args.data, args.split), args.crop, args.batch, args.seconds
+        load_dataset(args.data, args.split), args.crop, args.batch, args.seconds
     )
     print(
         f"training batches {args.batch}x{args.crop[0]}x{args.crop[1]}: images/s "

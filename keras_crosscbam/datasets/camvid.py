@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.datasets.labels import IGNORE, ClassTable, ColourEncoding, IndexEncoding
+from keras_crosscbam.datasets.listing import Frame, Listing, pair, shortened
 
 CAMVID_CLASSES = ClassTable(
     names=(
@@ -112,41 +112,46 @@ def load_camvid(root, split):
         ValueError: for an unknown split, a folder that has neither layout, a split without
             frames, and frames without mask or image, with their names.
     """
+    return list_camvid(root, split).dataset()
+
+
+def list_camvid(root, split):
+    """The `Listing` of a split, for `load_camvid`; `ValueError` if there is neither layout."""
     root = Path(root)
     if split not in SPLITS:
         raise ValueError(f"`split` must be one of {SPLITS}. Received: {split!r}")
     if (root / f"{split}.txt").is_file():
-        pairs, encoding = _listed_pairs(root, split), _INDICES
+        (frames, faults), encoding = _listed_frames(root, split), _INDICES
     elif (root / "701_StillsRaw_full").is_dir():
-        pairs, encoding = _original_pairs(root, split), _COLOURS
+        (frames, faults), encoding = _original_frames(root, split), _COLOURS
     else:
         raise ValueError(
             f"{root}: not a CamVid folder. Expected {split}.txt beside {split}/ and "
             f"{split}annot/, or 701_StillsRaw_full/ beside LabeledApproved_full/."
         )
-    if not pairs:
-        raise ValueError(f"{root}: the {split} split has no frames here")
-    return SegmentationDataset("camvid", tuple(pairs), CAMVID_CLASSES, encoding)
+    return Listing(root, split, "camvid", tuple(frames), CAMVID_CLASSES, encoding, tuple(faults))
 
 
-def _listed_pairs(root, split):
+def _listed_frames(root, split):
     """The lines of SegNet's lists; published copies carry absolute paths of their author's."""
-    pairs = []
+    frames, faults = [], []
     list_file = root / f"{split}.txt"
     for number, line in enumerate(list_file.read_text().splitlines(), start=1):
         if not line.strip():
             continue
         names = line.split()
-        if len(names) != 2:
-            raise ValueError(
+        if len(names) == 2:
+            image, mask = (_find(root, name) for name in names)
+            frames.append(Frame(f"{list_file}, line {number} ({line.strip()})", image, mask))
+        else:
+            faults.append(
                 f"{list_file}, line {number}: expected an image and a mask. Received: {line!r}"
             )
-        pairs.append(tuple(_find(root, name, f"{list_file}, line {number}") for name in names))
-    return pairs
+    return frames, faults
 
 
-def _find(root, name, where):
-    """A listed file below the root: by its whole path, else by its last folder and name."""
+def _find(root, name):
+    """A listed file below the root, by its whole path or by its last folder and name, or None."""
     for candidate in (root / name, root.joinpath(*Path(name).parts[-2:])):
         if candidate.is_file():
             return candidate
@@ -154,28 +159,31 @@ def _find(root, name, where):
         same_stem = sorted(candidate.parent.glob(f"{candidate.stem}.*"))
         if same_stem:
             return same_stem[0]
-    raise ValueError(f"{where}: {name} is missing")
+    return None
 
 
-def _original_pairs(root, split):
+def _original_frames(root, split):
     masks = {
         path.stem.removesuffix("_L"): path
         for path in sorted((root / "LabeledApproved_full").glob("[!.]*_L.*"))
     }
     images = {path.stem: path for path in sorted((root / "701_StillsRaw_full").glob("[!.]*.*"))}
-    unpaired = sorted(masks.keys() ^ images.keys())
-    if unpaired:
-        raise ValueError(
-            f"{root}: {len(unpaired)} frames lack their image or mask, for instance {unpaired[:5]}"
+    frames = pair(images, masks)
+    strangers = [frame.name for frame in frames if _split_of(frame.name) is None]
+    faults = []
+    if strangers:
+        faults.append(
+            f"{root}: no frames of CamVid: {shortened(strangers)}. "
+            "Expected names such as 0016E5_07959."
         )
-    return [(images[name], masks[name]) for name in images if _split_of(name) == split]
+    return [frame for frame in frames if _split_of(frame.name) == split], faults
 
 
 def _split_of(name):
-    """The split of a frame, such as `0016E5_07959`, by its sequence and number."""
+    """The split of a frame, such as `0016E5_07959`, by its sequence and number, or None."""
     match = re.fullmatch(r"(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)", name)
     if match is None:
-        raise ValueError(f"{name}: no frame of CamVid. Expected names such as 0016E5_07959.")
+        return None
     sequence, number = match[1], int(match[2])
     if sequence == "0016E5":
         return "val" if 7959 <= number <= 8159 and number % 2 else "train"

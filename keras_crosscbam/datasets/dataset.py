@@ -48,11 +48,12 @@ class SegmentationDataset:
         return image, labels
 
     def count_pixels(self):
-        """Labelled pixels of each class, int64 `(classes,)`; reads and checks every file."""
-        counts = np.zeros(256, np.int64)
-        for index in range(len(self)):
-            counts += np.bincount(self[index][1].ravel(), minlength=256)
-        return counts[: len(self.classes)]
+        """Labelled pixels of each class in each frame, int64 `(frames, classes)`.
+
+        Reads and checks every file.
+        """
+        counts = [np.bincount(self[i][1].ravel(), minlength=256) for i in range(len(self))]
+        return np.stack(counts)[:, : len(self.classes)]
 
     def subset(self, indices):
         """The data set of the pairs at these indices."""

@@ -1,9 +1,17 @@
 """From files to batches: `tf.data` pipelines that are a pure function of seed and position."""
 
-import numpy as np
 import tensorflow as tf
 
-from keras_crosscbam.datasets.augment import PhotometricDistortion, RandomFlip, RandomScaleCrop
+from keras_crosscbam.datasets.augment import (
+    PhotometricDistortion,
+    RandomFlip,
+    RandomScaleCrop,
+    as_augmentation,
+)
+from keras_crosscbam.datasets.sampling import index_stream
+
+AUGMENTATIONS = (RandomFlip(), PhotometricDistortion())
+"""What training does to its crops."""
 
 
 def training_batches(
@@ -12,10 +20,12 @@ def training_batches(
     batch_size,
     *,
     scale_range=(0.5, 2.0),
-    photometric=True,
+    augmentations=AUGMENTATIONS,
+    sampling_weights=None,
     seed=0,
-    start_epoch=0,
-    epochs=None,
+    start_step=0,
+    stop_step=None,
+    shard=(0, 1),
     cache=True,
 ):
     """Shuffled, augmented batches for `model.fit`.
@@ -23,63 +33,60 @@ def training_batches(
         >>> from keras_crosscbam.datasets import load_camvid
         >>> from keras_crosscbam.datasets.pipeline import training_batches
         >>> data = load_camvid("CamVid", "train")  # doctest: +SKIP
-        >>> batches = training_batches(data, (360, 480), batch_size=8, epochs=10)  # doctest: +SKIP
+        >>> batches = training_batches(data, (360, 480), batch_size=8)  # doctest: +SKIP
 
-    Every batch depends on the seed and its position in the whole training alone, neither on
-    threads nor on how often the training was interrupted: with `start_epoch=7` the stream goes on
-    exactly as it would have without a stop after epoch 7.
+    Every batch depends on the seed and its step in the whole training alone, neither on threads
+    nor on how often the training was interrupted: with `start_step=700` the stream goes on
+    exactly as it would have without a stop after 700 steps. Passes over the data follow each
+    other without a gap, so that every frame is seen equally often.
 
     Args:
         dataset: a `SegmentationDataset`.
         crop_size: `(height, width)` of the batches in pixels.
-        batch_size: frames a batch; an epoch has `steps_per_epoch(dataset, batch_size)` batches.
+        batch_size: frames a batch.
         scale_range: smallest and largest random scale.
-        photometric: whether to vary brightness, contrast, saturation and hue.
+        augmentations: what is done to the crops: callables of a sample
+            `{"images", "segmentation_masks"}` and a seed, as in `keras_crosscbam.datasets.augment`,
+            or layers of Keras and KerasCV (which draw from generators of their own).
+        sampling_weights: how often each frame is drawn in relation to the others, as
+            `class_balanced_weights` gives it; None for once a pass.
         seed: whole number that determines order and augmentation.
-        start_epoch: the epoch, counted from 0, to start with.
-        epochs: the epoch to end before; None repeats forever.
+        start_step: the step, counted from 0, to start with.
+        stop_step: the step to end before; None goes on forever.
+        shard: `(index, count)` of this process among several that share every batch; it makes
+            `batch_size / count` of the frames.
         cache: whether to keep the decoded frames in memory (0.2 GB for CamVid at 480x360).
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`: float32 `(batch, height, width, 3)` in 0..255
         and uint8 `(batch, height, width)`, ignore 255.
-    """
-    steps = steps_per_epoch(dataset, batch_size)
-    augmentations = [RandomScaleCrop(crop_size, scale_range), RandomFlip()]
-    if photometric:
-        augmentations.append(PhotometricDistortion())
-    read = _reader(dataset, cache)
 
-    def order_of(epoch):
-        """Indices of an epoch; data sets smaller than a batch are gone through repeatedly."""
-        shuffled = tf.random.experimental.stateless_shuffle(
-            tf.range(len(dataset), dtype=tf.int64), seed=tf.stack([seed, epoch])
-        )
-        positions = tf.range(steps * batch_size, dtype=tf.int64)
-        indices = tf.gather(shuffled, positions % len(dataset))
-        return tf.data.Dataset.from_tensor_slices((indices, epoch * steps * batch_size + positions))
+    Raises:
+        ValueError: if the batch cannot be shared equally.
+    """
+    steps = [RandomScaleCrop(crop_size, scale_range), *map(as_augmentation, augmentations)]
+    read = frame_reader(dataset, cache)
 
     def augmented(index, position):
         images, labels = read(index)
         sample = {"images": images, "segmentation_masks": labels}
-        key = tf.stack([tf.constant(seed, tf.int64), position])
-        keys = tf.unstack(tf.random.split(key, len(augmentations)))
-        for augmentation, augmentation_key in zip(augmentations, keys, strict=True):
-            sample = augmentation(sample, augmentation_key)
+        keys = tf.random.split(tf.stack([tf.constant(seed, tf.int64), position]), len(steps))
+        for step, key in zip(steps, tf.unstack(keys), strict=True):
+            sample = step(sample, key)
         return sample["images"], sample["segmentation_masks"]
 
-    last = np.iinfo(np.int64).max if epochs is None else epochs
+    frames = index_stream(
+        len(dataset), batch_size, seed, sampling_weights, start_step, stop_step, shard
+    )
     return (
-        tf.data.Dataset.range(start_epoch, last)
-        .flat_map(order_of)
-        .map(augmented, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=True)
+        frames.map(augmented, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size // shard[1], drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
 def steps_per_epoch(dataset, batch_size):
-    """Whole batches in one pass over the data, at least one."""
+    """Batches in about one pass over the data, at least one."""
     return max(len(dataset) // batch_size, 1)
 
 
@@ -95,7 +102,7 @@ def evaluation_batches(dataset, batch_size=1, input_size=None):
     Returns:
         A `tf.data.Dataset` like that of `training_batches`.
     """
-    read = _reader(dataset, cache=False)
+    read = frame_reader(dataset, cache=False)
 
     def sample(index):
         images, labels = read(index)
@@ -113,8 +120,17 @@ def evaluation_batches(dataset, batch_size=1, input_size=None):
     )
 
 
-def _reader(dataset, cache):
-    """A TensorFlow function from an index to a decoded frame and its labels."""
+MASK = tf.TensorSpec((None, None), tf.uint8)
+
+
+def frame_reader(dataset, cache, label=MASK):
+    """A TensorFlow function from an index to an image of a data set and its label.
+
+    Args:
+        dataset: a sequence of images, uint8 `(height, width, 3)`, and their labels.
+        cache: whether to keep what was read in memory.
+        label: `tf.TensorSpec` of a label.
+    """
     decoded = {}
 
     def decode(index):
@@ -127,9 +143,10 @@ def _reader(dataset, cache):
         return decoded[index]
 
     def read(index):
-        images, labels = tf.numpy_function(decode, [index], (tf.uint8, tf.uint8), stateful=False)
+        types = (tf.uint8, label.dtype)
+        images, labels = tf.numpy_function(decode, [index], types, stateful=False)
         images.set_shape((None, None, 3))
-        labels.set_shape((None, None))
+        labels.set_shape(label.shape)
         return images, labels
 
     return read

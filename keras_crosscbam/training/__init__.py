@@ -4,17 +4,42 @@
 whose `tf.data` feeds all backends, while the rest runs on any.
 """
 
-from keras_crosscbam.training.losses import SegmentationCrossEntropy
+from keras_crosscbam.training.losses import (
+    SegmentationCrossEntropy,
+    SegmentationDice,
+    SegmentationFocalLoss,
+    SegmentationOHEM,
+    WeightedSum,
+    make_loss,
+)
 from keras_crosscbam.training.metrics import SegmentationMeanIoU, iou_per_class
-from keras_crosscbam.training.recipes import RECIPES, Phase, Recipe
+from keras_crosscbam.training.optimizers import SGD, AdamW
+from keras_crosscbam.training.recipes import (
+    PRETRAINING_RECIPES,
+    RECIPES,
+    Phase,
+    PretrainingRecipe,
+    Recipe,
+    with_settings,
+)
 from keras_crosscbam.training.schedules import PolySchedule
 
 __all__ = [
+    "PRETRAINING_RECIPES",
     "RECIPES",
+    "SGD",
+    "AdamW",
     "Phase",
     "PolySchedule",
+    "PretrainingRecipe",
     "Recipe",
     "SegmentationCrossEntropy",
+    "SegmentationDice",
+    "SegmentationFocalLoss",
     "SegmentationMeanIoU",
+    "SegmentationOHEM",
+    "WeightedSum",
     "iou_per_class",
+    "make_loss",
+    "with_settings",
 ]

@@ -1,57 +1,101 @@
-"""Losses on logits and integer labels, blind to ignored pixels."""
+"""The losses by name, and weighted sums of them."""
+
+import math
 
 import keras
-from keras import ops
 
-from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.training.cross_entropy import (
+    SegmentationCrossEntropy,
+    SegmentationFocalLoss,
+    SegmentationOHEM,
+)
+from keras_crosscbam.training.dice import SegmentationDice
+from keras_crosscbam.training.pixels import SegmentationLoss
+
+# Each name with what makes its loss of the options that any of them has.
+LOSSES = {
+    "ce": lambda weights, gamma, smoothing: SegmentationCrossEntropy(weights, smoothing),
+    "focal": lambda weights, gamma, smoothing: SegmentationFocalLoss(gamma, weights),
+    "ohem": lambda weights, gamma, smoothing: SegmentationOHEM(class_weights=weights),
+    "dice": lambda weights, gamma, smoothing: SegmentationDice(),
+}
+
+
+def make_loss(spec, class_weights=None, focal_gamma=2.0, label_smoothing=0.0):
+    """Makes a loss of a short text.
+
+        >>> from keras_crosscbam.training import make_loss
+        >>> make_loss("ohem").name
+        'segmentation_ohem'
+        >>> [(loss.name, weight) for loss, weight in make_loss("ce:0.5,focal:0.5").losses]
+        [('segmentation_cross_entropy', 0.5), ('segmentation_focal_loss', 0.5)]
+
+    Args:
+        spec: one or more of ce, focal, ohem and dice, separated by commas, each with a colon and
+            a positive weight if that is not 1.
+        class_weights: one positive number per class, or None; for all but dice.
+        focal_gamma: `gamma` of focal.
+        label_smoothing: that of ce.
+
+    Returns:
+        The loss itself for a single one of weight 1, else a `WeightedSum`.
+
+    Raises:
+        ValueError: for an unknown name, a bad weight or a bad option.
+    """
+    terms = []
+    for term in spec.split(","):
+        name, colon, weight = (part.strip() for part in term.partition(":"))
+        try:
+            make, weight = LOSSES[name], float(weight) if colon else 1.0
+        except (KeyError, ValueError):
+            raise ValueError(
+                f"A loss is written as names out of {', '.join(LOSSES)}, each with a weight if "
+                f"need be, like 'ce:0.5,focal:0.5'. Received: {spec!r}"
+            ) from None
+        terms.append((make(class_weights, focal_gamma, label_smoothing), weight))
+    if len(terms) == 1 and terms[0][1] == 1:
+        return terms[0][0]
+    return WeightedSum(terms)
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
-class SegmentationCrossEntropy(keras.losses.Loss):
-    """Cross-entropy averaged over the labelled pixels, optionally weighted by class.
+class WeightedSum(SegmentationLoss):
+    """A weighted sum of losses.
 
         >>> import numpy as np
-        >>> from keras_crosscbam.training import SegmentationCrossEntropy
-        >>> labels, logits = np.full((1, 4, 4), 255), np.zeros((1, 4, 4, 11))
-        >>> float(SegmentationCrossEntropy()(labels, logits))  # nothing is labelled
+        >>> from keras_crosscbam.training import (
+        ...     SegmentationCrossEntropy, SegmentationDice, WeightedSum)
+        >>> loss = WeightedSum([(SegmentationCrossEntropy(), 1.0), (SegmentationDice(), 0.5)])
+        >>> float(loss(np.full((1, 4, 4), 255), np.zeros((1, 4, 4, 11))))
         0.0
 
-    With weights the mean is the weighted one: the sum of the weighted losses over the sum of the
-    weights of the labelled pixels, as in PyTorch. Computed in float32 in every dtype policy.
+    Call arguments, result and errors are those of `SegmentationCrossEntropy`.
 
     Args:
-        class_weights: one positive number per class, or None.
-        ignore_class: the label that does not count.
-
-    Call arguments:
-        y_true: labels, integers of shape `(batch, height, width)`.
-        y_pred: logits of shape `(batch, height, width, classes)`.
-
-    Returns:
-        A scalar; 0 where no pixel is labelled.
+        losses: pairs of a loss of this package and a positive number.
     """
 
-    def __init__(
-        self, class_weights=None, ignore_class=IGNORE, name="segmentation_cross_entropy", **kwargs
-    ):
+    def __init__(self, losses, name="weighted_sum", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.class_weights = None if class_weights is None else [float(w) for w in class_weights]
-        self.ignore_class = ignore_class
+        losses = [(loss, float(weight)) for loss, weight in losses]
+        if not losses or not all(
+            isinstance(loss, SegmentationLoss) and 0 < weight < math.inf for loss, weight in losses
+        ):
+            raise ValueError(
+                "`losses` must be pairs of a loss of this package and a positive number. "
+                f"Received: {losses!r}"
+            )
+        self.losses = losses
 
     def call(self, y_true, y_pred):
-        y_pred = ops.cast(y_pred, "float32")
-        labels = ops.cast(y_true, "int32")
-        valid = labels != self.ignore_class
-        labels = ops.where(valid, labels, 0)
-        weights = ops.cast(valid, "float32")
-        if self.class_weights is not None:
-            weights = weights * ops.take(ops.convert_to_tensor(self.class_weights), labels)
-        losses = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
-        return ops.sum(losses * weights) / ops.maximum(ops.sum(weights), 1e-6)
+        return sum(weight * loss.call(y_true, y_pred) for loss, weight in self.losses)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "class_weights": self.class_weights,
-            "ignore_class": self.ignore_class,
-        }
+        losses = [[keras.losses.serialize(loss), weight] for loss, weight in self.losses]
+        return {**super().get_config(), "losses": losses}
+
+    @classmethod
+    def from_config(cls, config):
+        losses = [(keras.losses.deserialize(loss), weight) for loss, weight in config["losses"]]
+        return cls(**{**config, "losses": losses})

@@ -1,0 +1,192 @@
+"""The YAML file that says what people's own masks hold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from keras_crosscbam.datasets.labels import (
+    IGNORE,
+    ClassTable,
+    ColourEncoding,
+    IndexEncoding,
+    numbered_classes,
+)
+
+CLASS_FILE = "dataset.yaml"
+
+
+@dataclass(frozen=True)
+class ClassFile:
+    """What a `dataset.yaml` says: name, classes, and how masks encode them."""
+
+    name: str
+    classes: ClassTable
+    encoding: IndexEncoding | ColourEncoding
+
+
+def read_class_file(path):
+    """Reads and checks a `dataset.yaml`.
+
+        >>> from keras_crosscbam.datasets.class_file import read_class_file
+        >>> read_class_file("mydata/dataset.yaml").classes.names  # doctest: +SKIP
+        ('background', 'road')
+
+    Its fields:
+
+    - `name`: of the data set.
+    - `masks`: `ids` for masks of one channel (the default), `colours` for masks in RGB.
+    - `ignore`: list of the ids or colours that do not count; by default `[255]` for ids, none
+      for colours.
+    - `classes`: list of 2 to 254 classes, in the order of the network's outputs, each with
+        - `name`;
+        - `colour`: `[red, green, blue]`, for pictures, and in masks of colours the class's colour
+          there; only those of ids may leave it out;
+        - `id`: the class's id in masks of ids, by default its position in the list, counted
+          from 0; or `ids`, a list of several that make one class;
+        - `also`: list of further colours of the class, in masks of colours.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A `ClassFile`.
+
+    Raises:
+        ValueError: for each mistake, with the file, the field and what stands there.
+    """
+    path = Path(path)
+    try:
+        content = yaml.load(path.read_bytes(), Loader=_UniqueKeyLoader)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file") from error
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: not readable as YAML ({' '.join(str(error).split())})"
+        ) from error
+    try:
+        return _parse(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a mapping with a key that stands twice, where YAML would keep the last one."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} stands twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _parse(content):
+    _check_fields(content, "the file", ("name", "classes"), ("masks", "ignore"))
+    name = _text(content["name"], "name")
+    masks = content.get("masks", "ids")
+    if masks not in ("ids", "colours"):
+        raise ValueError(f"masks must be ids or colours. Received: {masks!r}")
+    read_value = _id if masks == "ids" else _colour
+    ignored = content.get("ignore", [255] if masks == "ids" else [])
+    entries = _list(content["classes"], "classes")
+    if not 2 <= len(entries) <= 254:
+        raise ValueError(f"classes must be a list of 2 to 254. Received: {len(entries)}")
+
+    names, colours, values = _Register(), _Register(), _Register()
+    for position, value in enumerate(_list(ignored, "ignore")):
+        values.add(read_value(value, f"ignore[{position}]"), IGNORE, f"ignore[{position}]")
+    for label, entry in enumerate(entries):
+        field = f"classes[{label}]"
+        optional = ("colour", "id", "ids") if masks == "ids" else ("also",)
+        required = ("name",) if masks == "ids" else ("name", "colour")
+        _check_fields(entry, field, required, optional)
+        names.add(_text(entry["name"], f"{field}.name"), label, f"{field}.name")
+        if "colour" in entry:
+            colour = _colour(entry["colour"], f"{field}.colour")
+            colours.add(colour, label, f"{field}.colour")
+        for where, value in _disk_values(entry, field, label, masks):
+            values.add(read_value(value, where), label, where)
+
+    encoding = (IndexEncoding if masks == "ids" else ColourEncoding)(values.labels)
+    return ClassFile(
+        name, ClassTable(tuple(names.labels), _palette(colours, len(entries))), encoding
+    )
+
+
+def _disk_values(entry, field, label, masks):
+    """The ids or colours that a class has in masks, each with the field it comes from."""
+    if masks == "colours":
+        further, name = _list(entry.get("also", []), f"{field}.also"), "also"
+        first = [(f"{field}.colour", entry["colour"])]
+    elif "ids" in entry:
+        if "id" in entry:
+            raise ValueError(f"{field} must have either id or ids, not both")
+        further, name, first = _list(entry["ids"], f"{field}.ids"), "ids", []
+        if not further:
+            raise ValueError(f"{field}.ids must hold at least one id. Received: []")
+    else:
+        return [(f"{field}.id", entry.get("id", label))]
+    return first + [(f"{field}.{name}[{i}]", value) for i, value in enumerate(further)]
+
+
+def _palette(colours, count):
+    """A colour per class: what the file says, else the numbered classes' that are still free."""
+    said = {label: colour for colour, label in colours.labels.items()}
+    free = (colour for colour in numbered_classes(255).colours if colour not in colours.labels)
+    return tuple(said.get(label) or next(free) for label in range(count))
+
+
+class _Register:
+    """Values and the labels they stand for; each may stand in one field alone."""
+
+    def __init__(self):
+        self.labels = {}
+        self.fields = {}
+
+    def add(self, value, label, field):
+        if value in self.labels:
+            shown = list(value) if isinstance(value, tuple) else repr(value)
+            raise ValueError(f"{field} is {shown}, as {self.fields[value]} is already")
+        self.labels[value] = label
+        self.fields[value] = field
+
+
+def _check_fields(mapping, where, required, optional):
+    if not isinstance(mapping, dict):
+        raise ValueError(f"{where} must be a mapping of fields. Received: {mapping!r}")
+    known = (*required, *optional)
+    for key in mapping:
+        if key not in known:
+            raise ValueError(f"{where} has an unknown field {key!r}; known are {', '.join(known)}")
+    for key in required:
+        if key not in mapping:
+            raise ValueError(f"{where} lacks the field {key}")
+
+
+def _list(value, field):
+    if not isinstance(value, list):
+        raise ValueError(f"{field} must be a list. Received: {value!r}")
+    return value
+
+
+def _text(value, field):
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{field} must be text (in quotes, if need be). Received: {value!r}")
+    return value
+
+
+def _id(value, field):
+    # YAML's yes and no are numbers to Python.
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
+        raise ValueError(f"{field} must be a whole number of 0..255. Received: {value!r}")
+    return value
+
+
+def _colour(value, field):
+    if not isinstance(value, list) or len(value) != 3:
+        raise ValueError(f"{field} must be [red, green, blue]. Received: {value!r}")
+    return tuple(_id(channel, f"{field}[{i}]") for i, channel in enumerate(value))

@@ -1,0 +1,66 @@
+"""Images in folders named after their class, as ImageNet is laid out, for pretraining encoders."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_crosscbam.images import read_image
+from keras_crosscbam.segment import image_files
+
+
+@dataclass(frozen=True)
+class ClassificationDataset:
+    """Image files and the classes they show.
+
+    `len(dataset)` is the number of images and `dataset[i]` reads one: uint8 RGB
+    `(height, width, 3)`, and its class, a whole number.
+
+    Attributes:
+        name: for messages and reports.
+        files: `(image, class)` pairs.
+        classes: names of the classes.
+    """
+
+    name: str
+    files: tuple[tuple[Path, int], ...]
+    classes: tuple[str, ...]
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, index):
+        """Reads an image; a `ValueError` names a file that is unreadable."""
+        path, label = self.files[index]
+        return read_image(path), np.int64(label)
+
+
+def load_image_folders(root, split):
+    """Images at `ROOT/SPLIT/CLASS/*`.
+
+        >>> from keras_crosscbam.datasets.classification import load_image_folders
+        >>> train = load_image_folders("imagenet", "train")  # doctest: +SKIP
+
+    Args:
+        root: the folder.
+        split: name of a folder in it, such as `"train"` or `"val"`. The classes are those of
+            `train`, in the order of their names, whatever the split.
+
+    Raises:
+        ValueError: for a folder that is missing or has no classes, and a class without images.
+    """
+    root = Path(root)
+    classes = tuple(sorted(p.name for p in (root / "train").glob("[!.]*") if p.is_dir()))
+    if len(classes) < 2:
+        raise ValueError(f"{root}: expected train/CLASS/IMAGE files of two classes or more")
+    unknown = sorted(
+        p.name for p in (root / split).glob("[!.]*") if p.is_dir() and p.name not in classes
+    )
+    if unknown:
+        raise ValueError(f"{root / split} holds classes that train/ does not have: {unknown[:5]}")
+    files = [
+        (file, label)
+        for label, name in enumerate(classes)
+        for file in image_files(root / split / name)
+    ]
+    return ClassificationDataset(root.name, tuple(files), classes)

@@ -1,0 +1,143 @@
+"""A look at every file of a split that goes on where loading would stop."""
+
+import hashlib
+from collections import Counter, defaultdict
+
+import keras
+import numpy as np
+
+from keras_crosscbam.datasets.dataset import _mask_array
+from keras_crosscbam.datasets.labels import IndexEncoding
+from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.statistics import decode_leniently, random_crop_is_empty
+from keras_crosscbam.images import open_image, read_image
+
+CROP_SIZE = (360, 480)
+
+# Channels this close together are a grey picture, if need be after lossy compression.
+_GREY = 8
+
+_FAULTS = {
+    "unreadable": "unreadable files",
+    "size": "masks that differ in size from their images",
+    "jpeg": "masks in JPEG, which alters ids and colours (export them anew as PNG)",
+    "grey": "masks with ids as grey in three channels (save them with one)",
+    "colours": "masks of colours where ids are expected (convert them, or say `masks: colours` in "
+    "dataset.yaml)",
+    "ids": "masks of one channel where colours are expected (convert them, or say `masks: ids` in "
+    "dataset.yaml)",
+}
+
+
+class SplitInspection:
+    """What the files of a split hold, good and bad.
+
+    Attributes:
+        split, classes: those of the listing.
+        frames: number of frames, whole or not.
+        sizes: a `Counter` of the readable images' `(height, width)`.
+        hashes: a dict from the SHA-256 of each readable image file to its path.
+        counts: labelled pixels of each class, int64 `(classes,)`.
+        pixels: pixels of all masks that could be decoded, labelled or not.
+        crops: whether each training crop drawn was without a labelled pixel; empty if none was.
+    """
+
+    def __init__(self, listing, crop_size=None, scale_range=None, progress=False):
+        """Reads all files of a `Listing`; draws training crops if there is a `scale_range`."""
+        self.split = listing.split
+        self.classes = listing.classes
+        self.frames = len(listing.frames)
+        self.sizes = Counter()
+        self.hashes = {}
+        self.counts = np.zeros(len(listing.classes), np.int64)
+        self.pixels = 0
+        self.crops = []
+        self._problems = listing.problems()
+        self._encoding = listing.encoding
+        self._faults = defaultdict(list)
+        self._stray_masks = []
+        self._stray_pixels = Counter()
+        self._stray_files = Counter()
+        rng = np.random.default_rng(0)
+        bar = keras.utils.Progbar(self.frames, unit_name="frame", verbose=int(progress))
+        for done, frame in enumerate(listing.frames, start=1):
+            size = self._inspect_image(frame.image) if frame.image else None
+            labels = self._inspect_mask(frame.mask, size) if frame.mask else None
+            if labels is not None and scale_range is not None:
+                # A few hundred crops tell a share to a few points.
+                for _ in range(max(4, 400 // self.frames)):
+                    crop = crop_size or np.minimum(CROP_SIZE, labels.shape)
+                    self.crops.append(random_crop_is_empty(labels, crop, scale_range, rng))
+            bar.update(done)
+
+    def _inspect_image(self, path):
+        """The image's (height, width), or None."""
+        try:
+            size = read_image(path).shape[:2]
+        except ValueError as error:
+            self._faults["unreadable"].append(error)
+            return None
+        with path.open("rb") as file:
+            self.hashes[hashlib.file_digest(file, "sha256").hexdigest()] = path
+        self.sizes[size] += 1
+        return size
+
+    def _inspect_mask(self, path, image_size):
+        """The mask's labels, or None."""
+        try:
+            kind, mask = open_image(path, lambda image: (image.format, _mask_array(image)))
+        except ValueError as error:
+            self._faults["unreadable"].append(error)
+            return None
+        if image_size not in (None, mask.shape[:2]):
+            (rows, columns), (height, width) = mask.shape[:2], image_size
+            self._faults["size"].append(f"{path} ({columns}x{rows}, its image {width}x{height})")
+        if kind == "JPEG":
+            self._faults["jpeg"].append(path)
+        expects_ids = isinstance(self._encoding, IndexEncoding)
+        if expects_ids != (mask.ndim == 2):
+            self._faults[_wrong_kind(mask)].append(path)
+            return None
+        labels, strays = decode_leniently(mask, self._encoding)
+        if strays:
+            self._stray_masks.append(path)
+            self._stray_pixels.update(strays)
+            self._stray_files.update(strays.keys())
+        self.pixels += labels.size
+        self.counts += np.bincount(labels.ravel(), minlength=256)[: len(self.counts)]
+        return labels
+
+    def errors(self):
+        """A sentence for each kind of fault that loading the files would stop at."""
+        errors = list(self._problems)
+        for fault, text in _FAULTS.items():
+            if files := self._faults[fault]:
+                errors.append(
+                    f"{self.split}: {text}, {len(files)} in {self.frames} frames: "
+                    f"{shortened(files, 3)}"
+                )
+        if self._stray_masks:
+            errors.append(self._describe_strays())
+        if self.pixels and not self.counts.any():
+            errors.append(f"{self.split}: no pixel is labelled")
+        return errors
+
+    def _describe_strays(self):
+        kind = "ids" if isinstance(self._encoding, IndexEncoding) else "colours"
+        strays = (
+            f"{value} ({100 * pixels / self.pixels:.2g} % of the pixels, masks: "
+            f"{self._stray_files[value]})"
+            for value, pixels in self._stray_pixels.most_common()
+        )
+        return (
+            f"{self.split}: {kind} that stand for no class, {len(self._stray_masks)} masks in "
+            f"{self.frames} frames: {shortened(strays)}; for instance in "
+            f"{shortened(self._stray_masks, 3)}"
+        )
+
+
+def _wrong_kind(mask):
+    if mask.ndim == 2:
+        return "ids"
+    spread = mask[..., :3].max(axis=-1) - mask[..., :3].min(axis=-1)
+    return "grey" if spread.max() <= _GREY else "colours"

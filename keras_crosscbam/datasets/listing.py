@@ -1,0 +1,85 @@
+"""One split of a data set as it lies on disk, whole or not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_crosscbam.datasets.dataset import SegmentationDataset
+from keras_crosscbam.datasets.labels import ClassTable, ColourEncoding, IndexEncoding
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image and its mask, None for what is missing; `name` is for messages."""
+
+    name: str
+    image: Path | None
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a split holds, before anybody insists on it: what loaders and the doctor share.
+
+    Attributes:
+        root: folder of the data set.
+        split: name of the split.
+        name: name of the data set.
+        frames: its `Frame`s, in order.
+        classes: names and colours of the classes.
+        encoding: how the masks encode them.
+        faults: what else is wrong with the files' names and lists, a sentence each.
+    """
+
+    root: Path
+    split: str
+    name: str
+    frames: tuple[Frame, ...]
+    classes: ClassTable
+    encoding: IndexEncoding | ColourEncoding
+    faults: tuple[str, ...] = ()
+
+    def problems(self, needed=("image", "mask")):
+        """Why this is no whole split: a list of sentences, empty if it is one."""
+        problems = list(self.faults)
+        missing = [text for text in map(self._missing, needed) if text]
+        if missing:
+            problems.append(f"{self.root}: in the {self.split} split {'; '.join(missing)}")
+        if not self.frames and not problems:
+            problems.append(f"{self.root}: the {self.split} split has no frames here")
+        return problems
+
+    def dataset(self):
+        """The `SegmentationDataset` of the split; `ValueError` says why it is no whole one."""
+        for problem in self.problems():
+            raise ValueError(problem)
+        pairs = tuple((frame.image, frame.mask) for frame in self.frames)
+        return SegmentationDataset(self.name, pairs, self.classes, self.encoding)
+
+    def images(self):
+        """The image files of the split, a tuple; masks may be missing, as in test splits.
+
+        Raises:
+            ValueError: if there are none, or some that masks or lists speak of are missing.
+        """
+        for problem in self.problems(needed=("image",)):
+            raise ValueError(problem)
+        return tuple(frame.image for frame in self.frames)
+
+    def _missing(self, what):
+        names = [frame.name for frame in self.frames if getattr(frame, what) is None]
+        return f"{len(names)} frames lack their {what}: {shortened(names)}" if names else ""
+
+
+def pair(images, masks):
+    """Makes `Frame`s of two dicts from a frame's name to its file, in the order of the names."""
+    return tuple(
+        Frame(name, images.get(name), masks.get(name))
+        for name in sorted(images.keys() | masks.keys())
+    )
+
+
+def shortened(items, limit=5):
+    """The first items as text, and how many more there are."""
+    items = list(map(str, items))
+    rest = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(items[:limit]) + rest

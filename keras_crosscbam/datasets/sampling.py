@@ -1,0 +1,102 @@
+"""The order in which training sees the frames: a pure function of seed and position."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def frame_order(frames, seed, weights=None):
+    """Gives the function from a pass over the data to the frames in the order it takes them.
+
+    Args:
+        frames: number of frames.
+        seed: whole number.
+        weights: how often each frame is drawn in relation to the others; None for once a pass.
+
+    Returns:
+        A TensorFlow function of the pass, a scalar counted from 0, that returns int64 indices
+        `(frames,)`.
+    """
+    shares = None if weights is None else np.cumsum(weights / np.sum(weights))
+
+    def order(number):
+        seeds = tf.random.split(tf.stack([tf.cast(seed, tf.int64), number]), 2)
+        indices = tf.range(frames, dtype=tf.int64)
+        if shares is not None:
+            # Evenly spaced points with one random offset: every frame comes up as often as its
+            # weight says, to within one.
+            offset = tf.random.stateless_uniform([], seeds[1], dtype=tf.float64)
+            points = (tf.cast(indices, tf.float64) + offset) / frames
+            indices = tf.searchsorted(tf.constant(shares), points, side="right", out_type=tf.int64)
+            indices = tf.minimum(indices, frames - 1)
+        return tf.random.experimental.stateless_shuffle(indices, seed=seeds[0])
+
+    return order
+
+
+def index_stream(
+    frames, batch_size, seed, weights=None, start_step=0, stop_step=None, shard=(0, 1)
+):
+    """The frames to read one after the other, with their position in the whole training.
+
+    Passes over the data follow each other without a gap; the batch of a step is made of the
+    positions from `step * batch_size` on.
+
+    Args:
+        frames, seed, weights: as in `frame_order`.
+        batch_size: frames a step, of all processes together.
+        start_step: the step, counted from 0, to start with.
+        stop_step: the step to end before; None goes on forever.
+        shard: `(index, count)` of this process among several that share every batch.
+
+    Returns:
+        A `tf.data.Dataset` of int64 scalars `(index, position)`.
+
+    Raises:
+        ValueError: if a batch cannot be shared equally.
+    """
+    index, count = shard
+    if batch_size % count:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the number of workers, {count}. "
+            f"Received: {batch_size}"
+        )
+    order, share = frame_order(frames, seed, weights), batch_size // count
+
+    def positions_of(number):
+        positions = number * frames + tf.range(frames, dtype=tf.int64)
+        return tf.data.Dataset.from_tensor_slices((order(number), positions))
+
+    first, offset = divmod(start_step * batch_size, frames)
+    passes = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+    stream = passes.flat_map(positions_of).skip(offset)
+    if stop_step is not None:
+        stream = stream.take((stop_step - start_step) * batch_size)
+    if count > 1:
+        stream = stream.filter(lambda _, position: position % batch_size // share == index)
+    return stream
+
+
+def frames_of_step(frames, batch_size, step, seed, weights=None):
+    """Indices of the frames that make up the batch of a step, counted from 0."""
+    order = frame_order(frames, seed, weights)
+    positions = range(step * batch_size, (step + 1) * batch_size)
+    passes = {p // frames for p in positions}
+    orders = {number: order(tf.constant(number, tf.int64)).numpy() for number in passes}
+    return [int(orders[p // frames][p % frames]) for p in positions]
+
+
+def class_balanced_weights(counts):
+    """Sampling weights under which the classes are shown about equally often.
+
+    Drawing a class at random and then one of its frames draws a frame with this probability.
+
+    Args:
+        counts: labelled pixels, `(frames, classes)`.
+
+    Returns:
+        float64 `(frames,)`, of sum 1.
+    """
+    present = np.asarray(counts) > 0
+    frames_with = present.sum(axis=0)
+    weights = (present[:, frames_with > 0] / frames_with[frames_with > 0]).sum(axis=1)
+    return weights / weights.sum()

@@ -1,0 +1,204 @@
+"""What is wrong with a data set, all of it at once, before a training finds out piece by piece."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_crosscbam.datasets.inspection import SplitInspection
+from keras_crosscbam.datasets.labels import ClassTable
+from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.loading import list_split
+from keras_crosscbam.datasets.statistics import balanced_weights
+
+MANY_EMPTY_CROPS = 0.01
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing worth knowing.
+
+    Attributes:
+        level: `"error"` for what forbids training, or `"warning"`.
+        message: a sentence.
+    """
+
+    level: str
+    message: str
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """Figures of one split.
+
+    Attributes:
+        split: its name.
+        frames: number of frames, whole or not.
+        sizes: number of readable images by `(height, width)`.
+        counts: labelled pixels of each class, int64 `(classes,)`.
+        pixels: pixels of all masks that could be decoded, labelled or not.
+        empty_crops: share of random training crops without a labelled pixel, 0..1; None for a
+            split that is not trained on or has no such mask.
+    """
+
+    split: str
+    frames: int
+    sizes: dict[tuple[int, int], int]
+    counts: np.ndarray
+    pixels: int
+    empty_crops: float | None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that `examine` found.
+
+    Attributes:
+        root: the folder.
+        classes: the data set's `ClassTable`; None if the layout could not be told.
+        splits: a `SplitSummary` for each split that could be listed.
+        findings: `Finding`s, errors first.
+        class_weights: suggested weights, float64 `(classes,)`, see `balanced_weights`: exponent
+            0.5, from the training split; None if nothing is labelled there.
+    """
+
+    root: Path
+    classes: ClassTable | None
+    splits: tuple[SplitSummary, ...]
+    findings: tuple[Finding, ...]
+    class_weights: np.ndarray | None
+
+    @property
+    def ok(self):
+        """Whether training may start: no finding is an error."""
+        return all(finding.level != "error" for finding in self.findings)
+
+
+def examine(root, splits=("train", "val"), crop_size=None, scale_range=(0.5, 2.0), progress=False):
+    """Reads every file of a data set and finds all that is wrong, not only the first fault.
+
+        >>> from keras_crosscbam.doctor import examine, report
+        >>> findings = examine("mydata")  # doctest: +SKIP
+        >>> print(report(findings))  # doctest: +SKIP
+
+    Errors are what loading would stop at, or would not notice to the harm of the labels: an
+    unknown layout, mistakes in lists or YAML, missing or unreadable files, images and masks of
+    different sizes, masks of the wrong kind, JPEG masks, ids and colours that stand for no class,
+    a split without a labelled pixel. Warnings: classes that training never sees, images that
+    stand in two splits, and training crops without a label, if there are many.
+
+    Args:
+        root: a folder in one of the layouts of `keras_crosscbam.datasets.load_dataset`.
+        splits: names of splits; the first is the one to train on.
+        crop_size: `(height, width)` of training crops in pixels; None for 360x480, or less where
+            a frame is smaller.
+        scale_range: smallest and largest random scale of training.
+        progress: whether to print a progress bar.
+
+    Returns:
+        `Findings`.
+    """
+    errors, inspections = [], []
+    for split in splits:
+        try:
+            listing = list_split(root, split)
+        except ValueError as error:
+            errors.append(str(error))
+            continue
+        trained_on = split == splits[0]
+        inspections.append(SplitInspection(listing, crop_size, scale_range if trained_on else None))
+        errors += inspections[-1].errors()
+    train = [inspection for inspection in inspections if inspection.split == splits[0]]
+    warnings = [
+        warning
+        for inspection in train
+        for warning in _warnings(inspection, [i for i in inspections if i is not inspection])
+    ]
+    return Findings(
+        root=Path(root),
+        classes=inspections[0].classes if inspections else None,
+        splits=tuple(map(_summary, inspections)),
+        # A fault of the whole folder comes up in every split.
+        findings=(
+            *(Finding("error", message) for message in dict.fromkeys(errors)),
+            *(Finding("warning", message) for message in warnings),
+        ),
+        class_weights=next(
+            (balanced_weights(i.counts, 0.5) for i in train if i.counts.any()), None
+        ),
+    )
+
+
+def _summary(inspection):
+    return SplitSummary(
+        split=inspection.split,
+        frames=inspection.frames,
+        sizes=dict(inspection.sizes.most_common()),
+        counts=inspection.counts,
+        pixels=inspection.pixels,
+        empty_crops=float(np.mean(inspection.crops)) if inspection.crops else None,
+    )
+
+
+def _warnings(train, others):
+    """What makes a training on one split worse, or its judgement on the others untrue."""
+    unseen = train.counts == 0
+    if unseen.any() and not unseen.all():
+        yield f"{train.split}: never seen, so never learnt: {_names(train.classes, unseen)}"
+    for other in others:
+        surprises = unseen & (other.counts > 0)
+        if surprises.any():
+            names = _names(train.classes, surprises)
+            yield f"{other.split}: holds classes that {train.split} lacks: {names}"
+        if shared := [path for key, path in other.hashes.items() if key in train.hashes]:
+            yield (
+                f"{other.split}: {len(shared)} images are in {train.split} too, so that results "
+                f"on them mean little: {shortened(shared, 3)}"
+            )
+    if train.crops and np.mean(train.crops) > MANY_EMPTY_CROPS:
+        yield (
+            f"{train.split}: {100 * np.mean(train.crops):.0f} % of random crops hold no labelled "
+            "pixel and teach nothing"
+        )
+
+
+def _names(classes, chosen):
+    return shortened((classes.names[i] for i in np.flatnonzero(chosen)), 10)
+
+
+def report(findings):
+    """The result of `examine` as lines of text: figures first, then the findings."""
+    lines = [str(findings.root)]
+    for split in findings.splits:
+        sizes = shortened((f"{n} of {w}x{h}" for (h, w), n in split.sizes.items()), 3)
+        lines.append(f"{split.split}: {split.frames} frames ({sizes or 'no readable image'})")
+        if split.pixels:
+            lines.append(
+                f"  {100 * split.counts.sum() / split.pixels:.1f} % of the pixels labelled"
+            )
+        if split.empty_crops is not None:
+            lines.append(f"  {100 * split.empty_crops:.1f} % of random crops without a label")
+    if findings.classes is not None:
+        lines += ["", *_class_table(findings), ""]
+    lines += [f"{finding.level}: {finding.message}" for finding in findings.findings]
+    errors = sum(finding.level == "error" for finding in findings.findings)
+    warnings = len(findings.findings) - errors
+    verdict = "ready to train" if findings.ok else "not ready to train"
+    return "\n".join([*lines, f"{verdict} (errors: {errors}, warnings: {warnings})"])
+
+
+def _class_table(findings):
+    """Share of each class in the labelled pixels of each split, and its suggested weight."""
+    width = max(map(len, (*findings.classes.names, "class")))
+    yield f"{'class':<{width}}" + "".join(f"{s.split:>10}" for s in findings.splits) + "    weight"
+    for label, name in enumerate(findings.classes.names):
+        cells = [
+            f"{100 * split.counts[label] / split.counts.sum():8.3f} %"
+            if split.counts[label]
+            else f"{'never':>10}"
+            for split in findings.splits
+        ]
+        # The weights are those of the first split; a class that it lacks needs none.
+        if findings.class_weights is not None and findings.splits[0].counts[label]:
+            cells.append(f"{findings.class_weights[label]:10.2f}")
+        yield f"{name:<{width}}" + "".join(cells)

@@ -1,0 +1,73 @@
+"""Predictions as files: one picture of labels per image, as benchmarks' servers want them."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+
+from keras_crosscbam import runtime
+from keras_crosscbam.datasets.dataset import SegmentationDataset
+from keras_crosscbam.images import read_image
+
+
+def write_predictions(model, images, out, label_ids=None, size=None, progress=False):
+    """Writes `NAME.png` with the predicted labels of each image `NAME.EXT`, at its own size.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.datasets.cityscapes import LABEL_IDS
+        >>> from keras_crosscbam.predictions import write_predictions
+        >>> model = kc.CrossCBAM_M1(weights="cityscapes.weights.h5")  # doctest: +SKIP
+        >>> images = kc.datasets.split_images("cityscapes", "test")  # doctest: +SKIP
+        >>> write_predictions(model, images, "results", LABEL_IDS)  # doctest: +SKIP
+
+    The files are 8-bit PNGs of one channel and lie side by side in `out`. The labels are those
+    that `keras_crosscbam.evaluate` judges.
+
+    Args:
+        model: a `keras.Model`, a `Runtime`, or the path of a `.keras` or `.onnx` file.
+        images: paths of images, or a `SegmentationDataset`, whose masks are not read.
+        out: folder for the files; made if need be.
+        label_ids: the number to write for each class, 0..255, for Cityscapes `LABEL_IDS`; None
+            writes the classes' own numbers, 0, 1, ...
+        size: as in `keras_crosscbam.segment`.
+        progress: whether to print a progress bar.
+
+    Returns:
+        The paths written, a list in the order of the images.
+
+    Raises:
+        ValueError: for two images of one name, ids that do not fit the classes (both before
+            anything is written), and for an unreadable image, with its name.
+    """
+    run = runtime.load(model)
+    if isinstance(images, SegmentationDataset):
+        images = [image for image, _ in images.pairs]
+    images = [Path(image) for image in images]
+    lookup = _lookup(label_ids, run)
+    targets = {}
+    for image in images:
+        target = Path(out) / f"{image.stem}.png"
+        if target in targets:
+            raise ValueError(f"{targets[target]} and {image} would both be written to {target}")
+        targets[target] = image
+    Path(out).mkdir(parents=True, exist_ok=True)
+    bar = keras.utils.Progbar(len(targets), unit_name="image", verbose=int(progress))
+    for done, (target, image) in enumerate(targets.items(), start=1):
+        Image.fromarray(lookup[run(read_image(image), size)]).save(target)
+        bar.update(done)
+    return list(targets)
+
+
+def _lookup(label_ids, run):
+    """The number to write for each label, uint8 `(classes,)`."""
+    if label_ids is None:
+        return np.arange(run.num_classes, dtype=np.uint8)
+    if len(label_ids) != run.num_classes:
+        raise ValueError(
+            f"`label_ids` must hold one id for each of the {run.num_classes} classes of "
+            f"{run.name}. Received: {len(label_ids)} ids"
+        )
+    if not all(0 <= label_id <= 255 for label_id in label_ids):
+        raise ValueError(f"`label_ids` must hold numbers of 0..255. Received: {label_ids}")
+    return np.array(label_ids, np.uint8)

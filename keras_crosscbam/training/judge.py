@@ -1,0 +1,48 @@
+"""Validation inside a training: the figures of `keras_crosscbam.evaluate`, within the graph."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_crosscbam.datasets.pipeline import evaluation_batches
+from keras_crosscbam.evaluate import confusion_matrix, summarize
+from keras_crosscbam.layers import ResizeLike
+from keras_crosscbam.models.surgery import inference_model
+
+
+class SegmentationJudge:
+    """Judges a model, as it is at each call, on the whole frames of a data set.
+
+    Args:
+        model: a model of `CrossCBAM`, with or without its auxiliary head.
+        dataset: a `SegmentationDataset`.
+        size: `(height, width)` that frames are resized to; the logits are resized back. None for
+            the frames' own size.
+    """
+
+    def __init__(self, model, dataset, size=None):
+        self.dataset = dataset
+        self.model = _labeller(inference_model(model), size)
+        self.batches = evaluation_batches(dataset)
+
+    def __call__(self):
+        """Returns `val_mean_iou`, `val_pixel_accuracy` and `val_iou_NAME` of each class, 0..1."""
+        classes = self.dataset.classes
+        confusion = np.zeros((len(classes), len(classes)), np.int64)
+        for images, labels in self.batches.as_numpy_iterator():
+            predicted = self.model.predict_on_batch(images)
+            confusion += confusion_matrix(labels, predicted, len(classes))
+        scores = summarize(confusion, classes, len(self.dataset))
+        return {
+            "val_mean_iou": scores["mean_iou"],
+            "val_pixel_accuracy": scores["pixel_accuracy"],
+            **{f"val_iou_{name}": iou for name, iou in scores["iou"].items()},
+        }
+
+
+def _labeller(model, size):
+    """From images of any size to their labels."""
+    image = keras.Input((None, None, 3), name="image")
+    resized = keras.layers.Resizing(*size, dtype="float32")(image) if size else image
+    logits = ResizeLike(dtype="float32")([model(resized), image])
+    return keras.Model(image, ops.argmax(logits, axis=-1))

@@ -1,0 +1,194 @@
+"""What every training is made of: a folder, a recipe, and a `fit` that can be interrupted."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+
+from keras_crosscbam.training.callbacks import KeepBest, Progress, Record, SeedDropout, StopOnNaN
+from keras_crosscbam.training.checkpoints import Checkpoints
+from keras_crosscbam.training.log import EpochLog
+from keras_crosscbam.training.optimizers import SGD, AdamW
+from keras_crosscbam.training.schedules import PolySchedule
+from keras_crosscbam.training.workers import Workers
+
+BEST, LOG, CHECKPOINTS, DESCRIPTION = "best.weights.h5", "log.csv", "checkpoints", "run.json"
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """The folder of a training; made, or found again after an interruption.
+
+    Attributes:
+        out: the folder.
+        recipe: an `Optimization`.
+        steps_per_epoch: steps between two checkpoints.
+        data: what the recipe is applied to, a dict of JSON values; a folder is bound to it.
+        workers: what `find_workers` found.
+        step: the step that the run goes on with, 0 at the beginning.
+        state: the checkpoint to load, None at the beginning.
+    """
+
+    out: Path
+    recipe: object
+    steps_per_epoch: int
+    data: dict
+    workers: Workers
+    step: int = field(init=False)
+    state: Path | None = field(init=False)
+
+    def __post_init__(self):
+        self.out = Path(self.out)
+        description = {"recipe": asdict(self.recipe), "data": self.data}
+        _claim(self.out / DESCRIPTION, json.loads(json.dumps(description)), self.workers.is_chief)
+        self.checkpoints = Checkpoints(self.out / CHECKPOINTS)
+        self.step, self.state = self.checkpoints.newest()
+        self.workers.agree(self.step)
+        if self.step:
+            logger.info("Resuming after step %d", self.step)
+
+    @property
+    def best(self):
+        """The file of the best weights."""
+        return self.out / BEST
+
+    @property
+    def log(self):
+        """The file of the figures of each epoch."""
+        return self.out / LOG
+
+    @property
+    def weights(self):
+        """The weights to start from: those of the recipe, unless a checkpoint is loaded anyway."""
+        return None if self.state else self.recipe.weights
+
+    def build(self, make):
+        """Builds a model under the recipe's seed and dtype policy, on all devices."""
+        keras.utils.set_random_seed(self.recipe.seed)
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.recipe.dtype_policy)
+        try:
+            with self.workers.scope():
+                model = make()
+                if self.workers.replicas > 1 and keras.backend.backend() == "tensorflow":
+                    synchronize_batch_norm(model)
+                return self.workers.adapt(model)
+        finally:
+            keras.config.set_dtype_policy(policy)
+
+    def compile(self, model, **losses):
+        """Compiles a model with the recipe's optimizer."""
+        with self.workers.scope():
+            model.compile(
+                optimizer=make_optimizer(self.recipe, self.recipe.epochs * self.steps_per_epoch),
+                jit_compile=self.recipe.jit_compile,
+                **losses,
+            )
+            # Built now, so that a checkpoint finds its places.
+            model.optimizer.build(model.trainable_variables)
+
+    def fit(
+        self, model, batches_of, judge, monitor, kept, files_of, scores, extra=(), verbose="auto"
+    ):
+        """Trains from the newest checkpoint to the end.
+
+        Args:
+            model: the compiled model.
+            batches_of: function of a shard `(index, count)` that makes the batches from `step` on.
+            judge, monitor, kept: what `KeepBest` takes.
+            files_of: function of a step that names its files.
+            scores: what `Progress` shows.
+            extra: callbacks of one's own; they see the scores of each epoch.
+            verbose: 0 for no progress line.
+
+        Returns:
+            The path of the best weights.
+        """
+        recipe, chief = self.recipe, self.workers.is_chief
+        if self.state:
+            model.load_weights(self.state)
+        best = self.best if chief else None
+        callbacks = [
+            SeedDropout(recipe.seed),
+            StopOnNaN(self.steps_per_epoch, files_of),
+            KeepBest(judge, monitor, kept, best, recipe.epochs, recipe.validation_freq),
+            *extra,
+        ]
+        size = (self.steps_per_epoch, recipe.batch_size)
+        if chief:
+            log = EpochLog(self.log, epochs=self.step // self.steps_per_epoch)
+            callbacks += [Record(log, self.checkpoints, *size), *_tensorboard(self.out)]
+        if chief and verbose:
+            callbacks.append(Progress(recipe.epochs, *size, scores))
+        model.fit(
+            self.workers.feed(batches_of),
+            steps_per_epoch=self.steps_per_epoch,
+            initial_epoch=self.step // self.steps_per_epoch,
+            epochs=recipe.epochs,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+        return self.best
+
+
+def make_optimizer(recipe, total_steps):
+    """The optimizer of a recipe, for a training of so many steps."""
+    schedule = PolySchedule(
+        recipe.learning_rate,
+        # An optimizer that accumulates counts its updates.
+        total_steps // recipe.accumulate,
+        recipe.end_learning_rate,
+        warmup_steps=recipe.warmup_steps,
+    )
+    common = {
+        "learning_rate": schedule,
+        "backbone_rate": getattr(recipe, "backbone_rate", 1.0),
+        "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
+        "use_ema": recipe.ema > 0,
+        "ema_momentum": recipe.ema,
+    }
+    if recipe.optimizer == "sgd":
+        return SGD(momentum=0.9, l2=recipe.weight_decay, **common)
+    return AdamW(weight_decay=recipe.weight_decay, **common)
+
+
+def synchronize_batch_norm(model):
+    """Lets BatchNormalization count over all replicas, in place; for TensorFlow's strategies.
+
+    On JAX a batch is one array over all devices, and its statistics are global anyway.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+
+
+def _claim(file, description, write):
+    """Binds a folder to a training; an old one must be the same."""
+    if file.exists():
+        written = json.loads(file.read_text())
+        for part in description:
+            changed = sorted(
+                name
+                for name in description[part].keys() | written[part].keys()
+                if description[part].get(name) != written[part].get(name)
+            )
+            if changed:
+                raise ValueError(
+                    f"{file.parent} holds a run with other {part} ({', '.join(changed)}); choose "
+                    "another folder or remove it"
+                )
+    elif write:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(description, indent=2))
+
+
+def _tensorboard(out):
+    if find_spec("tensorboard") is None:
+        logger.info("No TensorBoard logs: `pip install tensorboard` for them")
+        return []
+    return [keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False)]

@@ -1,0 +1,180 @@
+"""From one device to many: data-parallel training on all devices, and on several machines.
+
+Every batch is shared among the replicas, so that a training gives the same result on one or many
+but for rounding. What a machine has is found out by `find_workers`:
+
+- TensorFlow with `TF_CONFIG` set: MultiWorkerMirroredStrategy;
+- TensorFlow with several GPUs: MirroredStrategy;
+- JAX with several devices: `keras.distribution.DataParallel`; with
+  `KERAS_DISTRIBUTION_JOB_ADDRESSES` and its companions set, on several machines.
+"""
+
+import contextlib
+import json
+import os
+
+import keras
+import numpy as np
+
+
+def find_workers():
+    """The devices and machines that this process trains on; see the module's text.
+
+    >>> from keras_crosscbam.training.workers import find_workers
+    >>> find_workers().is_chief
+    True
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+        if len(cluster.get("worker", ())) + len(cluster.get("chief", ())) > 1:
+            return MultiWorkers()
+        if len(tf.config.list_logical_devices("GPU")) > 1:
+            return Replicas()
+    if backend == "jax":
+        if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ:
+            keras.distribution.initialize()
+        if len(keras.distribution.list_devices()) > 1:
+            return JaxDevices()
+    return Workers()
+
+
+class Workers:
+    """A single device; also what the others are told apart from.
+
+    Attributes:
+        index, count: this process among those that share the training.
+        replicas: devices of all processes together.
+    """
+
+    index = 0
+    count = 1
+    replicas = 1
+
+    @property
+    def is_chief(self):
+        """Whether this process writes the files of the run."""
+        return self.index == 0
+
+    def scope(self):
+        """The context to build and compile the model in."""
+        return contextlib.nullcontext()
+
+    def adapt(self, model):
+        """The model to fit, over the same layers."""
+        return model
+
+    def feed(self, batches_of):
+        """The batches to fit on, from a function of `(index, count)` that makes a shard."""
+        return batches_of((self.index, self.count))
+
+    def agree(self, step):
+        """Raises a RuntimeError where processes resume from different steps."""
+
+
+class Replicas(Workers):
+    """The GPUs of this machine, under `tf.distribute.MirroredStrategy`.
+
+    Args:
+        devices: names of devices; None for all GPUs.
+    """
+
+    def __init__(self, devices=None):
+        import tensorflow as tf
+
+        self.strategy = tf.distribute.MirroredStrategy(devices)
+        self.replicas = self.strategy.num_replicas_in_sync
+
+    def scope(self):
+        return self.strategy.scope()
+
+
+class MultiWorkers(Workers):
+    """Several TensorFlow processes, named by `TF_CONFIG`, each with its machine's devices."""
+
+    def __init__(self):
+        import tensorflow as tf
+
+        self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        resolver = self.strategy.cluster_resolver
+        cluster = resolver.cluster_spec()
+        self.count = sum(cluster.num_tasks(job) for job in cluster.jobs)
+        chiefs = cluster.num_tasks("chief") if "chief" in cluster.jobs else 0
+        self.index = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+        self.replicas = self.strategy.num_replicas_in_sync
+
+    def scope(self):
+        return self.strategy.scope()
+
+    def adapt(self, model):
+        return _multi_worker_model(self)(model.inputs, model.output, name=model.name)
+
+    def feed(self, batches_of):
+        batches = batches_of((self.index, self.count))
+        self.spec = batches.element_spec
+        local = self.replicas // self.count
+        if local > 1:
+            batches = batches.rebatch(self.spec[0].shape[0] // local)
+        return self.strategy.distribute_datasets_from_function(lambda _: batches)
+
+    def agree(self, step):
+        import tensorflow as tf
+
+        steps = self.strategy.run(lambda: tf.constant([step]))
+        steps = np.unique(self.strategy.gather(steps, axis=0))
+        if len(steps) > 1:
+            raise RuntimeError(
+                f"The workers resume from different steps, {steps.tolist()}: the folder of the run "
+                "must be shared by all of them."
+            )
+
+
+class JaxDevices(Workers):
+    """All JAX devices, those of other processes included, under `keras.distribution`."""
+
+    def __init__(self):
+        import jax
+
+        self.index, self.count = jax.process_index(), jax.process_count()
+        self.replicas = jax.device_count()
+        # The pipeline makes only this process's share of each batch.
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(auto_shard_dataset=False)
+        )
+
+
+def _multi_worker_model(workers):
+    import tensorflow as tf
+
+    class MultiWorkerModel(keras.Model):
+        """A model whose `fit` runs under MultiWorkerMirroredStrategy.
+
+        Keras 3's own does not (github.com/keras-team/keras/issues/20585): it averages the
+        inputs of the workers to find their shapes, and scalar results along an axis.
+        """
+
+        def make_train_function(self, force=False):
+            if self.train_function is not None and not force:
+                return
+            strategy = workers.strategy
+
+            @tf.function(reduce_retracing=True)
+            def step(iterator):
+                logs = strategy.run(self.train_step, args=(next(iterator),))
+                return {
+                    name: strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()
+                }
+
+            self.train_function = step
+
+        def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+            batch = keras.tree.map_structure(
+                lambda spec: np.zeros([n or 32 for n in spec.shape], spec.dtype.as_numpy_dtype),
+                workers.spec,
+            )
+            with workers.strategy.scope():
+                self._symbolic_build(data_batch=batch)
+
+    return MultiWorkerModel

@@ -1,0 +1,79 @@
+"""Losses and their gradients as a program, on the backend that KERAS_BACKEND names.
+
+    python backend_losses.py BATCHES.npz RESULTS.npz
+
+BATCHES.npz holds `labels` and `logits`; RESULTS.npz gets each loss's value and gradient.
+"""
+
+import sys
+
+import keras
+import numpy as np
+
+from keras_crosscbam.training import (
+    SegmentationCrossEntropy,
+    SegmentationDice,
+    SegmentationFocalLoss,
+    SegmentationOHEM,
+    WeightedSum,
+)
+
+CLASSES = 5
+WEIGHTS = (0.5, 1, 2, 4, 0.1)
+
+CASES = {
+    "cross_entropy": SegmentationCrossEntropy(),
+    "cross_entropy_weighted": SegmentationCrossEntropy(WEIGHTS),
+    "cross_entropy_smoothed": SegmentationCrossEntropy(label_smoothing=0.2),
+    "cross_entropy_both": SegmentationCrossEntropy(WEIGHTS, 0.1),
+    "focal": SegmentationFocalLoss(),
+    "focal_weighted": SegmentationFocalLoss(0.5, WEIGHTS),
+    "focal_5": SegmentationFocalLoss(5),
+    "ohem": SegmentationOHEM(),
+    "ohem_few": SegmentationOHEM(0.01, 0.4),
+    "ohem_weighted": SegmentationOHEM(0.3, 0.2, WEIGHTS),
+    "dice": SegmentationDice(),
+    "dice_plain": SegmentationDice(smooth=0.0),
+    "sum": WeightedSum([(SegmentationFocalLoss(1), 0.25), (SegmentationDice(), 2)]),
+}
+
+
+def value_and_gradient(loss, labels, logits):
+    """A loss, compiled where the backend compiles, and its gradient to the logits, as NumPy."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, CLASSES))])
+        def compiled(logits):
+            # Sizes are unknown when this is traced, as in training on images of any size.
+            known = tf.ensure_shape(tf.constant(labels), (None,) * 3)
+            value = loss(known, logits)
+            return value, tf.gradients(value, logits)[0]
+
+        results = compiled(tf.constant(logits))
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        compiled = jax.jit(jax.value_and_grad(lambda logits: loss(labels, logits)))
+        results = compiled(logits)
+    else:
+        import torch
+
+        variable = torch.tensor(logits, requires_grad=True)
+        value = loss(labels, variable)
+        value.backward()
+        results = value.detach(), variable.grad
+    return [np.asarray(result) for result in results]
+
+
+def main(batches, results):
+    batch = np.load(batches)
+    values = {}
+    for name, loss in CASES.items():
+        value, gradient = value_and_gradient(loss, batch["labels"], batch["logits"])
+        values |= {name: value, f"{name}_gradient": gradient}
+    np.savez(results, **values)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

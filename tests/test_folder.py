@@ -1,0 +1,346 @@
+"""People's own data: the YAML with all its mistakes, the two folders, and whose layout is whose."""
+
+import re
+from itertools import chain, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from keras_crosscbam.datasets import (
+    IGNORE,
+    ColourEncoding,
+    IndexEncoding,
+    load_dataset,
+    load_folder,
+    split_images,
+)
+from keras_crosscbam.datasets.folder import read_class_file
+from keras_crosscbam.datasets.labels import numbered_classes
+
+DOCS = Path(__file__).parents[1] / "docs" / "own-data.md"
+TWO = {"name": "mine", "classes": [{"name": "a"}, {"name": "b"}]}
+IDS = np.array([[0, 1, 255], [1, 1, 0]], np.uint8)
+IMAGE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def class_file(folder, content):
+    path = folder / "dataset.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+def tree(root, content=TWO, names=("a", "town/b"), mask=IDS):
+    root.mkdir(exist_ok=True)
+    class_file(root, content)
+    for name in names:
+        save(root / f"images/train/{name}.png", IMAGE)
+        save(root / f"masks/train/{name}.png", mask)
+    return root
+
+
+def of_ids(*classes, **fields):
+    named = [{"name": f"c{i}", **entry} for i, entry in enumerate(classes)]
+    return {"name": "mine", "classes": named, **fields}
+
+
+def of_colours(*classes, **fields):
+    return of_ids(*classes, masks="colours", **fields)
+
+
+# The class file
+
+
+def test_defaults(tmp_path):
+    read = read_class_file(class_file(tmp_path, TWO))
+    assert read.name == "mine"
+    assert read.classes.names == ("a", "b")
+    assert read.classes.colours == numbered_classes(2).colours
+    assert read.encoding == IndexEncoding({0: 0, 1: 1, 255: IGNORE})
+
+
+def test_ids(tmp_path):
+    content = of_ids({"id": 7}, {}, {"ids": [26, 27], "colour": [1, 2, 3]}, ignore=[0, 9])
+    read = read_class_file(class_file(tmp_path, content))
+    assert read.encoding == IndexEncoding({0: IGNORE, 9: IGNORE, 7: 0, 1: 1, 26: 2, 27: 2})
+    assert read.classes.colours[2] == (1, 2, 3)
+
+
+def test_colours(tmp_path):
+    content = of_colours(
+        {"colour": [1, 2, 3]},
+        {"colour": [0, 0, 0], "also": [[4, 5, 6], [7, 8, 9]]},
+        ignore=[[255, 255, 255]],
+    )
+    read = read_class_file(class_file(tmp_path, content))
+    assert read.classes.colours == ((1, 2, 3), (0, 0, 0))
+    assert read.encoding == ColourEncoding(
+        {(1, 2, 3): 0, (0, 0, 0): 1, (4, 5, 6): 1, (7, 8, 9): 1, (255, 255, 255): IGNORE}
+    )
+
+
+def test_colours_left_out_are_none_that_others_have(tmp_path):
+    taken = numbered_classes(3).colours
+    content = of_ids({}, {"colour": list(taken[0])}, {}, {"colour": list(taken[1])})
+    colours = read_class_file(class_file(tmp_path, content)).classes.colours
+    assert colours[1::2] == taken[:2]
+    assert len(set(colours)) == 4
+
+
+@pytest.mark.parametrize("count", [2, 254])
+def test_fewest_and_most_classes(tmp_path, count):
+    read = read_class_file(class_file(tmp_path, of_ids(*[{}] * count)))
+    assert len(set(read.classes.colours)) == len(read.classes) == count
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_documented_files(tmp_path, number):
+    content = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)[number]
+    read = read_class_file(class_file(tmp_path, content))
+    expected = [
+        IndexEncoding({255: IGNORE, 0: 0, 7: 1, 26: 2, 27: 2, 28: 2}),
+        ColourEncoding(
+            {
+                (0, 0, 0): IGNORE,
+                (128, 64, 128): 0,
+                (0, 0, 142): 1,
+                (0, 0, 70): 1,
+                (0, 60, 100): 1,
+            }
+        ),
+    ]
+    assert read.encoding == expected[number]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file must be a mapping of fields. Received: None"),
+        ("- a", "the file must be a mapping"),
+        ("name: [", "not readable as YAML"),
+        ("\0", "not readable as YAML"),
+        ("name: a\nname: b", "not readable as YAML .*'name' stands twice"),
+        ("a: 2020-99-99", "not readable as YAML"),
+        ("[" * 500, "not readable as YAML"),
+        ({"classes": TWO["classes"]}, "the file lacks the field name"),
+        ({"name": "mine"}, "the file lacks the field classes"),
+        (TWO | {"colors": []}, "the file has an unknown field 'colors'; known are name, classes"),
+        (TWO | {"name": 3}, "name must be text .*Received: 3"),
+        (TWO | {"masks": "color"}, "masks must be ids or colours. Received: 'color'"),
+        (TWO | {"masks": ["ids"]}, "masks must be ids or colours"),
+        (TWO | {"ignore": 255}, "ignore must be a list. Received: 255"),
+        (TWO | {"ignore": [256]}, r"ignore\[0\] must be a whole number of 0..255. Received: 256"),
+        (TWO | {"ignore": [9, 9]}, r"ignore\[1\] is 9, as ignore\[0\] is already"),
+        (TWO | {"ignore": [1]}, r"classes\[1\].id is 1, as ignore\[0\] is already"),
+        (TWO | {"classes": {"a": 0}}, "classes must be a list. Received: {'a': 0}"),
+        (of_ids({}), "classes must be a list of 2 to 254. Received: 1"),
+        (of_ids(*[{}] * 255), "classes must be a list of 2 to 254. Received: 255"),
+        (TWO | {"classes": ["a", "b"]}, r"classes\[0\] must be a mapping .*Received: 'a'"),
+        (TWO | {"classes": [{"name": "a"}, {"id": 3}]}, r"classes\[1\] lacks the field name"),
+        ("name: m\nclasses: [{name: a}, {name: no}]", r"classes\[1\].name must be text"),
+        (TWO | {"classes": [{"name": " "}, {}]}, r"classes\[0\].name must be text"),
+        (
+            TWO | {"classes": [{"name": "a"}, {"name": "a"}]},
+            r"classes\[1\].name is 'a', as classes\[0\].name is already",
+        ),
+        (of_ids({}, {"color": [1, 2, 3]}), r"classes\[1\] has an unknown field 'color'"),
+        (of_ids({}, {"also": []}), r"classes\[1\] has an unknown field 'also'"),
+        (of_ids({}, {"id": -1}), r"classes\[1\].id must be .*Received: -1"),
+        (of_ids({}, {"id": True}), r"classes\[1\].id must be .*Received: True"),
+        (of_ids({}, {"id": 1.0}), r"classes\[1\].id must be .*Received: 1.0"),
+        (of_ids({}, {"id": [1]}), r"classes\[1\].id must be .*Received: \[1\]"),
+        (of_ids({}, {"id": 0}), r"classes\[1\].id is 0, as classes\[0\].id is already"),
+        (of_ids({}, {"id": 255}), r"classes\[1\].id is 255, as ignore\[0\] is already"),
+        (of_ids({}, {"id": 1, "ids": [2]}), r"classes\[1\] must have either id or ids"),
+        (of_ids({}, {"ids": 2}), r"classes\[1\].ids must be a list. Received: 2"),
+        (of_ids({}, {"ids": []}), r"classes\[1\].ids must hold at least one id"),
+        (of_ids({}, {"ids": [4, "5"]}), r"classes\[1\].ids\[1\] must be .*Received: '5'"),
+        (of_ids({}, {"ids": [4, 0]}), r"classes\[1\].ids\[1\] is 0, as classes\[0\].id is already"),
+        (of_ids({}, {"colour": "red"}), r"classes\[1\].colour must be \[red, green, blue\]"),
+        (of_ids({}, {"colour": [1, 2]}), r"classes\[1\].colour must be \[red, green, blue\]"),
+        (of_ids({}, {"colour": [1, 2, 256]}), r"classes\[1\].colour\[2\] must be .*Received: 256"),
+        (
+            of_ids({"colour": [1, 2, 3]}, {"colour": [1, 2, 3]}),
+            r"classes\[1\].colour is \[1, 2, 3\], as classes\[0\].colour is already",
+        ),
+        (of_colours({}, {}), r"classes\[0\] lacks the field colour"),
+        (of_colours({"colour": [1, 2, 3], "id": 0}, {}), r"classes\[0\] has an unknown field 'id'"),
+        (
+            of_colours({"colour": [1, 2, 3], "also": [1, 2, 3]}, {}),
+            r"classes\[0\].also\[0\] must be \[red, green, blue\]. Received: 1",
+        ),
+        (
+            of_colours({"colour": [1, 2, 3]}, {"colour": [3, 2, 1], "also": [[1, 2, 3]]}),
+            r"classes\[1\].also\[0\] is \[1, 2, 3\], as classes\[0\].colour is already",
+        ),
+        (
+            of_colours({}, {}, ignore=[255]),
+            r"ignore\[0\] must be \[red, green, blue\]. Received: 255",
+        ),
+    ],
+)
+def test_mistakes_name_file_and_field(tmp_path, content, message):
+    path = class_file(tmp_path, content)
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: {message}") as caught:
+        read_class_file(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_class_file(tmp_path):
+    with pytest.raises(ValueError, match=r"dataset.yaml: no such file"):
+        load_folder(tmp_path, "train")
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 300), st.floats(), st.text(max_size=3)
+)
+fields = st.sampled_from(["name", "masks", "ignore", "classes", "colour", "id", "ids", "also", "x"])
+anything = st.recursive(
+    scalars | st.just("colours"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(fields, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(content=st.one_of(anything.map(yaml.safe_dump), st.text(max_size=60)))
+def test_whatever_it_holds_the_file_is_named(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("yaml") / "dataset.yaml"
+    path.write_bytes(content.encode(errors="surrogatepass"))
+    try:
+        read_class_file(path)
+    except ValueError as error:
+        assert str(error).startswith(f"{path}: ")  # noqa: PT017 - no error is fine as well
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=st.data(), groups=st.lists(st.integers(1, 4), min_size=2, max_size=20))
+def test_masks_of_ids_are_decoded_as_the_file_says(tmp_path_factory, data, groups):
+    shuffled = data.draw(st.permutations(range(256)))
+    starts = np.cumsum([0, *groups]).tolist()
+    ids = [shuffled[a:b] for a, b in pairwise(starts)]
+    ignored = shuffled[starts[-1] : starts[-1] + 2]
+    content = of_ids(*({"ids": group} for group in ids), ignore=ignored)
+    path = class_file(tmp_path_factory.mktemp("ids"), content)
+    mask = np.array([[*chain(*ids), *ignored]], np.uint8)
+    labels = read_class_file(path).encoding.decode(mask)
+    expected = [label for label, group in enumerate(ids) for _ in group] + [IGNORE, IGNORE]
+    assert labels.tolist() == [expected]
+
+
+# The folders
+
+
+def test_reads_images_and_labels_of_subfolders(tmp_path):
+    data = load_folder(tree(tmp_path), "train")
+    assert data.name == "mine"
+    assert data.pairs == tuple(
+        (tmp_path / f"images/train/{name}.png", tmp_path / f"masks/train/{name}.png")
+        for name in ("a", "town/b")
+    )
+    image, labels = data[1]
+    np.testing.assert_array_equal(image, IMAGE)
+    np.testing.assert_array_equal(labels, IDS)
+
+
+def test_masks_of_colours(tmp_path):
+    content = of_colours({"colour": [9, 9, 9]}, {"colour": [1, 2, 3], "also": [[3, 2, 1]]})
+    colours = [[(9, 9, 9), (1, 2, 3)], [(3, 2, 1), (9, 9, 9)]]
+    tree(tmp_path, content, names=["a"], mask=np.array(colours, np.uint8))
+    save(tmp_path / "images/train/a.png", IMAGE[:, :2])
+    assert load_folder(tmp_path, "train")[0][1].tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".bmp", ".TIFF", ".webp"])
+def test_images_may_have_any_extension(tmp_path, extension):
+    tree(tmp_path, names=["v1.2-a"])
+    (tmp_path / "images/train/v1.2-a.png").unlink()
+    save(tmp_path / f"images/train/v1.2-a{extension}", IMAGE)
+    (pair,) = load_folder(tmp_path, "train").pairs
+    assert [path.name for path in pair] == [f"v1.2-a{extension}", "v1.2-a.png"]
+
+
+def test_files_that_are_no_images_are_passed_over(tmp_path):
+    tree(tmp_path)
+    (tmp_path / "images/train/.ipynb_checkpoints").mkdir()
+    for stray in ("Thumbs.db", "notes.txt", ".DS_Store", "._a.png", ".ipynb_checkpoints/a.png"):
+        (tmp_path / "images/train" / stray).write_bytes(b"")
+    assert len(load_folder(tmp_path, "train")) == 2
+
+
+def test_unknown_split(tmp_path):
+    with pytest.raises(ValueError, match=r"images: .*\['train'\]. Received: 'val'"):
+        load_folder(tree(tmp_path), "val")
+
+
+def test_empty_split(tmp_path):
+    (tree(tmp_path) / "images/val").mkdir()
+    with pytest.raises(ValueError, match="the val split has no frames here"):
+        load_folder(tmp_path, "val")
+
+
+def test_unpaired_frames_are_named_in_one_error(tmp_path):
+    tree(tmp_path, names=[f"{i}" for i in range(9)])
+    for i in range(7):
+        (tmp_path / f"masks/train/{i}.png").unlink()
+    (tmp_path / "images/train/8.png").unlink()
+    message = "1 frames lack their image: 8; 7 frames lack their mask: 0, 1, 2, 3, 4 and 2 more$"
+    with pytest.raises(ValueError, match=message):
+        load_folder(tmp_path, "train")
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_two_files_of_one_name(tmp_path, folder):
+    tree(tmp_path)
+    save(tmp_path / folder / "train/town/b.bmp", IMAGE)
+    with pytest.raises(ValueError, match=rf"{folder}/train/town/b.png: b.bmp has the same name"):
+        load_folder(tmp_path, "train")
+
+
+def test_images_of_a_split_without_masks(tmp_path):
+    tree(tmp_path)
+    save(tmp_path / "images/test/new.jpg", IMAGE)
+    assert split_images(tmp_path, "test") == (tmp_path / "images/test/new.jpg",)
+    with pytest.raises(ValueError, match="1 frames lack their mask: new"):
+        load_folder(tmp_path, "test")
+
+
+# Which layout a folder has
+
+
+def test_the_layout_is_recognised(tmp_path):
+    tree(tmp_path / "own")
+    save(tmp_path / "camvid/val/a.png", IMAGE)
+    save(tmp_path / "camvid/valannot/a.png", np.zeros((2, 3), np.uint8))
+    (tmp_path / "camvid/val.txt").write_text("val/a.png valannot/a.png")
+    save(tmp_path / "original/701_StillsRaw_full/0016E5_07959.png", IMAGE)
+    save(tmp_path / "original/LabeledApproved_full/0016E5_07959_L.png", 0 * IMAGE)
+    save(tmp_path / "city/leftImg8bit/val/ulm/ulm_0_1_leftImg8bit.png", IMAGE)
+    save(tmp_path / "city/gtFine/val/ulm/ulm_0_1_gtFine_labelIds.png", IDS)
+    names = {
+        folder: load_dataset(tmp_path / folder, "train" if folder == "own" else "val").name
+        for folder in ("own", "camvid", "original", "city")
+    }
+    assert names == {
+        "own": "mine",
+        "camvid": "camvid",
+        "original": "camvid",
+        "city": "cityscapes",
+    }
+
+
+@pytest.mark.parametrize("folder", [".", "nowhere"])
+def test_a_folder_of_no_layout(tmp_path, folder):
+    message = "no data set. Expected dataset.yaml.*leftImg8bit/.*train.txt or 701_StillsRaw_full/"
+    for load in (load_dataset, split_images):
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path / folder, "train")

@@ -47,6 +47,11 @@ class Contender:
     def installed(self):
         return find_spec("torch" if self.framework == "pytorch" else self.framework) is not None
 
+    @property
+    def default(self):
+        """Whether it competes unasked; `torch.compile` takes minutes to get ready."""
+        return self.framework != "pytorch" or not self.compiled
+
     def prepare(self, backbone, pixels, labels, dropout=0.1):
         """Builds the network and what trains it.
 

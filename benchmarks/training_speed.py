@@ -48,8 +48,20 @@ def work(args):
         print(json.dumps({"seconds": seconds, "loss": loss}), file=answers)
 
 
+class WorkerError(RuntimeError):
+    """A contender that ended, or whose loss became NaN."""
+
+
 class Worker:
-    """The parent's end of a contender's process."""
+    """The parent's end of a contender's process.
+
+    Args:
+        name: one of `CONTENDERS`.
+        args: the parsed arguments of the program.
+
+    Raises:
+        WorkerError: by its methods, if the process ends instead of answering.
+    """
 
     def __init__(self, name, args):
         self.name = name
@@ -71,6 +83,9 @@ class Worker:
             env=environment,
             text=True,
         )
+
+    def wait_until_ready(self):
+        """Waits until the network is built."""
         self.versions = self._answer()["versions"]
 
     def run(self, steps):
@@ -79,15 +94,13 @@ class Worker:
         self.process.stdin.flush()
         answer = self._answer()
         if not math.isfinite(answer["loss"]):
-            raise SystemExit(f"{self.name}: the loss became {answer['loss']}; its speed is void.")
+            raise WorkerError(f"{self.name}: its loss became {answer['loss']}")
         return answer["seconds"], answer["loss"]
 
     def _answer(self):
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(
-                f"{self.name} ended with status {self.process.wait()}; its messages stand above."
-            )
+            raise WorkerError(f"{self.name} ended with status {self.process.wait()}")
         return json.loads(line)
 
     def close(self):
@@ -95,26 +108,44 @@ class Worker:
         self.process.wait()
 
 
-def measure(workers, rounds, steps, warmup):
-    """Seconds of each round and the last loss, by contender.
+def start(args):
+    """Starts and warms up one contender after the other.
+
+    Returns:
+        Two dicts by contender: the workers, and the reasons of those that failed.
+    """
+    workers, failed = {}, {}
+    for name in args.contenders:
+        worker = Worker(name, args)
+        try:
+            worker.wait_until_ready()
+            seconds, _ = worker.run(args.warmup)
+        except WorkerError as error:
+            worker.close()
+            failed[name] = str(error)
+            print(f"{error}; left out", file=sys.stderr)
+        else:
+            workers[name] = worker
+            print(f"{name}: {args.warmup} steps of warm-up in {seconds:.1f} s", file=sys.stderr)
+    return workers, failed
+
+
+def measure(workers, rounds, steps):
+    """Seconds of each round, and the last loss, by contender.
 
     Args:
         workers: a dict of `Worker`.
         rounds: how often each contender has its turn.
         steps: training steps a turn.
-        warmup: steps before the first round, in which graphs are traced and compiled.
     """
-    for name, worker in workers.items():
-        seconds, _ = worker.run(warmup)
-        print(f"{name}: {warmup} steps of warm-up in {seconds:.1f} s", file=sys.stderr)
-    turns, losses = {name: [] for name in workers}, {}
+    seconds, losses = {name: [] for name in workers}, {}
     shuffler = random.Random(0)
     for index in range(rounds):
         for name in shuffler.sample(list(workers), len(workers)):
-            seconds, losses[name] = workers[name].run(steps)
-            turns[name].append(seconds)
+            turn, losses[name] = workers[name].run(steps)
+            seconds[name].append(turn)
         print(f"round {index + 1} of {rounds} done", file=sys.stderr)
-    return turns, losses
+    return seconds, losses
 
 
 def choose_peer(seconds):
@@ -171,6 +202,8 @@ def print_report(report):
         rates = f"{rate['median']:.2f} [{rate['min']:.2f}..{rate['max']:.2f}]"
         quartiles = f"({ratio['lower_quartile']:.3f}..{ratio['upper_quartile']:.3f})"
         print(f"{name:<40}{rates:<26}{ratio['median']:.3f} {quartiles}")
+    for reason in report["failed"].values():
+        print(f"left out: {reason}")
 
 
 def cpu_name():
@@ -193,7 +226,8 @@ def parse_arguments(argv):
     parser.add_argument("--warmup", type=int, default=3, help="steps before the first round")
     parser.add_argument("--threads", type=int, default=cores(), help="for every contender")
     parser.add_argument(
-        "--contenders", help=f"comma-separated; default: all installed of {', '.join(CONTENDERS)}"
+        "--contenders",
+        help=f"comma-separated, of {', '.join(CONTENDERS)}; default: all but compiled PyTorch",
     )
     parser.add_argument("--peer", help="contender to compare with; default: the fastest PyTorch")
     parser.add_argument("--json", type=Path, help="file to write the report to")
@@ -201,7 +235,7 @@ def parse_arguments(argv):
     args = parser.parse_args(argv)
     args.size = tuple(map(int, args.size.split("x")))
     if args.contenders is None:
-        args.contenders = [name for name in CONTENDERS if CONTENDERS[name].installed]
+        args.contenders = [name for name, c in CONTENDERS.items() if c.installed and c.default]
     else:
         args.contenders = args.contenders.split(",")
     if unknown := set(args.contenders) - set(CONTENDERS):
@@ -223,15 +257,16 @@ def cores():
 def main(argv=None):
     args = parse_arguments(argv)
     if args.worker:
-        return work(args)
+        work(args)
+        return 0
     if hasattr(os, "sched_setaffinity"):
         # The workers inherit this; it binds the thread pools that read no environment variable.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
-    workers = {}
+    workers, failed = start(args)
     try:
-        for name in args.contenders:
-            workers[name] = Worker(name, args)
-        seconds, losses = measure(workers, args.rounds, args.steps, args.warmup)
+        if not workers or args.peer in failed:
+            raise SystemExit("Nothing to compare with; choose other contenders or another peer.")
+        seconds, losses = measure(workers, args.rounds, args.steps)
     finally:
         for worker in workers.values():
             worker.close()
@@ -249,6 +284,7 @@ def main(argv=None):
             "environment": {k: os.environ[k] for k in ENVIRONMENT if k in os.environ},
         },
         "peer": peer,
+        "failed": failed,
         "contenders": {
             name: {
                 "versions": worker.versions,
@@ -262,7 +298,8 @@ def main(argv=None):
     print_report(report)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

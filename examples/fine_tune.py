@@ -42,7 +42,7 @@ def main():
         metrics=[SegmentationMeanIoU(num_classes=11)],
     )
     model.fit(
-        training_batches(train, (256, 320), args.batch, epochs=args.epochs),
+        training_batches(train, (256, 320), args.batch, stop_step=steps * args.epochs),
         steps_per_epoch=steps,
         epochs=args.epochs,
         validation_data=evaluation_batches(val),

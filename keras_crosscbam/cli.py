@@ -184,7 +184,8 @@ def _train(args):
 
     recipe, out = _recipe(args, RECIPES)
     splits = [load_dataset(args.data, split) for split in ("train", "val")]
-    print(f"Best weights: {train(*splits, recipe, out)}")
+    best = _rejoining(lambda: train(*splits, recipe, out))
+    print(f"Best weights: {best}")
 
 
 def _pretrain(args):
@@ -194,7 +195,20 @@ def _pretrain(args):
 
     recipe, out = _recipe(args, PRETRAINING_RECIPES)
     splits = [load_image_folders(args.data, split) for split in ("train", "val")]
-    print(f"Best weights, for backbone_weights=: {pretrain(*splits, recipe, out)}")
+    best = _rejoining(lambda: pretrain(*splits, recipe, out))
+    print(f"Best weights, for backbone_weights=: {best}")
+
+
+def _rejoining(training):
+    """Runs a training; when another worker dies, this one starts anew and waits for its return."""
+    from keras_crosscbam.training.workers import WorkerLostError
+
+    try:
+        return training()
+    except WorkerLostError as error:
+        print(f"crosscbam: {error} Waiting for it.", file=sys.stderr, flush=True)
+        # TensorFlow cannot leave a broken cluster and enter it again within one process.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _recipe(args, recipes):

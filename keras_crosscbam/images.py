@@ -5,8 +5,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-STREET = Path(__file__).parent / "assets" / "street.jpg"
+ASSETS = Path(__file__).parent / "assets"
+"""The folder of the files that the package needs besides its code."""
+
+STREET = ASSETS / "street.jpg"
 """A street in Leuven, 751x563 pixels, from OpenCV's sample data (Apache-2.0)."""
+
+EXTENSIONS = frozenset(Image.registered_extensions())
+"""File name endings of images, in lower case, with their dot."""
 
 
 def read_image(path):

@@ -9,10 +9,8 @@ from PIL import Image
 
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.labels import ClassTable
-from keras_crosscbam.images import read_image, to_rgb
+from keras_crosscbam.images import EXTENSIONS, read_image, to_rgb
 from keras_crosscbam.visualize import class_shares, overlay
-
-EXTENSIONS = frozenset(Image.registered_extensions())
 
 
 def segment(model, images, size=None):

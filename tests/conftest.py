@@ -1,6 +1,7 @@
 """What all tests share: a quiet TensorFlow, and the real data where it is at hand."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -8,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +55,42 @@ def onnx_file(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "network.onnx"
     kc.export.to_onnx(network, path, input_size=(90, 120))
     return path
+
+
+@pytest.fixture(scope="session")
+def made_camvid(tmp_path_factory):
+    """Six frames to learn from and two to judge by, in SegNet's layout."""
+    root, rng = tmp_path_factory.mktemp("camvid"), np.random.default_rng(0)
+    for split, frames in (("train", 6), ("val", 2)):
+        lines = []
+        for i in range(frames):
+            # Blocks of 11 classes and void, each with its own grey, and noise.
+            ids = rng.integers(0, 12, (5, 6), np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+            image = 20 * ids[..., None] + rng.integers(0, 20, (*ids.shape, 3), np.uint8)
+            for folder, array in ((split, image), (f"{split}annot", ids)):
+                (root / folder).mkdir(exist_ok=True)
+                Image.fromarray(array).save(root / folder / f"{i}.png")
+            lines.append(f"{split}/{i}.png {split}annot/{i}.png\n")
+        (root / f"{split}.txt").write_text("".join(lines))
+    return root
+
+
+@pytest.fixture(scope="session")
+def undisturbed(made_camvid, tmp_path_factory):
+    """The folder of a short training from beginning to end."""
+    from trained import run
+
+    out = tmp_path_factory.mktemp("runs") / "undisturbed"
+    assert run(made_camvid, out) == out / "best.weights.h5"
+    return out
+
+
+@pytest.fixture(scope="session")
+def killed(made_camvid, tmp_path_factory):
+    """The folder of the same training, whose process was killed writing its second checkpoint."""
+    from trained import start
+
+    out = tmp_path_factory.mktemp("runs") / "killed"
+    process = start(made_camvid, out, "second checkpoint half written")
+    assert process.wait() == -signal.SIGKILL, process.stderr.read()
+    return out

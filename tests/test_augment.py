@@ -15,6 +15,7 @@ from PIL import Image
 from keras_crosscbam.datasets import CAMVID_CLASSES, IGNORE, IndexEncoding, SegmentationDataset
 from keras_crosscbam.datasets.augment import PhotometricDistortion, RandomFlip, RandomScaleCrop
 from keras_crosscbam.datasets.pipeline import (
+    AUGMENTATIONS,
     evaluation_batches,
     steps_per_epoch,
     training_batches,
@@ -205,13 +206,18 @@ def seven(tmp_path_factory):
 
 
 def batches(dataset, batch_size=2, options=None, **kwargs):
-    stream = training_batches(dataset, (16, 24), batch_size, **{"epochs": 2, **kwargs})
+    stream = training_batches(dataset, (16, 24), batch_size, **{"stop_step": 6, **kwargs})
     return list((stream.with_options(options) if options else stream).as_numpy_iterator())
 
 
 def frames_of(batch):
     """Which frames a batch holds; the padding's label is the largest."""
     return batch[1].min(axis=(1, 2)).tolist()
+
+
+def visits(stream):
+    """Which frames all batches hold, one after the other."""
+    return [frame for batch in stream for frame in frames_of(batch)]
 
 
 def assert_same(actual, expected):
@@ -264,70 +270,122 @@ def test_another_seed_gives_another_order_and_augmentation(six):
     assert not any(np.array_equal(first[f], second[f]) for f in range(6))
 
 
-def test_epochs_differ_in_their_order(six):
-    orders = {tuple(frames_of(batch)) for batch in batches(six, batch_size=6, epochs=8)}
+def test_passes_differ_in_their_order(six):
+    orders = {tuple(frames_of(batch)) for batch in batches(six, batch_size=6, stop_step=8)}
     assert len(orders) > 4
 
 
-def test_a_frame_is_augmented_anew_in_every_epoch(six):
-    stream = batches(six.subset([0]), batch_size=1, epochs=8, photometric=False)
+def test_a_frame_is_augmented_anew_in_every_pass(six):
+    stream = batches(six.subset([0]), batch_size=1, stop_step=8, augmentations=[])
     assert len({images.tobytes() for images, _ in stream}) == 8
 
 
 @pytest.mark.parametrize("frames", ["six", "seven"])
-@pytest.mark.parametrize("start", [1, 2])
+@pytest.mark.parametrize("start", [1, 3, 4, 8, 9])
 def test_a_later_start_goes_on_as_without_a_stop(request, frames, start):
     data = request.getfixturevalue(frames)
-    whole = batches(data, epochs=3)
+    whole = batches(data, stop_step=9)
     assert len(whole) == 9
-    assert_same(batches(data, epochs=3, start_epoch=start), whole[3 * start :])
+    assert_same(batches(data, start_step=start, stop_step=9), whole[start:])
 
 
-def test_an_epoch_visits_every_frame_once(six):
-    stream = batches(six, epochs=4)
-    for epoch in range(4):
-        visited = [f for batch in stream[3 * epoch : 3 * epoch + 3] for f in frames_of(batch)]
-        assert sorted(visited) == [0, 1, 2, 3, 4, 5]
-
-
-def test_frames_left_over_change_from_epoch_to_epoch(seven):
-    stream = batches(seven, epochs=20)
-    left_out = []
-    for epoch in range(20):
-        visited = {f for batch in stream[3 * epoch : 3 * epoch + 3] for f in frames_of(batch)}
-        left_out += set(range(7)) - visited
-    assert len(left_out) == 20
-    assert len(set(left_out)) > 3
+def test_passes_follow_each_other_without_a_gap(seven):
+    """Batches of 2 do not divide 7 frames: every other pass begins within a batch."""
+    visited = visits(batches(seven, stop_step=14))
+    for first in range(0, 28, 7):
+        assert sorted(visited[first : first + 7]) == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_a_data_set_smaller_than_a_batch_is_gone_through_repeatedly(six):
     three = six.subset(range(3))
     assert steps_per_epoch(three, 8) == 1
-    first, second = batches(three, batch_size=8)
+    first, second = batches(three, batch_size=8, stop_step=2)
     for batch in (first, second):
         assert sorted(Counter(frames_of(batch)).values()) == [2, 3, 3]
         assert len({x.tobytes() for x in batch[0]}) == 8  # each time augmented anew
 
 
 def test_without_an_end_the_stream_goes_on(six):
-    stream = training_batches(six, (16, 24), 2, epochs=None)
-    assert_same(list(stream.take(9).as_numpy_iterator()), batches(six, epochs=3))
+    stream = training_batches(six, (16, 24), 2)
+    assert_same(list(stream.take(9).as_numpy_iterator()), batches(six, stop_step=9))
 
 
-@pytest.mark.parametrize("photometric", [True, False])
-def test_the_cache_changes_nothing(six, photometric):
-    kwargs = {"photometric": photometric, "scale_range": (0.7, 1.5)}
+def test_weights_say_how_often_frames_are_drawn(six):
+    stream = batches(six, stop_step=12, sampling_weights=np.array([0, 3, 1, 0, 1, 1]))
+    assert Counter(visits(stream)) == {1: 12, 2: 4, 4: 4, 5: 4}
+    # One and the same frame, three times in a pass, is augmented anew each time.
+    frames = [
+        x for batch in stream for f, x in zip(frames_of(batch), batch[0], strict=True) if f == 1
+    ]
+    assert len({x.tobytes() for x in frames}) == 12
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(7)])
+def test_processes_that_share_the_batches_make_them_together(seven, weights):
+    options = {"batch_size": 6, "sampling_weights": weights, "start_step": 2, "stop_step": 5}
+    shards = zip(*(batches(seven, shard=(i, 3), **options) for i in range(3)), strict=True)
+    shards = list(shards)
+    assert {len(images) for parts in shards for images, _ in parts} == {2}
+    together = [[np.concatenate(arrays) for arrays in zip(*parts, strict=True)] for parts in shards]
+    assert_same(together, batches(seven, **options))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(six):
+    with pytest.raises(ValueError, match=r"multiple of the number of workers, 2\. Received: 3"):
+        training_batches(six, (16, 24), 3, shard=(0, 2))
+
+
+@pytest.mark.parametrize("augmentations", [AUGMENTATIONS, ()])
+def test_the_cache_changes_nothing(six, augmentations):
+    kwargs = {"augmentations": augmentations, "scale_range": (0.7, 1.5)}
     assert_same(batches(six, cache=True, **kwargs), batches(six, cache=False, **kwargs))
 
 
-def test_without_augmentation_only_the_flip_is_left(six):
+def test_without_augmentations_frames_of_the_crop_s_size_come_as_they_are(six):
+    stream = training_batches(six, (24, 32), 6, scale_range=(1, 1), augmentations=(), stop_step=1)
+    for image, labels in zip(*next(stream.as_numpy_iterator()), strict=True):
+        np.testing.assert_allclose(image, six[int(labels[0, 0])][0], atol=1e-4)
+
+
+def test_the_flip_alone_only_flips(six):
     stream = training_batches(
-        six, (24, 32), 6, scale_range=(1, 1), photometric=False, epochs=1
-    ).as_numpy_iterator()
-    for image, labels in zip(*next(stream), strict=True):
+        six, (24, 32), 6, scale_range=(1, 1), augmentations=[RandomFlip()], stop_step=3
+    )
+    flips = []
+    for image, labels in stream.unbatch().as_numpy_iterator():
         source, _ = six[int(labels[0, 0])]
         differences = [np.abs(image - s).max() for s in (source, source[:, ::-1])]
         assert min(differences) < 1e-4
+        flips.append(differences[1] < differences[0])
+    assert {*flips} == {True, False}
+
+
+def test_augmentations_of_one_s_own_follow_each_other_with_seeds_of_their_own(six):
+    """Each gets what the one before returned, and a seed that depends on the position alone."""
+
+    def stamp(channel):
+        def write_seed(sample, seed):
+            drawn = tf.random.stateless_uniform([], seed) * tf.ones((24, 32, 1))
+            parts = tf.split(sample["images"], 3, axis=-1)
+            return {
+                **sample,
+                "images": tf.concat([*parts[:channel], drawn, *parts[channel + 1 :]], -1),
+            }
+
+        return write_seed
+
+    def double(sample, seed):
+        return {**sample, "images": 2 * sample["images"]}
+
+    options = {"augmentations": [stamp(0), double, stamp(1)], "start_step": 1, "stop_step": 4}
+    stream = list(training_batches(six, (24, 32), 3, **options).as_numpy_iterator())
+    drawn = np.concatenate([images[:, 0, 0, :2] for images, _ in stream])
+    assert len(np.unique(drawn)) == 18
+    assert drawn[:, 0].max() > 1
+    assert drawn[:, 1].max() < 1
+    assert_same(
+        stream, training_batches(six, (24, 32), 3, cache=False, **options).as_numpy_iterator()
+    )
 
 
 def test_evaluation_keeps_order_frames_and_the_rest(seven):
@@ -365,7 +423,7 @@ def test_evaluation_at_another_size_stays_aligned(tmp_path):
 @pytest.mark.parametrize("name", ["4.png", "4_mask.png"])
 @pytest.mark.parametrize(
     "stream",
-    [lambda data: training_batches(data, (16, 24), 2, epochs=1), evaluation_batches],
+    [lambda data: training_batches(data, (16, 24), 2, stop_step=3), evaluation_batches],
     ids=["training", "evaluation"],
 )
 def test_a_corrupt_file_is_named(tmp_path, name, stream):

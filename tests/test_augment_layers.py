@@ -15,7 +15,8 @@ from hypothesis.extra.numpy import arrays
 from keras import layers
 
 from keras_crosscbam.datasets import IGNORE
-from keras_crosscbam.datasets.augment import KerasAugmentation, RandomFlip, as_augmentation
+from keras_crosscbam.datasets.augment import PhotometricDistortion, RandomFlip
+from keras_crosscbam.datasets.keras_augmentation import KerasAugmentation, as_augmentation
 
 # A colour for every label. The ignore label has that of the layers' padding.
 PALETTE = np.random.default_rng(0).integers(1, 256, (256, 3)).astype(np.float32)
@@ -302,3 +303,22 @@ except ValueError as error:
     drawn, refused = finished.stdout.splitlines()
     assert drawn == f"jax {digest()}"
     assert "Sequential does not augment images together with labels" in refused
+
+
+# Saturation without HSV
+
+
+@settings(deadline=None, max_examples=50)
+@given(arrays(np.uint8, (2, 3, 3)), st.floats(0, 3))
+def test_saturation_is_that_of_tensorflow(images, factor):
+    off = {"brightness": 0.0, "contrast": (1.0, 1.0001), "hue": 0.0}
+    distortion = PhotometricDistortion(**off, saturation=(factor, factor + 1e-6))
+    expected = tf.image.adjust_saturation(images / np.float32(255), factor) * 255
+    distances = []
+    for seed in range(8):
+        sample = {"images": tf.constant(images, tf.float32)}
+        distorted = distortion(sample, (seed, 0))["images"]
+        distances.append([np.abs(distorted - x).max() for x in (images, expected)])
+    # It acts on some and leaves others alone.
+    np.testing.assert_allclose(np.min(distances, axis=0), 0, atol=0.05)
+    np.testing.assert_allclose(np.min(distances, axis=1), 0, atol=0.05)

@@ -100,7 +100,7 @@ def test_both_sides_take_the_same_training_steps():
     pairs = np.array([(keras_run(1), torch_run(1)) for _ in range(3)])
     assert np.ptp(pairs[:, 0]) > 0.1
     np.testing.assert_allclose(pairs[0, 0], pairs[0, 1], rtol=1e-5)
-    np.testing.assert_allclose(pairs[:, 0], pairs[:, 1], rtol=1e-2)
+    np.testing.assert_allclose(pairs[:, 0], pairs[:, 1], rtol=2e-3)
 
 
 def test_a_batch_has_pixels_labels_and_ignored_ones():
@@ -109,6 +109,28 @@ def test_a_batch_has_pixels_labels_and_ignored_ones():
     assert (labels.shape, labels.dtype) == ((3, 32, 48), np.uint8)
     assert 200 < pixels.max() <= 255
     assert set(np.unique(labels)) == {*range(contenders.CLASSES), contenders.IGNORE}
+
+
+def test_a_contender_that_fails_is_left_out(monkeypatch):
+    class FakeWorker:
+        def __init__(self, name, args):
+            self.name = name
+
+        def wait_until_ready(self):
+            if self.name == "jax-float32":
+                raise training_speed.WorkerError("jax-float32 ended with status 1")
+
+        def run(self, steps):
+            return 1.0, 2.0
+
+        def close(self):
+            self.name = None
+
+    monkeypatch.setattr(training_speed, "Worker", FakeWorker)
+    args = training_speed.parse_arguments(["--contenders", "jax-float32,pytorch-float32"])
+    workers, failed = training_speed.start(args)
+    assert failed == {"jax-float32": "jax-float32 ended with status 1"}
+    assert list(workers) == ["pytorch-float32"]
 
 
 def test_names_are_the_contenders():
@@ -186,7 +208,7 @@ def test_program_reports_what_it_measured(tmp_path):
     report = json.loads((tmp_path / "speed.json").read_text())
     assert report["setting"]["size"] == "64x64"
     assert report["machine"]["cpu"] in ended.stdout
-    assert report["peer"] == "pytorch-float32"
+    assert (report["peer"], report["failed"]) == ("pytorch-float32", {})
     assert list(report["contenders"]) == names
     for name, result in report["contenders"].items():
         assert name in ended.stdout

@@ -387,7 +387,11 @@ def test_real_class_shares(data_root):
     data = load_camvid(data_root / "camvid-480x360", "train")
     counts = data.count_pixels()
     labelled = [0.169, 0.233, 0.010, 0.317, 0.045, 0.097, 0.012, 0.011, 0.059, 0.006, 0.003]
-    np.testing.assert_allclose(counts / (367 * 360 * 480), labelled, atol=1e-3)
+    assert counts.shape == (367, 11)
+    np.testing.assert_allclose(counts.sum(axis=0) / (367 * 360 * 480), labelled, atol=1e-3)
+    for frame in (0, 200, 366):
+        ids = np.asarray(Image.open(data.pairs[frame][1]))
+        assert counts[frame].tolist() == [(ids == i).sum() for i in range(11)]
 
 
 def test_real_colours_are_those_of_the_original_table(data_root):

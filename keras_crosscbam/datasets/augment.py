@@ -1,10 +1,7 @@
 """Augmentation of an image together with its labels, in TensorFlow ops for `tf.data`."""
 
-import inspect
 from dataclasses import dataclass
 
-import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_crosscbam.datasets.labels import IGNORE
@@ -51,7 +48,11 @@ class RandomScaleCrop:
         paddings = tf.stack([before, room - before], axis=1)
         labels = tf.pad(labels, paddings, constant_values=IGNORE)
         mean = 255 * tf.constant(MEAN)
-        images = tf.pad(images - mean, tf.concat([paddings, [[0, 0]]], axis=0)) + mean
+        images = tf.cond(
+            tf.reduce_any(room > 0),
+            lambda: tf.pad(images - mean, tf.concat([paddings, [[0, 0]]], axis=0)) + mean,
+            lambda: images,
+        )
         return {
             "images": tf.ensure_shape(images, (*self.crop_size, 3)),
             "segmentation_masks": tf.ensure_shape(labels, self.crop_size),
@@ -89,188 +90,33 @@ class PhotometricDistortion:
     hue: float = 0.05
 
     def __call__(self, sample, seed):
-        images = sample["images"] / 255
+        images = tf.cast(sample["images"], tf.float32)
         chance, amount = tf.unstack(tf.random.split(seed, 2))
         acts = tf.random.stateless_uniform([4], chance) < 0.5
         brightness, contrast, saturation, hue = tf.unstack(tf.random.split(amount, 4))
         steps = (
-            lambda x: tf.image.stateless_random_brightness(x, self.brightness / 255, brightness),
+            lambda x: tf.image.stateless_random_brightness(x, self.brightness, brightness),
             lambda x: tf.image.stateless_random_contrast(x, *self.contrast, contrast),
-            lambda x: tf.image.stateless_random_saturation(x, *self.saturation, saturation),
+            lambda x: _saturate(x, tf.random.stateless_uniform([], saturation, *self.saturation)),
             lambda x: tf.image.stateless_random_hue(x, self.hue, hue),
         )
         for act, step in zip(tf.unstack(acts), steps, strict=True):
-            images = tf.cond(act, lambda x=images, step=step: step(x), lambda x=images: x)
-            images = tf.clip_by_value(images, 0.0, 1.0)
-        return {**sample, "images": images * 255}
+
+            def distort(x=images, step=step):
+                return tf.clip_by_value(step(x), 0.0, 255.0)
+
+            images = tf.cond(act, distort, lambda x=images: x)
+        return {**sample, "images": images}
 
 
-@dataclass(frozen=True)
-class KerasAugmentation:
-    """A layer of Keras or KerasCV as an augmentation of images and their labels.
-
-        >>> import keras
-        >>> import tensorflow as tf
-        >>> from keras_crosscbam.datasets.augment import KerasAugmentation
-        >>> rotation = keras.layers.RandomRotation(0.02, fill_mode="constant")
-        >>> images, masks = tf.zeros((90, 120, 3)), tf.zeros((90, 120), tf.uint8)
-        >>> sample = {"images": images, "segmentation_masks": masks}
-        >>> KerasAugmentation(rotation)(sample, seed=(7, 0))["segmentation_masks"].dtype
-        tf.uint8
-
-    What a layer fills with 0, black in the image, has the ignore label afterwards. Images come out
-    as float32 in 0..255; a layer with a `value_range` needs `(0, 255)`.
-
-    Layers of Keras draw from the seed of the sample, whatever seed they were given, and repeat
-    themselves exactly. Most layers of KerasCV draw from TensorFlow's generators, in the order in
-    which the pipeline's threads come by: seeded or not, they do not repeat themselves.
-
-    The layer is tried out on noise when it is wrapped; interpolated labels are found in any sample.
-
-    Attributes:
-        layer: a layer that augments a dictionary of `images` and `segmentation_masks`:
-            `keras.layers.RandomFlip` and its like, a `keras.layers.Pipeline` of them, or one of
-            `keras_cv.layers`.
-
-    Raises:
-        ValueError: if it is no such layer, if it makes up or loses labels, misplaces them or
-            leaves the range of pixels, or if it needs to know a size that varies.
-        tf.errors.InvalidArgumentError: on running, if it interpolates the labels of a sample.
-    """
-
-    layer: keras.layers.Layer
-
-    def __post_init__(self):
-        layers = (self.layer, *getattr(self.layer, "layers", ()))
-        if any(isinstance(layer, keras.layers.RandomElasticTransform) for layer in layers):
-            raise ValueError(
-                "RandomElasticTransform distorts labels otherwise than their image: leave it out."
-            )
-        problem = self._problem((64, 96), draws=8)
-        if problem == self._makes_up:
-            # Crops interpolate where they are larger than the image: that one was small.
-            problem = self._problem((1056, 2080), draws=2)
-        if problem:
-            raise ValueError(problem)
-
-    def __call__(self, sample, seed):
-        labels = tf.cast(sample["segmentation_masks"], tf.uint8)
-        inputs = {
-            "images": tf.cast(sample["images"], tf.float32),
-            # Upside down, the ignore label is the 0 that layers pad with.
-            "segmentation_masks": tf.cast(IGNORE - labels, tf.float32)[..., None],
-        }
-        outputs = self._augment(inputs, seed)
-        masks = IGNORE - tf.cast(outputs["segmentation_masks"], tf.float32)[..., 0]
-        labels = tf.cast(tf.clip_by_value(masks, 0, IGNORE), tf.uint8)
-        exact = tf.reduce_all(tf.cast(labels, tf.float32) == masks)
-        with tf.control_dependencies([tf.debugging.Assert(exact, [self._makes_up])]):
-            images = tf.clip_by_value(tf.cast(outputs["images"], tf.float32), 0, 255)
-        return {"images": images, "segmentation_masks": labels}
-
-    def _augment(self, inputs, seed):
-        takes_training = "training" in inspect.signature(self.layer.call).parameters
-        options = {"training": True} if takes_training else {}
-        try:
-            with _DrawsFrom(seed):
-                # Its version for dictionaries fails in Keras 3.15.
-                if isinstance(self.layer, keras.layers.RandomGrayscale):
-                    return {**inputs, "images": self.layer(inputs["images"], **options)}
-                return self.layer(inputs, **options)
-        except Exception as error:
-            shape = inputs["images"].shape
-            if shape.is_fully_defined():
-                raise
-            raise ValueError(
-                f"{self._name} needs images of a known size: put it behind RandomScaleCrop. "
-                f"Received: shape {shape}"
-            ) from error
-
-    def _problem(self, size, draws):
-        """What is wrong with the layer, judged by samples of noise; None if it is in order."""
-        rng = np.random.default_rng(0)
-        classes = np.array([3, 7, 254, IGNORE], np.uint8)
-        sample = {
-            "images": rng.integers(0, 256, (*size, 3), np.uint8),
-            "segmentation_masks": rng.choice(classes, size),
-        }
-        try:
-            drawn = tf.data.Dataset.range(draws).map(lambda i: self(sample, tf.stack([i, i])))
-            drawn = list(drawn.as_numpy_iterator())
-        except Exception as error:
-            if self._makes_up in str(error):
-                return self._makes_up
-            raise ValueError(
-                f"{self._name} does not augment images together with labels, for the reason above."
-            ) from error
-        left = {label for draw in drawn for label in np.unique(draw["segmentation_masks"])}
-        if not left.issubset(classes):
-            return self._makes_up
-        if not left.issuperset(classes[:-1]):
-            return f"{self._name} loses labels: give it segmentation_classes=256 if it takes that."
-        if max(draw["images"].max() for draw in drawn) <= 1:
-            return f"{self._name} leaves 0..255: give it value_range=(0, 255) if it takes that."
-        if any(draw["images"].shape != (*draw["segmentation_masks"].shape, 3) for draw in drawn):
-            return f"{self._name} gives image and labels different sizes: leave it out."
-        return None
-
-    @property
-    def _name(self):
-        return type(self.layer).__name__
-
-    @property
-    def _makes_up(self):
-        return (
-            f"{self._name} makes up labels: it must take them from the nearest pixel (no crop may "
-            "exceed its image) and fill with 0, which becomes the ignore label."
-        )
-
-
-def as_augmentation(augmentation):
-    """What is given, as a callable of a sample and a seed.
-
-        >>> import keras
-        >>> from keras_crosscbam.datasets.augment import as_augmentation
-        >>> flip = as_augmentation(keras.layers.RandomFlip("horizontal"))
-
-    Args:
-        augmentation: a callable of a sample and a seed, like those of this module, or a layer
-            that `KerasAugmentation` takes.
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    if isinstance(augmentation, keras.layers.Layer):
-        return KerasAugmentation(augmentation)
-    try:
-        inspect.signature(augmentation).bind("sample", "seed")
-    except TypeError:
-        pass
-    else:
-        if not isinstance(augmentation, type):
-            return augmentation
-    raise ValueError(
-        "An augmentation must be a callable of a sample and a seed or a layer of Keras or KerasCV. "
-        f"Received: {augmentation!r}"
-    )
-
-
-class _DrawsFrom(keras.StatelessScope):
-    """Lets the layers of Keras draw from a seed instead of the states of their generators."""
-
-    def __init__(self, seed):
-        super().__init__()
-        self._key = tf.random.stateless_uniform([], seed, None, None, tf.uint32)
-        self._draws = 0
-
-    def get_current_value(self, variable):
-        if variable.name != "seed_generator_state":
-            return super().get_current_value(variable)
-        self._draws += 1
-        return tf.cast(tf.stack([self._key, self._draws]), variable.dtype)
-
-    def add_update(self, update):
-        """Leaves the states alone."""
+def _saturate(images, factor):
+    """`tf.image.adjust_saturation` in half the time: no way to HSV and back."""
+    red, green, blue = tf.split(images, 3, axis=-1)
+    high = tf.maximum(tf.maximum(red, green), blue)
+    low = tf.minimum(tf.minimum(red, green), blue)
+    # A pixel whose lowest channel is at 0 cannot be more saturated.
+    factor = tf.minimum(factor, high / tf.maximum(high - low, 1e-6))
+    return high + (images - high) * factor
 
 
 def _random_below(room, seed):

@@ -35,7 +35,7 @@ class SegmentationDataset:
         """Reads a pair; a `ValueError` names the file that is unreadable or does not fit."""
         image_path, mask_path = self.pairs[index]
         image = read_image(image_path)
-        mask = open_image(mask_path, _mask_array)
+        mask = open_image(mask_path, mask_array)
         try:
             labels = self.encoding.decode(mask)
         except ValueError as error:
@@ -61,8 +61,8 @@ class SegmentationDataset:
         return SegmentationDataset(self.name, pairs, self.classes, self.encoding)
 
 
-def _mask_array(image):
-    """Ids of a palette image are its indices, not the palette's colours."""
+def mask_array(image):
+    """A Pillow image as uint8, ids or RGB; of a palette image its indices, not the colours."""
     if image.mode not in ("L", "P", "1", "RGB", "RGBA"):
         image = image.convert("I") if image.mode.startswith("I") else image.convert("RGB")
     array = np.asarray(image)

@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-from PIL import Image
-
 from keras_crosscbam.datasets.class_file import CLASS_FILE, read_class_file
 from keras_crosscbam.datasets.listing import Listing, pair
-
-_EXTENSIONS = frozenset(Image.registered_extensions())
+from keras_crosscbam.images import EXTENSIONS
 
 
 def load_folder(root, split):
@@ -63,7 +60,7 @@ def _by_name(folder):
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or path.suffix.lower() not in _EXTENSIONS or not path.is_file():
+        if hidden or path.suffix.lower() not in EXTENSIONS or not path.is_file():
             continue
         name = relative.with_suffix("").as_posix()
         if name in files:

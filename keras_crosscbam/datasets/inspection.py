@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 import keras
 import numpy as np
 
-from keras_crosscbam.datasets.dataset import _mask_array
+from keras_crosscbam.datasets.dataset import mask_array
 from keras_crosscbam.datasets.labels import IndexEncoding
 from keras_crosscbam.datasets.listing import shortened
 from keras_crosscbam.datasets.statistics import decode_leniently, random_crop_is_empty
@@ -85,7 +85,7 @@ class SplitInspection:
     def _inspect_mask(self, path, image_size):
         """The mask's labels, or None."""
         try:
-            kind, mask = open_image(path, lambda image: (image.format, _mask_array(image)))
+            kind, mask = open_image(path, lambda image: (image.format, mask_array(image)))
         except ValueError as error:
             self._faults["unreadable"].append(error)
             return None

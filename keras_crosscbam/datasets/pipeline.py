@@ -6,8 +6,8 @@ from keras_crosscbam.datasets.augment import (
     PhotometricDistortion,
     RandomFlip,
     RandomScaleCrop,
-    as_augmentation,
 )
+from keras_crosscbam.datasets.keras_augmentation import as_augmentation
 from keras_crosscbam.datasets.sampling import index_stream
 
 AUGMENTATIONS = (RandomFlip(), PhotometricDistortion())
@@ -47,7 +47,7 @@ def training_batches(
         scale_range: smallest and largest random scale.
         augmentations: what is done to the crops: callables of a sample
             `{"images", "segmentation_masks"}` and a seed, as in `keras_crosscbam.datasets.augment`,
-            or layers of Keras and KerasCV (which draw from generators of their own).
+            or layers that `KerasAugmentation` takes.
         sampling_weights: how often each frame is drawn in relation to the others, as
             `class_balanced_weights` gives it; None for once a pass.
         seed: whole number that determines order and augmentation.

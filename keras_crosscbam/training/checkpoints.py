@@ -44,7 +44,7 @@ class Checkpoints:
             model.save_weights(unfinished)
             _flush_to_disk(unfinished)
             digest = sha256(unfinished)[:16]
-            unfinished.replace(self.folder / f"step-{step:09d}-{digest}.weights.h5")
+            written = unfinished.replace(self.folder / f"step-{step:09d}-{digest}.weights.h5")
             _flush_to_disk(self.folder)
         # h5py reports some failures to write as RuntimeError.
         except (OSError, RuntimeError) as error:
@@ -53,8 +53,10 @@ class Checkpoints:
                 f"{self.folder}: the checkpoint of step {step} cannot be written ({error}). Free "
                 "some space and run the same command again: it resumes from the one before."
             ) from error
-        for _, old in self._files()[self.keep :]:
-            old.unlink()
+        # What claims to be as new was passed over as damaged.
+        damaged = [file for at, file in self._files() if at >= step and file != written]
+        for file in damaged + [file for _, file in self._files()[self.keep + len(damaged) :]]:
+            file.unlink()
 
     def newest(self):
         """Finds the newest intact checkpoint.

@@ -1,5 +1,8 @@
 """One training from recipe and data to the best weights, resumable at every epoch."""
 
+import logging
+from importlib.util import find_spec
+
 from keras_crosscbam.datasets.augment import RandomFlip
 from keras_crosscbam.datasets.pipeline import AUGMENTATIONS, steps_per_epoch, training_batches
 from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
@@ -9,12 +12,15 @@ from keras_crosscbam.models.surgery import freeze_backbone, inference_model
 from keras_crosscbam.training.judge import SegmentationJudge
 from keras_crosscbam.training.losses import make_loss
 from keras_crosscbam.training.metrics import SegmentationMeanIoU
+from keras_crosscbam.training.pictures import TensorBoardPictures
+from keras_crosscbam.training.report import write_report
 from keras_crosscbam.training.run import Run
 from keras_crosscbam.training.streams import in_phases
 from keras_crosscbam.training.workers import find_workers
 from keras_crosscbam.variants import VARIANTS
 
 MONITOR = "val_mean_iou"
+logger = logging.getLogger(__name__)
 
 
 def train(train_set, val_set, recipe, out, augmentations=None, workers=None, verbose=1):
@@ -69,7 +75,10 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         return [train_set.pairs[i][0] for i in frames]
 
     judge = SegmentationJudge(model, val_set, recipe.validation_size)
-    return run.fit(
+    pictures = []
+    if run.workers.is_chief and find_spec("tensorboard"):
+        pictures.append(TensorBoardPictures(run.out / "tensorboard" / "pictures", judge))
+    best = run.fit(
         model,
         lambda shard: phased_batches(
             train_set, recipe, steps, run.step, augmentations, sampling, shard
@@ -79,8 +88,26 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         kept=inference_model(model),
         files_of=files_of,
         scores={"mIoU": "main_mean_iou", "val mIoU": MONITOR},
+        extra=pictures,
         verbose=verbose,
     )
+    if run.workers.is_chief:
+        _report(run.out, best, recipe, val_set)
+    return best
+
+
+def _report(out, best, recipe, val_set):
+    # In float32, as users run it, whatever it was trained in.
+    model = CrossCBAM(
+        VARIANTS[recipe.variant].backbone,
+        input_shape=(None, None, 3),
+        num_classes=len(val_set.classes),
+        weights=best,
+    )
+    try:
+        write_report(out, model, val_set, recipe.validation_size)
+    except ImportError as error:
+        logger.info("No report: %s", error)
 
 
 def _training_model(train_set, recipe, run):

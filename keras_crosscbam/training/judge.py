@@ -8,6 +8,7 @@ from keras_crosscbam.datasets.pipeline import evaluation_batches
 from keras_crosscbam.evaluate import confusion_matrix, summarize
 from keras_crosscbam.layers import ResizeLike
 from keras_crosscbam.models.surgery import inference_model
+from keras_crosscbam.training.pictures import evenly_spaced
 
 
 class SegmentationJudge:
@@ -18,19 +19,25 @@ class SegmentationJudge:
         dataset: a `SegmentationDataset`.
         size: `(height, width)` that frames are resized to; the logits are resized back. None for
             the frames' own size.
+
+    Attributes:
+        samples: the last predictions for some frames, uint8 labels by the index of the frame.
     """
 
     def __init__(self, model, dataset, size=None):
         self.dataset = dataset
         self.model = _labeller(inference_model(model), size)
         self.batches = evaluation_batches(dataset)
+        self.samples = dict.fromkeys(evenly_spaced(len(dataset)))
 
     def __call__(self):
         """Returns `val_mean_iou`, `val_pixel_accuracy` and `val_iou_NAME` of each class, 0..1."""
         classes = self.dataset.classes
         confusion = np.zeros((len(classes), len(classes)), np.int64)
-        for images, labels in self.batches.as_numpy_iterator():
+        for index, (images, labels) in enumerate(self.batches.as_numpy_iterator()):
             predicted = self.model.predict_on_batch(images)
+            if index in self.samples:
+                self.samples[index] = predicted[0].astype(np.uint8)
             confusion += confusion_matrix(labels, predicted, len(classes))
         scores = summarize(confusion, classes, len(self.dataset))
         return {

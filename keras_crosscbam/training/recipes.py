@@ -114,8 +114,8 @@ class Recipe(Optimization):
         focal_gamma: exponent of the focal loss (paper, Eq. 6).
         class_balance: exponent b of the class weights `share ** -b`, 0 for none; the weights are
             scaled so that the mean over the labelled pixels is 1.
-        validation_size: `(height, width)` or shorter side that frames are resized to for
-            validation, the logits being resized back; None for the frames' own size.
+        validation_size: `(height, width)` that frames are resized to for validation, the logits
+            being resized back; None for the frames' own size.
     """
 
     variant: str
@@ -130,7 +130,7 @@ class Recipe(Optimization):
     aux_weight: float = 0.4
     focal_gamma: float = 2.0
     class_balance: float = 0.0
-    validation_size: tuple[int, int] | int | None = None
+    validation_size: tuple[int, int] | None = None
 
     def __post_init__(self):
         super().__post_init__()

@@ -13,7 +13,7 @@ from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.log import EpochLog
 from keras_crosscbam.training.optimizers import SGD, AdamW
 from keras_crosscbam.training.schedules import PolySchedule
-from keras_crosscbam.training.workers import Workers
+from keras_crosscbam.training.workers import WorkerLostError, Workers
 
 BEST, LOG, CHECKPOINTS, DESCRIPTION = "best.weights.h5", "log.csv", "checkpoints", "run.json"
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Run:
             judge, monitor, kept: what `KeepBest` takes.
             files_of: function of a step that names its files.
             scores: what `Progress` shows.
-            extra: callbacks of one's own; they see the scores of each epoch.
+            extra: callbacks of one's own, behind `KeepBest`: they see the scores of each epoch.
             verbose: 0 for no progress line.
 
         Returns:
@@ -121,18 +121,32 @@ class Run:
         size = (self.steps_per_epoch, recipe.batch_size)
         if chief:
             log = EpochLog(self.log, epochs=self.step // self.steps_per_epoch)
-            callbacks += [Record(log, self.checkpoints, *size), *_tensorboard(self.out)]
+            callbacks += [Record(log, self.checkpoints, *size)]
+            if find_spec("tensorboard"):
+                folder = self.out / "tensorboard"
+                callbacks.append(keras.callbacks.TensorBoard(folder, write_graph=False))
+            else:
+                logger.info("No TensorBoard logs: `pip install tensorboard` for them")
         if chief and verbose:
             callbacks.append(Progress(recipe.epochs, *size, scores))
-        model.fit(
-            self.workers.feed(batches_of),
-            steps_per_epoch=self.steps_per_epoch,
-            initial_epoch=self.step // self.steps_per_epoch,
-            epochs=recipe.epochs,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        )
+        epoch = self.step // self.steps_per_epoch
+        if epoch == recipe.epochs:
+            return self.best
+        try:
+            model.fit(
+                self.workers.feed(batches_of),
+                steps_per_epoch=self.steps_per_epoch,
+                initial_epoch=epoch,
+                epochs=recipe.epochs,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=0,
+            )
+        except self.workers.lost as error:
+            raise WorkerLostError(
+                f"{self.out}: another worker of this training is gone. Start it again; the others "
+                "resume with it from the last checkpoint."
+            ) from error
         return self.best
 
 
@@ -140,8 +154,7 @@ def make_optimizer(recipe, total_steps):
     """The optimizer of a recipe, for a training of so many steps."""
     schedule = PolySchedule(
         recipe.learning_rate,
-        # An optimizer that accumulates counts its updates.
-        total_steps // recipe.accumulate,
+        total_steps,
         recipe.end_learning_rate,
         warmup_steps=recipe.warmup_steps,
     )
@@ -185,10 +198,3 @@ def _claim(file, description, write):
     elif write:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(description, indent=2))
-
-
-def _tensorboard(out):
-    if find_spec("tensorboard") is None:
-        logger.info("No TensorBoard logs: `pip install tensorboard` for them")
-        return []
-    return [keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False)]

@@ -5,8 +5,7 @@ but for rounding. What a machine has is found out by `find_workers`:
 
 - TensorFlow with `TF_CONFIG` set: MultiWorkerMirroredStrategy;
 - TensorFlow with several GPUs: MirroredStrategy;
-- JAX with several devices: `keras.distribution.DataParallel`; with
-  `KERAS_DISTRIBUTION_JOB_ADDRESSES` and its companions set, on several machines.
+- JAX with several devices: `keras.distribution.DataParallel`, on one machine.
 """
 
 import contextlib
@@ -33,12 +32,13 @@ def find_workers():
             return MultiWorkers()
         if len(tf.config.list_logical_devices("GPU")) > 1:
             return Replicas()
-    if backend == "jax":
-        if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ:
-            keras.distribution.initialize()
-        if len(keras.distribution.list_devices()) > 1:
-            return JaxDevices()
+    if backend == "jax" and len(keras.distribution.list_devices()) > 1:
+        return JaxDevices()
     return Workers()
+
+
+class WorkerLostError(RuntimeError):
+    """Another process of a training is gone, or cannot be reached."""
 
 
 class Workers:
@@ -47,11 +47,13 @@ class Workers:
     Attributes:
         index, count: this process among those that share the training.
         replicas: devices of all processes together.
+        lost: the exceptions that tell of another process's end.
     """
 
     index = 0
     count = 1
     replicas = 1
+    lost = ()
 
     @property
     def is_chief(self):
@@ -97,6 +99,7 @@ class MultiWorkers(Workers):
     def __init__(self):
         import tensorflow as tf
 
+        self.lost = (tf.errors.UnavailableError, tf.errors.AbortedError)
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
         resolver = self.strategy.cluster_resolver
         cluster = resolver.cluster_spec()
@@ -132,17 +135,19 @@ class MultiWorkers(Workers):
 
 
 class JaxDevices(Workers):
-    """All JAX devices, those of other processes included, under `keras.distribution`."""
+    """All JAX devices of this machine, under `keras.distribution.DataParallel`."""
 
     def __init__(self):
         import jax
 
-        self.index, self.count = jax.process_index(), jax.process_count()
+        if jax.process_count() > 1:
+            raise RuntimeError(
+                "On JAX the trainings here run on the devices of one machine. For several machines "
+                "use KERAS_BACKEND=tensorflow and TF_CONFIG."
+            )
         self.replicas = jax.device_count()
-        # The pipeline makes only this process's share of each batch.
-        keras.distribution.set_distribution(
-            keras.distribution.DataParallel(auto_shard_dataset=False)
-        )
+        # For the whole process: `fit` looks for it too, not only the making of the variables.
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
 def _multi_worker_model(workers):

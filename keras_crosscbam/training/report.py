@@ -1,0 +1,278 @@
+"""What came out of a training, as one HTML file that needs nothing else."""
+
+import base64
+import io
+import json
+import os
+import shlex
+from html import escape
+from pathlib import Path
+from string import Template
+
+import numpy as np
+from PIL import Image
+
+from keras_crosscbam import runtime
+from keras_crosscbam.evaluate import confusion_matrix, summarize
+from keras_crosscbam.images import ASSETS
+from keras_crosscbam.training.log import EpochLog
+from keras_crosscbam.training.metrics import iou_per_class
+from keras_crosscbam.training.pictures import figure_class, plot_curves
+from keras_crosscbam.training.run import BEST, DESCRIPTION, LOG
+from keras_crosscbam.visualize import colourise
+
+REPORT = "report.html"
+PAGE = ASSETS / "report.html"
+DASH = "\N{EN DASH}"
+SHOWN = 3
+"""How many of the best and of the worst frames a report shows."""
+
+
+def write_report(run, model, val_set, size=None):
+    """Writes `report.html` into the folder of a run, replaced whole or not at all.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.training.report import write_report
+        >>> model = kc.CrossCBAM_M(weights="runs/camvid-m/best.weights.h5")  # doctest: +SKIP
+        >>> val = kc.datasets.load_camvid("CamVid", "val")  # doctest: +SKIP
+        >>> write_report("runs/camvid-m", model, val)  # doctest: +SKIP
+
+    It shows the accuracy, the curves of the training, the classes, the confusion matrix, the frames
+    that came out best and worst, and the recipe. The figures are those of
+    `keras_crosscbam.evaluate`. The pictures are inside the file.
+
+    Args:
+        run: folder of a run, with its `run.json` and `log.csv`.
+        model: the network with the best weights: a `keras.Model`, a `Runtime`, or the path of a
+            `.keras` or `.onnx` file.
+        val_set: the `SegmentationDataset` to judge on.
+        size: as in `keras_crosscbam.evaluate`.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        ImportError: without matplotlib.
+        ValueError: if there is no run in the folder, or if model and data set differ in their
+            number of classes.
+    """
+    # If it is missing, better now than after the evaluation.
+    figure_class()
+    folder = Path(run)
+    if not (folder / DESCRIPTION).is_file():
+        raise ValueError(f"{folder} holds no {DESCRIPTION}; give the folder of a training")
+    description = json.loads((folder / DESCRIPTION).read_text())
+    rows = EpochLog(folder / LOG).rows
+    network = runtime.load(model, val_set.classes)
+    result, frame_scores = _judge(network, val_set, size)
+    recipe, data = description["recipe"], description["data"]
+    validated = [row for row in rows if "val_mean_iou" in row]
+    best = max(validated, key=lambda row: row["val_mean_iou"], default=None)
+    ranked = sorted(frame_scores, key=frame_scores.get, reverse=True)
+    # The worst one first; no frame is shown twice.
+    shown = {"Best": ranked[:SHOWN], "Worst": ranked[SHOWN:][-SHOWN:][::-1]}
+    title = f"{recipe['name']} on {data['name']}"
+    page = Template(PAGE.read_text(encoding="utf-8")).substitute(
+        title=escape(title),
+        figures=_headline(result, best, rows, data),
+        measured=_measured(best, result["frames"]),
+        curves=_curves(rows, best),
+        classes=_class_table(result, val_set.classes),
+        matrix=_matrix(result["confusion"], val_set.classes),
+        frames="".join(
+            f"<h3>{name}</h3>{_frames(indices, frame_scores, network, val_set, size)}"
+            for name, indices in shown.items()
+            if indices
+        ),
+        recipe="".join(_row(name, _setting(name, value)) for name, value in recipe.items()),
+        command=escape(_command(folder, recipe, size)),
+    )
+    unfinished = folder / f"unfinished-{REPORT}"
+    unfinished.write_text(page, encoding="utf-8")
+    return unfinished.replace(folder / REPORT)
+
+
+# Figures
+
+
+def _judge(network, val_set, size):
+    """What `evaluate` returns, and the mean IoU of each frame that has labels, by its index."""
+    classes = len(val_set.classes)
+    if network.num_classes != classes:
+        raise ValueError(
+            f"{network.name} has {network.num_classes} classes, the data set {val_set.name!r} "
+            f"{classes}"
+        )
+    confusion, scores = np.zeros((classes, classes), np.int64), {}
+    for index in range(len(val_set)):
+        image, labels = val_set[index]
+        counts = confusion_matrix(labels, _predict(network, image, labels, size), classes)
+        confusion += counts
+        if counts.any():
+            scores[index] = np.nanmean(iou_per_class(counts))
+    return summarize(confusion, val_set.classes, len(val_set)), scores
+
+
+def _predict(network, image, labels, size):
+    scores = network.scores(image, size, output_size=labels.shape)
+    return scores.argmax(axis=-1).astype(np.uint8)
+
+
+def _headline(result, best, rows, data):
+    last = rows[-1] if rows else {}
+    epochs = f"{last.get('epoch', 0):.0f}"
+    tiles = {
+        "mean IoU": _percent(result["mean_iou"]),
+        "pixel accuracy": _percent(result["pixel_accuracy"]),
+        "best epoch": f"{best['epoch']:.0f} of {epochs}" if best else DASH,
+        "steps": f"{last.get('step', 0):,.0f}",
+        "training frames": f"{data['train_frames']:,}",
+        "validation frames": f"{result['frames']:,}",
+    }
+    return "".join(f"<div><b>{value}</b>{name}</div>" for name, value in tiles.items())
+
+
+def _measured(best, frames):
+    text = f"Measured with the best weights on the {frames} whole validation frames."
+    if best is None:
+        return text
+    score = f"{100 * best['val_mean_iou']:.2f} %"
+    return f"{text} The validation inside the training gave {score} in epoch {best['epoch']:.0f}."
+
+
+def _percent(value):
+    """The text of a figure in 0..1, with the figure itself for those who read by program."""
+    value = float(value)
+    return DASH if np.isnan(value) else f'<data value="{value!r}">{100 * value:.2f} %</data>'
+
+
+def _class_table(result, classes):
+    pixels = result["confusion"].sum(axis=1)
+    shares = pixels / max(pixels.sum(), 1)
+    rows = []
+    for name, colour, share in zip(classes.names, classes.colours, shares, strict=True):
+        iou = result["iou"][name]
+        bar = "" if np.isnan(iou) else f'<div style="width:{100 * iou:.2f}%"></div>'
+        rows.append(
+            f'<tr><th scope="row">{_swatch(colour)}{escape(name)}</th>'
+            f'<td class="bar"><div>{bar}</div></td><td>{_percent(iou)}</td>'
+            f"<td>{_percent(share if share else np.nan)}</td></tr>"
+        )
+    return "".join(rows)
+
+
+def _swatch(colour):
+    return '<i style="background:rgb({},{},{})"></i>'.format(*colour)
+
+
+def _matrix(confusion, classes):
+    """Rows of the truth: how much of each class was taken for which."""
+    names = [escape(name) for name in classes.names]
+    heads = "".join(_head("col", name) for name in names)
+    rows = [f"<tr><td></td>{heads}</tr>"]
+    for name, counts in zip(names, confusion, strict=True):
+        cells = "".join(
+            _cell(f"{name} taken for {other}", count, counts.sum())
+            for other, count in zip(names, counts, strict=True)
+        )
+        rows.append(f"<tr>{_head('row', name)}{cells}</tr>")
+    # 32 classes fit on the page, and two are no specks.
+    cell = "2.3rem" if len(names) <= 20 else "1.6rem"
+    return f'<table class="matrix" style="--cell:{cell}">{"".join(rows)}</table>'
+
+
+def _head(scope, name):
+    return f'<th scope="{scope}" title="{name}"><span>{name}</span></th>'
+
+
+def _cell(meaning, count, total):
+    if not total:
+        return f"<td>{DASH}</td>"
+    share = count / total
+    # Half a percent is where rounding begins to show a figure.
+    text = f"{100 * share:.0f}" if share >= 0.005 else ""
+    strong = ' class="strong"' if share > 0.8 else ""
+    return (
+        f'<td{strong} style="--share:{share:.3f}" title="{meaning}: {count:,} pixels, '
+        f'{100 * share:.2f} %">{text}</td>'
+    )
+
+
+# Pictures
+
+
+def _frames(indices, scores, network, val_set, size):
+    """Each frame beside its true and its predicted labels."""
+    root = os.path.commonpath([image.parent for image, _ in val_set.pairs])
+    figures = []
+    for index in indices:
+        image, labels = val_set[index]
+        predicted = _predict(network, image, labels, size)
+        pictures = {
+            "image": (Image.fromarray(image), "JPEG"),
+            "truth": (_painted(labels, val_set.classes), "PNG"),
+            "prediction": (_painted(predicted, val_set.classes), "PNG"),
+        }
+        name = escape(val_set.pairs[index][0].relative_to(root).as_posix())
+        columns = "".join(
+            f'<img src="{_inline(*picture)}" alt="{name}, {part}">'
+            for part, picture in pictures.items()
+        )
+        figures.append(
+            f"<figure><figcaption>{name} · mean IoU {_percent(scores[index])}</figcaption>"
+            f"<div>{columns}</div></figure>"
+        )
+    return "".join(figures)
+
+
+def _painted(labels, classes):
+    return Image.fromarray(colourise(labels, classes))
+
+
+def _inline(picture, kind, side=640):
+    """A picture as a data URI; labels in PNG get no colours that are no class's."""
+    picture.thumbnail((side, side), Image.LANCZOS if kind == "JPEG" else Image.NEAREST)
+    file = io.BytesIO()
+    picture.save(file, kind, quality=85)
+    return _data_uri(file.getvalue(), kind)
+
+
+def _data_uri(content, kind):
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(content).decode()}"
+
+
+def _curves(rows, best):
+    """The curves, once for bright and once for dark pages."""
+    light, dark = (_data_uri(plot_curves(rows, best, dark), "PNG") for dark in (False, True))
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img src="{light}" alt="Loss, mean IoU, learning rate and speed by epoch"></picture>'
+    )
+
+
+# Recipe
+
+
+def _row(name, value):
+    return f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
+
+
+def _setting(name, value):
+    """A value of `run.json` as text."""
+    if name == "phases":
+        crops = [(phase["epochs"], *phase["crop_size"]) for phase in value]
+        return ", ".join(f"{epochs} epochs at {rows}x{columns}" for epochs, rows, columns in crops)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return DASH if value is None else str(value)
+
+
+def _command(folder, recipe, size):
+    """What measures the accuracy again."""
+    words = ["crosscbam", "evaluate", "--data", "DATA", "--variant", recipe["variant"]]
+    words += ["--weights", str(folder / BEST)]
+    if size is not None:
+        words += ["--size", str(size) if isinstance(size, int) else "{}x{}".format(*size)]
+    return shlex.join(words)

@@ -1,0 +1,56 @@
+"""Short trainings, and what they leave behind, for several test files."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+from training_program import TINY
+
+from keras_crosscbam.datasets import load_camvid
+from keras_crosscbam.training.fit import train
+from keras_crosscbam.training.log import EpochLog
+
+PROGRAM = Path(__file__).with_name("training_program.py")
+
+
+def run(root, out, recipe=TINY, **kwargs):
+    """Trains in this process."""
+    sets = [load_camvid(root, split) for split in ("train", "val")]
+    return train(*sets, recipe, out, verbose=0, **kwargs)
+
+
+def start(*arguments, **env):
+    """Starts the training program in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, *map(str, arguments)],
+        env={**os.environ, **env},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def log_of(out):
+    return EpochLog(out / "log.csv").rows
+
+
+def arrays_of(file):
+    """All arrays of a weights file, those of the optimizer included, by their paths."""
+    found = {}
+    with h5py.File(file) as opened:
+        opened.visititems(
+            lambda path, item: found.update({path: item[()]} if hasattr(item, "shape") else {})
+        )
+    assert found
+    return found
+
+
+def assert_same_arrays(file, other, atol=0):
+    actual, expected = arrays_of(file), arrays_of(other)
+    assert actual.keys() == expected.keys()
+    differences = {path: np.abs(actual[path] - array).max() for path, array in expected.items()}
+    worst = max(differences, key=differences.get)
+    print(f"{file.name}: max difference {differences[worst]:.1e} at {worst}")
+    assert differences[worst] <= atol

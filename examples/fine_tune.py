@@ -2,8 +2,8 @@
 
     $ python examples/fine_tune.py --data CamVid --epochs 5
 
-Starts from the CamVid weights with a new head, as one would for classes of one's own; the encoder
-is frozen first. What stands here works the same in a notebook cell.
+Starts from the CamVid weights and freezes the encoder. With classes of one's own, another
+`num_classes` gives a new head on the same weights. What stands here works in a notebook cell, too.
 """
 
 import argparse

@@ -98,6 +98,8 @@ def test_a_step_that_is_done_again_replaces_the_first(model, tmp_path):
     checkpoints.save(model, 6)
     step, file = checkpoints.newest()
     assert step == 6
+    assert not damaged.exists()
+    assert len(names(tmp_path)) == 2
     model.load_weights(file)
     assert set(np.unique(model.get_weights()[0])) == {6.5}
 

@@ -1,13 +1,19 @@
 """The command line: real calls of `main`, real files, and the exit status that scripts rely on."""
 
+import shutil
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from keras_crosscbam import cli
+from keras_crosscbam.datasets.cityscapes import LABEL_IDS
 from keras_crosscbam.images import STREET
+from keras_crosscbam.training import Phase
 
 
 def run(capsys, *arguments):
@@ -39,8 +45,6 @@ def test_segment_reports_a_broken_file_and_does_the_rest(capsys, onnx_file, tmp_
 
 def test_evaluate_keras_and_onnx_alike(capsys, network, onnx_file, data_root, tmp_path):
     """Two frames of the real validation split, through the same command in both formats."""
-    import shutil
-
     data = tmp_path / "CamVid"
     source = data_root / "camvid-480x360"
     lines = (source / "val.txt").read_text().splitlines()[:2]
@@ -99,13 +103,22 @@ def test_pipeline_benchmark(capsys, data_root):
     [
         (["segment", "nowhere.jpg", "--weights", "nothing"], "No weights 'nothing'"),
         (["segment", "nowhere.jpg", "--model", "nowhere.onnx"], "nowhere.onnx: no such file"),
-        (["evaluate", "--data", "nowhere"], "nowhere: not a CamVid folder"),
+        (["evaluate", "--data", "nowhere"], "nowhere: no data set. Expected dataset.yaml"),
         (["flops", "--variant", "XL"], "--variant must be one of M1, L1"),
         (["flops", "--size", "360"], "pass --size HEIGHTxWIDTH"),
-        (["train", "--data", "nowhere", "--recipe", "x"], "--recipe must be one of camvid-m"),
-        (["train", "--data", "nowhere", "--set", "seed=one"], "takes a value of type int"),
-        (["train", "--data", "nowhere", "--set", "magic=1"], "--set knows"),
-        (["train", "--data", "nowhere"], "nowhere: not a CamVid folder"),
+        (["train", "--data", "nowhere", "--recipe", "x"], "--recipe must be one of cityscapes-m1"),
+        (["train", "--data", "nowhere", "--set", "seed=one"], "--set seed takes int; got 'one'"),
+        (["train", "--data", "nowhere", "--set", "magic=1"], "--set takes FIELD=VALUE of name"),
+        (["train", "--data", "nowhere", "--set", "seed"], "got 'seed'"),
+        (["train", "--data", "nowhere", "--set", "phases=2x64"], "EPOCHSxHEIGHTxWIDTH,..."),
+        (["train", "--data", "nowhere", "--set", "variant=XL"], "`variant` must be one of"),
+        (["train", "--data", "nowhere", "--set", "loss=hinge"], "A loss is written as"),
+        (["train", "--data", "nowhere"], "nowhere: no data set"),
+        (["pretrain", "--data", "nowhere", "--recipe", "x"], "must be one of imagenet20-stdc1"),
+        (["pretrain", "--data", "nowhere", "--recipe", "camvid-m"], "got 'camvid-m'"),
+        (["pretrain", "--data", "nowhere", "--set", "variant=M"], "got 'variant=M'"),
+        (["pretrain", "--data", "nowhere"], "nowhere: expected train/CLASS/IMAGE"),
+        (["predict", "--data", "nowhere", "--out", "o"], "nowhere: no data set"),
         (["export", "--model", "m.onnx", "--out", "x.onnx"], "must be a .keras file to export"),
     ],
 )
@@ -122,19 +135,148 @@ def test_sizes_are_checked_by_the_parser(capsys):
     assert "expected HEIGHTxWIDTH or one number" in capsys.readouterr().err
 
 
-def test_train_command_trains_and_resumes(capsys, tmp_path, monkeypatch):
-    """Through the command line to files; the training itself is tested elsewhere."""
+# The trainings themselves are tested elsewhere: from the command line to their arguments.
+
+
+def test_train_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr("keras_crosscbam.training.fit.train", lambda *a, **k: calls.append((a, k)))
-    monkeypatch.setattr("keras_crosscbam.datasets.load_camvid", lambda root, split: split)
-    status, _, _ = run(
-        capsys, "train", "--data", tmp_path, "--set", "seed=3", "--set", "photometric=false"
+    monkeypatch.setattr(
+        "keras_crosscbam.training.fit.train", lambda *a: calls.append(a) or "the best"
     )
+    monkeypatch.setattr("keras_crosscbam.datasets.load_dataset", lambda root, split: (root, split))
+    arguments = (
+        "train", "--data", tmp_path, "--recipe", "finetune-l", "--weights", "a=b.weights.h5",
+        "--set", "seed=3", "--set", "phases=2x64x96,1x128x192", "--set", "photometric=false",
+    )  # fmt: skip
+    status, out, _ = run(capsys, *arguments)
     assert status == 0
-    ((train, val, recipe, out), keywords) = calls[0]
-    assert (train, val, out.name) == ("train", "val", "camvid-m")
-    assert (recipe.seed, recipe.photometric) == (3, False)
-    assert keywords == {"weights": None}
+    assert out == "Best weights: the best\n"
+    ((train, val, recipe, folder),) = calls
+    assert (train, val) == ((tmp_path, "train"), (tmp_path, "val"))
+    assert folder.as_posix() == "runs/finetune-l"
+    assert (recipe.name, recipe.seed, recipe.photometric) == ("finetune-l", 3, False)
+    assert recipe.phases == (Phase(2, (64, 96)), Phase(1, (128, 192)))
+    assert recipe.weights == "a=b.weights.h5"
+
+
+def test_pretrain_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "keras_crosscbam.training.pretrain.pretrain", lambda *a: calls.append(a) or "the best"
+    )
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            picture(tmp_path / split / name / "0.png")
+    out_folder = tmp_path / "run"
+    arguments = ("--set", "batch_size=2", "--recipe", "imagenet1k-stdc2", "--out", out_folder)
+    status, out, _ = run(capsys, "pretrain", "--data", tmp_path, *arguments)
+    assert status == 0
+    assert out == "Best weights, for backbone_weights=: the best\n"
+    ((train, val, recipe, folder),) = calls
+    assert (len(train), len(val), train.classes) == (2, 2, ("cat", "dog"))
+    assert train.files[0][0].parent == tmp_path / "train" / "cat"
+    assert val.files[0][0].parent == tmp_path / "val" / "cat"
+    assert (recipe.backbone, recipe.batch_size, folder) == ("stdc2", 2, out_folder)
+
+
+# Data sets
+
+
+def picture(path, size=(24, 32), seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    Image.fromarray(array).save(path)
+    return array
+
+
+@pytest.fixture
+def own_data(tmp_path):
+    """Two frames of two classes, with masks of ids."""
+    root = tmp_path / "mydata"
+    for number, split in enumerate(("train", "val")):
+        picture(root / f"images/{split}/0.png", seed=number)
+        (root / f"masks/{split}").mkdir(parents=True)
+        mask = np.repeat(np.array([[0, 1]], np.uint8), 16, axis=1).repeat(24, axis=0)
+        Image.fromarray(mask).save(root / f"masks/{split}/0.png")
+    classes = [{"name": "field", "colour": [0, 90, 0]}, {"name": "way", "colour": [90, 90, 90]}]
+    (root / "dataset.yaml").write_text(
+        yaml.safe_dump({"name": "mine", "masks": "ids", "classes": classes})
+    )
+    return root
+
+
+def test_doctor_on_sound_data(capsys, own_data):
+    status, out, err = run(capsys, "doctor", own_data)
+    assert status == 0
+    assert "train: 1 frames (1 of 32x24)" in out
+    assert out.splitlines()[-1] == "ready to train (errors: 0, warnings: 0)"
+    assert not err
+
+
+def test_doctor_reports_every_fault(capsys, own_data):
+    (own_data / "images/train/0.png").write_bytes(b"no image")
+    stray = np.full((24, 32), 7, np.uint8)
+    Image.fromarray(stray).save(own_data / "masks/val/0.png")
+    status, out, _ = run(capsys, "doctor", own_data)
+    assert status == 1
+    errors = [line for line in out.splitlines() if line.startswith("error: ")]
+    assert any("images/train/0.png" in line for line in errors)
+    assert any("masks/val/0.png" in line and "7" in line for line in errors)
+    assert out.splitlines()[-1].startswith("not ready to train (errors: ")
+
+
+def test_doctor_of_nothing(capsys, tmp_path):
+    status, out, _ = run(capsys, "doctor", tmp_path / "nowhere")
+    assert status == 1
+    assert out.count("no data set") == 1
+
+
+@pytest.fixture
+def nineteen(tmp_path):
+    """A file of a network with one layer that tells all 19 classes by colour."""
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(19, 1, use_bias=False)(image))
+    model.set_weights([np.random.default_rng(0).normal(size=(1, 1, 3, 19))])
+    model.save(tmp_path / "nineteen.keras")
+    return tmp_path / "nineteen.keras", model.get_weights()[0][0, 0]
+
+
+@pytest.mark.parametrize("label_ids", [False, True])
+def test_predict_writes_the_labels_of_a_test_split(capsys, tmp_path, nineteen, label_ids):
+    """Of the benchmark's images, which have no masks."""
+    file, kernel = nineteen
+    expected = {}
+    for seed, name in enumerate(("bonn/bonn_000000_000001", "kiel/kiel_000002_000003")):
+        path = tmp_path / "cityscapes/leftImg8bit/test" / f"{name}_leftImg8bit.png"
+        expected[f"{path.name}"] = (picture(path, seed=seed) @ kernel).argmax(axis=-1)
+    out_folder = tmp_path / "results"
+    arguments = ["--data", tmp_path / "cityscapes", "--model", file, "--out", out_folder]
+    status, out, _ = run(capsys, "predict", *arguments, *["--label-ids"] * label_ids)
+    assert status == 0
+    assert f"2 files in {out_folder}" in out
+    assert sorted(path.name for path in out_folder.iterdir()) == sorted(expected)
+    for name, labels in expected.items():
+        with Image.open(out_folder / name) as written:
+            assert written.mode == "L"
+            array = np.asarray(written)
+        assert len(np.unique(array)) > 3
+        np.testing.assert_array_equal(array, np.array(LABEL_IDS)[labels] if label_ids else labels)
+
+
+def test_predict_of_another_split_of_own_data(capsys, tmp_path, nineteen, own_data):
+    shutil.rmtree(own_data / "masks")
+    arguments = ("--data", own_data, "--split", "val", "--model", nineteen[0])
+    status, _, _ = run(capsys, "predict", *arguments, "--out", tmp_path / "out")
+    assert status == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["0.png"]
+
+
+def test_label_ids_are_for_networks_of_19_classes(capsys, tmp_path, onnx_file, own_data):
+    arguments = ("--data", own_data, "--split", "val", "--label-ids", "--model", onnx_file)
+    status, _, err = run(capsys, "predict", *arguments, "--out", tmp_path / "out")
+    assert status == 2
+    assert "one id for each of the 11 classes" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_installed_command_shows_its_help():
@@ -146,6 +288,9 @@ def test_installed_command_shows_its_help():
         "segment",
         "evaluate",
         "train",
+        "pretrain",
+        "doctor",
+        "predict",
         "export",
         "flops",
         "benchmark-pipeline",

@@ -7,14 +7,10 @@ import time
 from dataclasses import replace
 
 import pytest
-from trained import assert_same_arrays, log_of, run, start
+from trained import assert_same_arrays, log_of, newest_checkpoint, run, start
 from training_program import POINTS, TINY
 
 from keras_crosscbam.training import Phase
-
-
-def newest_checkpoint(out):
-    return max((out / "checkpoints").glob("step-*"))
 
 
 def assert_same_end(out, expected):

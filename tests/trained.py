@@ -36,6 +36,10 @@ def log_of(out):
     return EpochLog(out / "log.csv").rows
 
 
+def newest_checkpoint(out):
+    return max((out / "checkpoints").glob("step-*"))
+
+
 def arrays_of(file):
     """All arrays of a weights file, those of the optimizer included, by their paths."""
     found = {}
@@ -45,6 +49,17 @@ def arrays_of(file):
         )
     assert found
     return found
+
+
+def distance(file, other, kind):
+    """How far the arrays of a kind, "layers" or "optimizer", are apart in relation to their size."""
+    actual, expected = (
+        np.concatenate([a.ravel() for path, a in arrays_of(f).items() if path.startswith(kind)])
+        for f in (file, other)
+    )
+    apart = np.linalg.norm(actual.astype(float) - expected) / np.linalg.norm(expected.astype(float))
+    print(f"{file.name}: {kind} {apart:.1e} apart")
+    return apart
 
 
 def assert_same_arrays(file, other, atol=0):

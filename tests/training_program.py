@@ -1,9 +1,12 @@
 """A short training in a process of its own, that can be made to die at a certain point.
 
-    python training_program.py DATA OUT [POINT] [FIELD=VALUE ...]
+    python training_program.py DATA OUT [POINT] [FIELD=VALUE ...] [copy=FILE]
+    python training_program.py command DATA OUT [FIELD=VALUE ...]
 
 Trains the recipe below, changed as the fields say. With a POINT the process kills itself there,
-with no chance to tidy up, or finds the disk full.
+with no chance to tidy up, or finds the disk full. With LOGICAL_CPUS=2 in the environment
+TensorFlow takes the processor for two devices and trains on both. With `copy` the weights at the
+end are also written there. `command` runs `crosscbam train` itself.
 """
 
 import os
@@ -14,11 +17,13 @@ from pathlib import Path
 
 import keras
 
+from keras_crosscbam import cli
 from keras_crosscbam.datasets import load_camvid
-from keras_crosscbam.training import Phase, Recipe, with_settings
+from keras_crosscbam.training import Phase, Recipe, recipes, with_settings
 from keras_crosscbam.training import callbacks as training_callbacks
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.fit import train
+from keras_crosscbam.training.workers import Replicas
 
 # Two epochs of three steps, each epoch a phase of its own.
 TINY = Recipe(
@@ -104,15 +109,46 @@ POINTS = {
 
 
 def main(data, out, *arguments):
-    settings = [argument for argument in arguments if "=" in argument]
+    for argument in arguments:
+        if argument.startswith("copy="):
+            copy_weights_at_the_end(argument.removeprefix("copy="))
+    settings = [a for a in arguments if "=" in a and not a.startswith("copy=")]
     for point in arguments:
         if point in POINTS:
             POINTS[point]()
     sets = [load_camvid(data, split) for split in ("train", "val")]
-    train(*sets, with_settings(TINY, settings), out, verbose=0)
+    train(*sets, with_settings(TINY, settings), out, workers=logical_devices(), verbose=0)
+
+
+def copy_weights_at_the_end(path):
+    def on_train_end(self, logs=None):
+        self.model.save_weights(path)
+
+    training_callbacks.SeedDropout.on_train_end = on_train_end
+
+
+def command(data, out, *settings):
+    recipes.RECIPES["tiny"] = TINY
+    options = [word for setting in settings for word in ("--set", setting)]
+    sys.exit(cli.main(["train", "--recipe", "tiny", "--data", data, "--out", out, *options]))
+
+
+def logical_devices():
+    count = int(os.environ.get("LOGICAL_CPUS", "0"))
+    if not count:
+        return None
+    import tensorflow as tf
+
+    (processor,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(
+        processor, [tf.config.LogicalDeviceConfiguration()] * count
+    )
+    return Replicas([f"CPU:{i}" for i in range(count)])
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "command":
+        command(*sys.argv[2:])
     try:
         main(*sys.argv[1:])
     except RuntimeError as error:

@@ -29,6 +29,8 @@ class ResizeLike(keras.layers.Layer):
 
     def call(self, inputs):
         x, reference = inputs
+        # In float32, as TensorFlow's resize answers; XLA cannot differentiate it in bfloat16.
+        x = ops.cast(x, "float32")
         if keras.backend.backend() == "tensorflow":
             # keras.ops.image.resize compares the size with 0, which a symbolic size cannot answer.
             import tensorflow as tf

@@ -100,7 +100,8 @@ class KeepBest(keras.callbacks.Callback):
                 file.attrs.update({"score": score, "epoch": epoch + 1})
             unfinished.replace(self.path)
         except (OSError, RuntimeError) as error:
-            unfinished.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
             raise RuntimeError(
                 f"{self.path} cannot be written ({error}). Free some space and run the same "
                 "command again: it resumes from the last checkpoint."

@@ -1,5 +1,6 @@
 """Checkpoints that no kill, full disk or flipped bit can make a training trust wrongly."""
 
+import contextlib
 import logging
 import os
 import re
@@ -48,7 +49,8 @@ class Checkpoints:
             _flush_to_disk(self.folder)
         # h5py reports some failures to write as RuntimeError.
         except (OSError, RuntimeError) as error:
-            unfinished.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
             raise RuntimeError(
                 f"{self.folder}: the checkpoint of step {step} cannot be written ({error}). Free "
                 "some space and run the same command again: it resumes from the one before."

@@ -2,6 +2,8 @@
 
 from functools import reduce
 
+import tensorflow as tf
+
 
 def in_phases(recipe, steps_per_epoch, start_step, batches_of):
     """The batches of all phases of a recipe, one after the other.
@@ -11,7 +13,7 @@ def in_phases(recipe, steps_per_epoch, start_step, batches_of):
         steps_per_epoch: steps of an epoch.
         start_step: the step, counted from 0, to start with.
         batches_of: function of a phase, a first step and the step to end before, that makes a
-            `tf.data.Dataset`.
+            `tf.data.Dataset` of images and what belongs to them.
     """
     phases, first = [], 0
     for phase in recipe.phases:
@@ -20,4 +22,13 @@ def in_phases(recipe, steps_per_epoch, start_step, batches_of):
         # the traced network its rounding.
         phases.append(batches_of(phase, min(max(start_step, first), last), last))
         first = last
-    return reduce(lambda a, b: a.concatenate(b), phases)
+    batches = reduce(lambda a, b: a.concatenate(b), phases)
+    if len({phase.crop_size for phase in recipe.phases}) == 1:
+        return batches
+    return batches.map(lambda images, *labels: (_of_any_size(images), *labels))
+
+
+def _of_any_size(images):
+    # Neither side known: with one alone TensorFlow pads dilated convolutions wrongly on a CPU.
+    batch, _, _, channels = images.shape
+    return tf.compat.v1.placeholder_with_default(images, (batch, None, None, channels))

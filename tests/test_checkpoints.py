@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_what_was_there(model, two, tmp_path, size):
     message = str(raised.value)
     assert message.startswith(f"{folder}: the checkpoint of step 9 cannot be written (")
     assert message.endswith(
-        "Free some space and run the same command again: it resumes from the one before."
+        "Free some space and run the same command again: it resumes from the last checkpoint."
     )
     assert names(folder) == before
     assert checkpoints.newest() == (6, folder / two[1].name)

@@ -290,6 +290,15 @@ def test_classes_that_training_does_not_know_are_named(tree):
         load_image_folders(tree, "val")
 
 
+def test_a_training_stops_at_an_unreadable_image_and_names_it(folders, tmp_path):
+    """Images are too many to be read through beforehand."""
+    root = shutil.copytree(folders, tmp_path / "images")
+    bad = root / "train/red/2.png"
+    bad.write_bytes(bad.read_bytes()[:100])
+    with pytest.raises(ValueError, match=rf"^{bad}: not a readable image"):
+        run(root, tmp_path / "run")
+
+
 def test_unreadable_images_are_named(tree):
     (tree / "train" / "b" / "0.png").write_bytes(b"no image")
     data = load_image_folders(tree, "train")

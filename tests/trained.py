@@ -52,7 +52,7 @@ def arrays_of(file):
 
 
 def distance(file, other, kind):
-    """How far the arrays of a kind, "layers" or "optimizer", are apart in relation to their size."""
+    """How far arrays of a kind, "layers" or "optimizer", are apart in relation to their size."""
     actual, expected = (
         np.concatenate([a.ravel() for path, a in arrays_of(f).items() if path.startswith(kind)])
         for f in (file, other)

@@ -95,8 +95,13 @@ def class_balanced_weights(counts):
 
     Returns:
         float64 `(frames,)`, of sum 1.
+
+    Raises:
+        ValueError: if no pixel is labelled.
     """
     present = np.asarray(counts) > 0
+    if not present.any():
+        raise ValueError("No pixel of the data set is labelled: there is nothing to balance.")
     frames_with = present.sum(axis=0)
     weights = (present[:, frames_with > 0] / frames_with[frames_with > 0]).sum(axis=1)
     return weights / weights.sum()

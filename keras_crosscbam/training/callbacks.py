@@ -8,6 +8,8 @@ import h5py
 import keras
 import numpy as np
 
+from keras_crosscbam.training.files import replacing
+
 
 class SeedDropout(keras.callbacks.Callback):
     """Starts the dropout of each epoch from a state of its own; Keras does not save such states.
@@ -93,19 +95,10 @@ class KeepBest(keras.callbacks.Callback):
                     self._save(epoch, score)
 
     def _save(self, epoch, score):
-        unfinished = self.path.with_name(f"unfinished-{self.path.name}")
-        try:
+        with replacing(self.path) as unfinished:
             self.kept.save_weights(unfinished)
             with h5py.File(unfinished, "r+") as file:
                 file.attrs.update({"score": score, "epoch": epoch + 1})
-            unfinished.replace(self.path)
-        except (OSError, RuntimeError) as error:
-            with contextlib.suppress(OSError):
-                unfinished.unlink()
-            raise RuntimeError(
-                f"{self.path} cannot be written ({error}). Free some space and run the same "
-                "command again: it resumes from the last checkpoint."
-            ) from error
 
 
 def best_score(path):

@@ -1,11 +1,11 @@
 """Checkpoints that no kill, full disk or flipped bit can make a training trust wrongly."""
 
-import contextlib
 import logging
 import os
 import re
 
 from keras_crosscbam.models.manifest import sha256
+from keras_crosscbam.training.files import writing
 
 logger = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.weights\.h5")
@@ -39,22 +39,14 @@ class Checkpoints:
             RuntimeError: if it cannot be written, for instance on a full disk; what was there
                 before is left as it was.
         """
-        unfinished = self.folder / "unfinished.weights.h5"
-        try:
+        what = f"{self.folder}: the checkpoint of step {step}"
+        with writing(self.folder / "unfinished.weights.h5", what) as unfinished:
             self.folder.mkdir(parents=True, exist_ok=True)
             model.save_weights(unfinished)
             _flush_to_disk(unfinished)
             digest = sha256(unfinished)[:16]
             written = unfinished.replace(self.folder / f"step-{step:09d}-{digest}.weights.h5")
             _flush_to_disk(self.folder)
-        # h5py reports some failures to write as RuntimeError.
-        except (OSError, RuntimeError) as error:
-            with contextlib.suppress(OSError):
-                unfinished.unlink()
-            raise RuntimeError(
-                f"{self.folder}: the checkpoint of step {step} cannot be written ({error}). Free "
-                "some space and run the same command again: it resumes from the one before."
-            ) from error
         # What claims to be as new was passed over as damaged.
         damaged = [file for at, file in self._files() if at >= step and file != written]
         for file in damaged + [file for _, file in self._files()[self.keep + len(damaged) :]]:

@@ -3,6 +3,8 @@
 import csv
 import io
 
+from keras_crosscbam.training.files import replacing
+
 
 class EpochLog:
     """Rows of numbers by epoch, kept in a CSV file that is replaced whole.
@@ -40,6 +42,5 @@ class EpochLog:
         writer = csv.DictWriter(text, names)
         writer.writeheader()
         writer.writerows({name: f"{value:.7g}" for name, value in row.items()} for row in self.rows)
-        unfinished = self.path.with_name(f"unfinished-{self.path.name}")
-        unfinished.write_text(text.getvalue())
-        unfinished.replace(self.path)
+        with replacing(self.path) as unfinished:
+            unfinished.write_text(text.getvalue())

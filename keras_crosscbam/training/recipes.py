@@ -6,6 +6,7 @@
 """
 
 import json
+import math
 from dataclasses import dataclass, fields, replace
 from types import UnionType
 
@@ -83,8 +84,13 @@ class Optimization:
             raise ValueError(
                 f"`steps_per_epoch` must be positive. Received: {self.steps_per_epoch}"
             )
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"`ema` must lie in [0, 1). Received: {self.ema}")
+        for name in ("ema", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must lie in [0, 1). Received: {getattr(self, name)}")
+        for name in ("learning_rate", "end_learning_rate", "warmup_steps", "weight_decay"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"`{name}` must be finite and not negative. Received: {value}")
         _check_choice(self, "optimizer", ("adamw", "sgd"))
         _check_choice(self, "jit_compile", (True, False, "auto"))
         _check_choice(self, "dtype_policy", ("float32", "mixed_float16", "mixed_bfloat16"))
@@ -162,6 +168,8 @@ class PretrainingRecipe(Optimization):
     def __post_init__(self):
         super().__post_init__()
         _check_choice(self, "backbone", tuple(STAGE_BLOCKS))
+        if not 0 < self.area_range[0] <= self.area_range[1] <= 1:
+            raise ValueError(f"`area_range` must rise within (0, 1]. Received: {self.area_range}")
 
 
 def _check_choice(recipe, name, choices):
@@ -217,6 +225,8 @@ def _value(text, kind):
         if len(value) != 2 or any(type(number) not in (int, float) for number in value):
             raise ValueError(value)
         return tuple(value)
+    if str in kinds and type(value) not in kinds and not isinstance(value, list | dict):
+        return text
     if type(value) is int and int not in kinds and float in kinds:
         return float(value)
     if type(value) not in kinds:

@@ -15,6 +15,7 @@ from PIL import Image
 from keras_crosscbam import runtime
 from keras_crosscbam.evaluate import confusion_matrix, summarize
 from keras_crosscbam.images import ASSETS
+from keras_crosscbam.training.files import replacing
 from keras_crosscbam.training.log import EpochLog
 from keras_crosscbam.training.metrics import iou_per_class
 from keras_crosscbam.training.pictures import figure_class, plot_curves
@@ -87,9 +88,9 @@ def write_report(run, model, val_set, size=None):
         recipe="".join(_row(name, _setting(name, value)) for name, value in recipe.items()),
         command=escape(_command(folder, recipe, size)),
     )
-    unfinished = folder / f"unfinished-{REPORT}"
-    unfinished.write_text(page, encoding="utf-8")
-    return unfinished.replace(folder / REPORT)
+    with replacing(folder / REPORT) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
+    return folder / REPORT
 
 
 # Figures

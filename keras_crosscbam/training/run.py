@@ -2,14 +2,17 @@
 
 import json
 import logging
+import re
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from keras_crosscbam.training.callbacks import KeepBest, Progress, Record, SeedDropout, StopOnNaN
 from keras_crosscbam.training.checkpoints import Checkpoints
+from keras_crosscbam.training.files import replacing
 from keras_crosscbam.training.log import EpochLog
 from keras_crosscbam.training.optimizers import SGD, AdamW
 from keras_crosscbam.training.schedules import PolySchedule
@@ -142,6 +145,11 @@ class Run:
                 shuffle=False,
                 verbose=0,
             )
+        except tf.errors.InvalidArgumentError as error:
+            # TensorFlow wraps what went wrong in reading a file.
+            if unreadable := re.search(r"ValueError: (.*)", str(error)):
+                raise ValueError(unreadable[1]) from error
+            raise
         except self.workers.lost as error:
             raise WorkerLostError(
                 f"{self.out}: another worker of this training is gone. Start it again; the others "
@@ -197,4 +205,5 @@ def _claim(file, description, write):
                 )
     elif write:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(description, indent=2))
+        with replacing(file) as unfinished:
+            unfinished.write_text(json.dumps(description, indent=2))

@@ -92,5 +92,6 @@ def killed(made_camvid, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("runs") / "killed"
     process = start(made_camvid, out, "second checkpoint half written")
-    assert process.wait() == -signal.SIGKILL, process.stderr.read()
+    error = process.communicate()[1]
+    assert process.returncode == -signal.SIGKILL, error
     return out

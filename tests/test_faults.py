@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from trained import assert_same_arrays, log_of, newest_checkpoint, run, start
+from trained import assert_same_arrays, finish, log_of, newest_checkpoint, run, start
 from training_program import POINTS, TINY
 
 from keras_crosscbam.training import Phase
@@ -54,15 +54,14 @@ def test_a_loss_that_is_no_number_stops_the_run(made_camvid, tmp_path):
     assert not list(tmp_path.glob("checkpoints/*"))
 
 
-# Ten epochs of two steps, so that there is something to cut into.
-LONG = ("phases=10x32x32", "steps_per_epoch=2", "seed=9")
+# Forty epochs of two steps, so that there is something to cut into.
+LONG = ("phases=40x32x32", "steps_per_epoch=2", "validation_freq=3", "seed=9")
 
 
 @pytest.fixture(scope="module")
 def long_run(made_camvid, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "long"
-    process = start(made_camvid, out, *LONG)
-    assert process.wait() == 0, process.stderr.read()
+    finish(start(made_camvid, out, *LONG))
     return out
 
 
@@ -76,14 +75,10 @@ def test_a_run_killed_at_every_point_and_at_random_moments_ends_the_same(
     for point in points:
         process = start(made_camvid, out, *LONG, *filter(None, [point]))
         if point is None:
-            begin = time.monotonic()
-            # From the start-up through the first steps into the later epochs.
-            moment = rng.uniform(1, 25)
-            while process.poll() is None and time.monotonic() - begin < moment:
-                time.sleep(0.05)
+            process.stdout.readline()  # its first step is done
+            time.sleep(rng.uniform(0, 4))
             process.kill()
-        process.wait()
-        error = process.stderr.read()
+        error = process.communicate()[1]
         if point == "full disk":
             assert process.returncode == 1
             assert "cannot be written" in error
@@ -96,7 +91,6 @@ def test_a_run_killed_at_every_point_and_at_random_moments_ends_the_same(
         assert max(steps, default=0) >= last, "a checkpoint was lost"
         last = max(steps, default=0)
         print(f"{point or 'random moment'}: exit status {process.returncode}, step {last}")
-    process = start(made_camvid, out, *LONG)
-    assert process.wait() == 0, process.stderr.read()
+    finish(start(made_camvid, out, *LONG))
     assert_same_end(out, long_run)
     assert kills >= 20

@@ -5,7 +5,15 @@ import socket
 import time
 
 import pytest
-from trained import arrays_of, assert_same_arrays, distance, log_of, newest_checkpoint, start
+from trained import (
+    arrays_of,
+    assert_same_arrays,
+    distance,
+    finish,
+    log_of,
+    newest_checkpoint,
+    start,
+)
 
 # Without dropout, whose masks depend on how a batch is shared. Losses, BatchNormalization and
 # augmentation are all in. Trained weights and SGD, as chaos is small there: from random weights
@@ -32,12 +40,6 @@ def start_worker(index, ports, *arguments):
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
     return start(*arguments, TF_CONFIG=json.dumps(config))
-
-
-def finish(*processes):
-    errors = [process.communicate()[1] for process in processes]
-    for process, error in zip(processes, errors, strict=True):
-        assert process.returncode == 0, error
 
 
 def assert_same_training(out, expected):

@@ -27,9 +27,17 @@ def start(*arguments, **env):
     return subprocess.Popen(
         [sys.executable, PROGRAM, *map(str, arguments)],
         env={**os.environ, **env},
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def finish(*processes):
+    """Waits for processes, all of which must succeed."""
+    errors = [process.communicate()[1] for process in processes]
+    for process, error in zip(processes, errors, strict=True):
+        assert process.returncode == 0, error
 
 
 def log_of(out):

@@ -3,10 +3,10 @@
     python training_program.py DATA OUT [POINT] [FIELD=VALUE ...] [copy=FILE]
     python training_program.py command DATA OUT [FIELD=VALUE ...]
 
-Trains the recipe below, changed as the fields say. With a POINT the process kills itself there,
-with no chance to tidy up, or finds the disk full. With LOGICAL_CPUS=2 in the environment
-TensorFlow takes the processor for two devices and trains on both. With `copy` the weights at the
-end are also written there. `command` runs `crosscbam train` itself.
+Trains the recipe below, changed as the fields say, and prints a line after the first step. With a
+POINT the process kills itself there, with no chance to tidy up, or finds the disk full. With
+LOGICAL_CPUS=2 in the environment TensorFlow takes the processor for two devices and trains on both.
+With `copy` the weights at the end are also written there. `command` runs `crosscbam train` itself.
 """
 
 import os
@@ -116,8 +116,21 @@ def main(data, out, *arguments):
     for point in arguments:
         if point in POINTS:
             POINTS[point]()
+    say_when_training()
     sets = [load_camvid(data, split) for split in ("train", "val")]
     train(*sets, with_settings(TINY, settings), out, workers=logical_devices(), verbose=0)
+
+
+def say_when_training():
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.ends:
+            print("training", flush=True)
+        record(self, batch, logs)
+
+    record, training_callbacks.Record.on_train_batch_end = (
+        training_callbacks.Record.on_train_batch_end,
+        on_train_batch_end,
+    )
 
 
 def copy_weights_at_the_end(path):

@@ -8,7 +8,6 @@ measures it on the validation split, and enters all that in `weights/manifest.js
 """
 
 import argparse
-import csv
 import json
 from pathlib import Path
 
@@ -18,6 +17,8 @@ import keras
 import keras_crosscbam as kc
 from keras_crosscbam.models.manifest import MANIFEST, sha256
 from keras_crosscbam.training.fit import MONITOR
+from keras_crosscbam.training.log import EpochLog
+from keras_crosscbam.training.run import BEST, DESCRIPTION, LOG
 from keras_crosscbam.variants import VARIANTS
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -32,17 +33,17 @@ def main():
     parser.add_argument("--note", default="", help="what else users should know of the training")
     args = parser.parse_args()
 
-    recipe = json.loads((args.run / "recipe.json").read_text())
+    recipe = json.loads((args.run / DESCRIPTION).read_text())["recipe"]
     backbone = VARIANTS[recipe["variant"]].backbone
     target = WEIGHTS / f"cross_cbam_{backbone}_{args.name}.weights.h5"
-    to_float16(args.run / "model.weights.h5", target)
+    to_float16(args.run / BEST, target)
 
     size = tuple(map(int, args.size.split("x")))
     build = getattr(kc, f"CrossCBAM_{recipe['variant']}")
     val = kc.datasets.load_camvid(args.data, "val")
     scores = [
         kc.evaluate(build(weights=path, input_shape=(None, None, 3)), val, size, progress=True)
-        for path in (args.run / "model.weights.h5", target)
+        for path in (args.run / BEST, target)
     ]
     print(f"mean IoU float32 {scores[0]['mean_iou']:.6f}, float16 {scores[1]['mean_iou']:.6f}")
     entry = {
@@ -62,7 +63,11 @@ def main():
         "val_mean_iou": round(scores[1]["mean_iou"], 6),
         "val_pixel_accuracy": round(scores[1]["pixel_accuracy"], 6),
         "val_iou": {name: round(iou, 6) for name, iou in scores[1]["iou"].items()},
-        "val_curve": curve(args.run / "log.csv"),
+        "val_curve": {
+            int(row["epoch"]): round(row[MONITOR], 4)
+            for row in EpochLog(args.run / LOG).rows
+            if MONITOR in row
+        },
     }
     write_entry(entry)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, sha256 {entry['sha256']}")
@@ -79,13 +84,6 @@ def to_float16(source, target):
                 new.require_group(name).attrs.update(item.attrs)
 
         old.visititems(copy)
-
-
-def curve(log):
-    """The validated epochs of a run, counted from 1, with their mean IoU in training."""
-    with log.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row[MONITOR] not in ("", "NA")]
-    return {int(row["epoch"]) + 1: round(float(row[MONITOR]), 4) for row in rows}
 
 
 def write_entry(entry):

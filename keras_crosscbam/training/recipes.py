@@ -41,7 +41,8 @@ class Optimization:
             recipe in iterations is `epochs * steps_per_epoch`.
         validation_freq: epochs between two validations; the last epoch always has one.
         optimizer: `"adamw"`, or `"sgd"` with momentum 0.9.
-        learning_rate, end_learning_rate, warmup_steps: of the poly schedule (power 0.9).
+        learning_rate, end_learning_rate: of the poly schedule (power 0.9).
+        warmup_steps: steps over which the rate rises at first, but at most a tenth of all.
         weight_decay: AdamW's, decoupled from the gradient; SGD's is added to the gradient.
         accumulate: steps whose gradients are averaged into one update.
         ema: momentum of the exponential moving average of the weights, which is then what is
@@ -302,18 +303,6 @@ def _camvid(variant):
     )
 
 
-def _finetune(variant):
-    # For people's own classes on top of shipped weights: the encoder is trained gently.
-    return Recipe(
-        name=f"finetune-{variant.lower()}",
-        variant=variant,
-        phases=(Phase(30, (360, 480)),),
-        weights="camvid",
-        backbone_rate=0.1,
-        class_balance=0.5,
-    )
-
-
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -325,8 +314,15 @@ RECIPES = {
         _camvid_paper("L"),
         _camvid("M"),
         _camvid("L"),
-        _finetune("M"),
-        _finetune("L"),
+        # For people's own classes on top of shipped weights: the encoder is trained gently.
+        Recipe(
+            name="finetune-m",
+            variant="M",
+            phases=(Phase(30, (360, 480)),),
+            weights="camvid",
+            backbone_rate=0.1,
+            class_balance=0.5,
+        ),
     )
 }
 

@@ -164,7 +164,8 @@ def make_optimizer(recipe, total_steps):
         recipe.learning_rate,
         total_steps,
         recipe.end_learning_rate,
-        warmup_steps=recipe.warmup_steps,
+        # A short training must not spend itself on warming up.
+        warmup_steps=min(recipe.warmup_steps, total_steps // 10),
     )
     common = {
         "learning_rate": schedule,

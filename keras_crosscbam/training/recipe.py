@@ -1,0 +1,236 @@
+"""What a recipe is: a frozen dataclass with every number of a training."""
+
+import json
+import math
+from dataclasses import dataclass, fields, replace
+from types import UnionType
+
+from keras_crosscbam.models.stdc import STAGE_BLOCKS
+from keras_crosscbam.training.losses import make_loss
+from keras_crosscbam.variants import VARIANTS
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some epochs at one crop size, `(height, width)` in pixels."""
+
+    epochs: int
+    crop_size: tuple[int, int]
+
+    def __post_init__(self):
+        sides = (self.epochs, *self.crop_size)
+        if len(sides) != 3 or any(not isinstance(n, int) or n < 1 for n in sides):
+            raise ValueError(f"A phase needs positive whole numbers. Received: {self}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimization:
+    """What trainings of encoders and of segmentation networks have in common.
+
+    Attributes:
+        name: what the command line calls the recipe.
+        phases: epochs and crop sizes, one after the other under one learning rate schedule;
+            small crops first give more steps for the same time.
+        batch_size: crops a step, of all workers together.
+        steps_per_epoch: steps between two checkpoints; None for one pass over the frames. A
+            recipe in iterations is `epochs * steps_per_epoch`.
+        validation_freq: epochs between two validations; the last epoch always has one.
+        optimizer: `"adamw"`, or `"sgd"` with momentum 0.9.
+        learning_rate, end_learning_rate: of the poly schedule (power 0.9).
+        warmup_steps: steps over which the rate rises at first, but at most a tenth of all.
+        weight_decay: AdamW's, decoupled from the gradient; SGD's is added to the gradient.
+        accumulate: steps whose gradients are averaged into one update.
+        ema: momentum of the exponential moving average of the weights, which is then what is
+            validated and kept; 0 for none.
+        label_smoothing: share of the target spread over all classes, in 0..1.
+        dtype_policy: Keras dtype policy in training; weights and losses are float32 in each.
+        jit_compile: whether XLA compiles the step; `"auto"` leaves it to Keras (on TensorFlow
+            only with a GPU).
+        weights: name, path or URL of weights to start from.
+        cache: whether decoded frames are kept in memory.
+        seed: of initialisation, order and augmentation.
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    batch_size: int = 8
+    steps_per_epoch: int | None = None
+    validation_freq: int = 5
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-3
+    end_learning_rate: float = 1e-5
+    warmup_steps: int = 200
+    weight_decay: float = 0.05
+    accumulate: int = 1
+    ema: float = 0.0
+    label_smoothing: float = 0.0
+    dtype_policy: str = "float32"
+    jit_compile: bool | str = "auto"
+    weights: str | None = None
+    cache: bool = True
+    seed: int = 0
+
+    def __post_init__(self):
+        if not self.phases:
+            raise ValueError("`phases` must hold epochs to train. Received: ()")
+        for name in ("batch_size", "accumulate", "validation_freq"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)}")
+        if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
+            raise ValueError(
+                f"`steps_per_epoch` must be positive. Received: {self.steps_per_epoch}"
+            )
+        for name in ("ema", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must lie in [0, 1). Received: {getattr(self, name)}")
+        for name in ("learning_rate", "end_learning_rate", "warmup_steps", "weight_decay"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"`{name}` must be finite and not negative. Received: {value}")
+        _check_choice(self, "optimizer", ("adamw", "sgd"))
+        _check_choice(self, "jit_compile", (True, False, "auto"))
+        _check_choice(self, "dtype_policy", ("float32", "mixed_float16", "mixed_bfloat16"))
+
+    @property
+    def epochs(self):
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Optimization):
+    """The training of a segmentation network; see `Optimization` for the rest of the fields.
+
+    Attributes:
+        variant: name of a row of `keras_crosscbam.variants.VARIANTS`.
+        backbone_weights: name, path or URL of weights for the encoder alone.
+        backbone_rate: factor on the encoder's learning rate; 0 freezes it, its BatchNormalization
+            statistics included.
+        dropout_rate: share of the channels dropped before each head's classifier.
+        scale_range: random scale of the frames.
+        photometric: whether brightness, contrast, saturation and hue vary.
+        balanced_sampling: whether frames with rare classes are drawn more often.
+        loss: loss of the main head, as `keras_crosscbam.training.make_loss` reads it.
+        aux_loss: that of the auxiliary head.
+        aux_weight: weight of the auxiliary head's loss beside the main one's 1.
+        focal_gamma: exponent of the focal loss (paper, Eq. 6).
+        class_balance: exponent b of the class weights `share ** -b`, 0 for none; the weights are
+            scaled so that the mean over the labelled pixels is 1.
+        validation_size: `(height, width)` that frames are resized to for validation, the logits
+            being resized back; None for the frames' own size.
+    """
+
+    variant: str
+    backbone_weights: str | None = None
+    backbone_rate: float = 1.0
+    dropout_rate: float = 0.1
+    scale_range: tuple[float, float] = (0.5, 2.0)
+    photometric: bool = True
+    balanced_sampling: bool = False
+    loss: str = "ce"
+    aux_loss: str = "ce"
+    aux_weight: float = 0.4
+    focal_gamma: float = 2.0
+    class_balance: float = 0.0
+    validation_size: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_choice(self, "variant", tuple(VARIANTS))
+        if self.weights and self.backbone_weights:
+            raise ValueError("`weights` hold an encoder already: leave out `backbone_weights`.")
+        if not 0 < self.scale_range[0] <= self.scale_range[1]:
+            raise ValueError(f"`scale_range` must rise from above 0. Received: {self.scale_range}")
+        for loss in (self.loss, self.aux_loss):
+            make_loss(loss, focal_gamma=self.focal_gamma, label_smoothing=self.label_smoothing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingRecipe(Optimization):
+    """The training of an encoder as a classifier; see `Optimization` for the rest of the fields.
+
+    Attributes:
+        backbone: `"stdc1"` or `"stdc2"`.
+        area_range: share of an image's area that a random crop covers.
+        validation_size: side in pixels of the central crops that top-1 is measured on.
+        dropout_rate: share of the classifier's hidden units dropped in training.
+    """
+
+    backbone: str
+    area_range: tuple[float, float] = (0.25, 1.0)
+    validation_size: int = 224
+    dropout_rate: float = 0.2
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_choice(self, "backbone", tuple(STAGE_BLOCKS))
+        if not 0 < self.area_range[0] <= self.area_range[1] <= 1:
+            raise ValueError(f"`area_range` must rise within (0, 1]. Received: {self.area_range}")
+
+
+def _check_choice(recipe, name, choices):
+    if getattr(recipe, name) not in choices:
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {getattr(recipe, name)!r}")
+
+
+def with_settings(recipe, settings):
+    """A recipe with fields replaced as the command line says.
+
+        >>> from keras_crosscbam.training import RECIPES, with_settings
+        >>> changed = with_settings(RECIPES["camvid-m"], ["seed=1", "phases=2x64x96,1x128x192"])
+        >>> changed.epochs
+        3
+
+    Args:
+        recipe: the recipe.
+        settings: texts `FIELD=VALUE`; a value is a number, `true`, `false`, `null`, a word, a list
+            such as `[0.5,2.0]`, or for phases `EPOCHSxHEIGHTxWIDTH,...`.
+
+    Raises:
+        ValueError: for an unknown field or a value of another kind.
+    """
+    kinds = {f.name: f.type for f in fields(recipe)}
+    values = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if name not in kinds or not equals:
+            raise ValueError(f"--set takes FIELD=VALUE of {', '.join(kinds)}; got {setting!r}")
+        try:
+            values[name] = _phases(text) if name == "phases" else _value(text, kinds[name])
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"--set {name} takes {_kind_name(kinds[name])}; got {text!r}"
+            ) from error
+    return replace(recipe, **values)
+
+
+def _phases(text):
+    numbers = [tuple(map(int, phase.split("x"))) for phase in text.split(",")]
+    return tuple(Phase(epochs, tuple(crop)) for epochs, *crop in numbers)
+
+
+def _value(text, kind):
+    """A value of one of the types of an annotation, read as JSON or else as a word."""
+    kinds = kind.__args__ if isinstance(kind, UnionType) else (kind,)
+    kinds = [getattr(k, "__origin__", k) for k in kinds]
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if isinstance(value, list) and tuple in kinds:
+        if len(value) != 2 or any(type(number) not in (int, float) for number in value):
+            raise ValueError(value)
+        return tuple(value)
+    if str in kinds and type(value) not in kinds and not isinstance(value, list | dict):
+        return text
+    if type(value) is int and int not in kinds and float in kinds:
+        return float(value)
+    if type(value) not in kinds:
+        raise ValueError(value)
+    return value
+
+
+def _kind_name(kind):
+    if kind == tuple[Phase, ...]:
+        return "EPOCHSxHEIGHTxWIDTH,..."
+    return getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)

@@ -108,9 +108,13 @@ def keras_training(contender, backbone, pixels, labels, dropout):
     )
     batches = tf.data.Dataset.from_tensors((pixels, {"main": labels, "aux": labels})).repeat()
 
+    # As `crosscbam train` does, and any progress bar. Without a callback that looks at each step
+    # Keras hands the logs to threads, and a short `fit` on TensorFlow may end seconds late.
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: logs["loss"])
+
     def run(steps):
-        history = model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0).history
-        return history["loss"][0]
+        options = {"steps_per_epoch": steps, "shuffle": False, "verbose": 0}
+        return model.fit(batches, callbacks=[watch], **options).history["loss"][0]
 
     backend = sys.modules[keras.backend.backend()]
     return model, run, {"keras": keras.__version__, backend.__name__: backend.__version__}

@@ -1,6 +1,7 @@
 """The layers of Cross-CBAM, each usable in any Keras model on any backend."""
 
 from keras_crosscbam.layers.attention import ChannelAttention, GateConv2D, SpatialAttention
+from keras_crosscbam.layers.batch_norm import BatchNormalization
 from keras_crosscbam.layers.ccbam import CCBAM
 from keras_crosscbam.layers.conv import ConvBNReLU
 from keras_crosscbam.layers.resize import ResizeLike
@@ -9,6 +10,7 @@ from keras_crosscbam.layers.se_aspp import SEASPP
 __all__ = [
     "CCBAM",
     "SEASPP",
+    "BatchNormalization",
     "ChannelAttention",
     "ConvBNReLU",
     "GateConv2D",

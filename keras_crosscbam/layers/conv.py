@@ -3,10 +3,12 @@
 import keras
 from keras import layers
 
+from keras_crosscbam.layers.batch_norm import BatchNormalization
+
 
 def batch_norm(**kwargs):
     """A BatchNormalization layer with the network's momentum (0.1 in PyTorch's terms)."""
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, **kwargs)
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")

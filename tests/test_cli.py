@@ -145,7 +145,7 @@ def test_train_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
     )
     monkeypatch.setattr("keras_crosscbam.datasets.load_dataset", lambda root, split: (root, split))
     arguments = (
-        "train", "--data", tmp_path, "--recipe", "finetune-l", "--weights", "a=b.weights.h5",
+        "train", "--data", tmp_path, "--recipe", "finetune-m", "--weights", "a=b.weights.h5",
         "--set", "seed=3", "--set", "phases=2x64x96,1x128x192", "--set", "photometric=false",
     )  # fmt: skip
     status, out, _ = run(capsys, *arguments)
@@ -153,8 +153,8 @@ def test_train_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
     assert out == "Best weights: the best\n"
     ((train, val, recipe, folder),) = calls
     assert (train, val) == ((tmp_path, "train"), (tmp_path, "val"))
-    assert folder.as_posix() == "runs/finetune-l"
-    assert (recipe.name, recipe.seed, recipe.photometric) == ("finetune-l", 3, False)
+    assert folder.as_posix() == "runs/finetune-m"
+    assert (recipe.name, recipe.seed, recipe.photometric) == ("finetune-m", 3, False)
     assert recipe.phases == (Phase(2, (64, 96)), Phase(1, (128, 192)))
     assert recipe.weights == "a=b.weights.h5"
 

@@ -317,7 +317,7 @@ def test_a_failed_report_leaves_the_old_one(no_curves, val_set, tmp_path, monkey
         raise OSError("disk full")
 
     monkeypatch.setattr(Path, "write_text", write_half)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(RuntimeError, match=r"report\.html cannot be written \(disk full\)"):
         write_report(tmp_path, Says(), val_set.subset([1]))
     assert file.read_bytes() == old
 

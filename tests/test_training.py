@@ -160,6 +160,4 @@ def test_the_same_seed_gives_the_same_weights(undisturbed, killed):
     (mine,), (other,) = (
         sorted(out.glob("checkpoints/step-000000003-*")) for out in (killed, undisturbed)
     )
-    # The name holds the hash of the contents, so this says it all; what follows shows it.
-    assert mine.name == other.name
     assert_same_arrays(mine, other)

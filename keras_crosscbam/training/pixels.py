@@ -93,7 +93,11 @@ def labelled_pixels(y_true, y_pred, ignore_class):
 
 def cross_entropy(labels, logits):
     """Minus the logarithm of the softmax probability of each pixel's class."""
-    return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    # TensorFlow's own operation takes 1.6 times as long on a CPU for so few classes.
+    shifted = logits - ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True))
+    total = ops.log(ops.sum(ops.exp(shifted), axis=-1))
+    chosen = ops.one_hot(labels, ops.shape(logits)[-1], dtype=shifted.dtype)
+    return total - ops.sum(shifted * chosen, axis=-1)
 
 
 def mean_over_pixels(values, weights):

@@ -107,9 +107,12 @@ def keras_training(contender, backbone, pixels, labels, dropout):
         jit_compile=contender.compiled,
     )
     batches = tf.data.Dataset.from_tensors((pixels, {"main": labels, "aux": labels})).repeat()
+    # There is nothing to tune, and the end of a short `fit` would wait seconds for the tuner.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    batches = batches.with_options(options)
 
-    # As `crosscbam train` does, and any progress bar. Without a callback that looks at each step
-    # Keras hands the logs to threads, and a short `fit` on TensorFlow may end seconds late.
+    # As `crosscbam train` does, and any progress bar.
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: logs["loss"])
 
     def run(steps):

@@ -4,11 +4,11 @@ import json
 import shutil
 import tarfile
 
-import h5py
 import keras
 import numpy as np
 import pytest
 from PIL import Image
+from trained import arrays_of
 
 from keras_crosscbam import STDC1, CrossCBAM_M
 from keras_crosscbam.datasets.classification import load_image_folders
@@ -60,16 +60,6 @@ def undisturbed(folders, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "undisturbed"
     assert run(folders, out) == out / "best.weights.h5"
     return out
-
-
-def arrays_of(file):
-    """All arrays of a weights file, those of the optimizer included, by their paths."""
-    found = {}
-    with h5py.File(file) as opened:
-        opened.visititems(
-            lambda path, item: found.update({path: item[()]} if hasattr(item, "shape") else {})
-        )
-    return found
 
 
 # The training

@@ -40,7 +40,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
 
     Args:
         train_set: `SegmentationDataset` to learn from.
-        val_set: `SegmentationDataset` to choose by, judged at the frames' own size.
+        val_set: `SegmentationDataset` to choose by, judged at the size of its labels.
         recipe: a `Recipe`.
         out: folder of the run; made if need be. Several machines must share it.
         augmentations: what is done to the crops instead of the recipe's flip and photometric

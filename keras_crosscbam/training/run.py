@@ -94,9 +94,7 @@ class Run:
             # Built now, so that a checkpoint finds its places.
             model.optimizer.build(model.trainable_variables)
 
-    def fit(
-        self, model, batches_of, judge, monitor, kept, files_of, scores, extra=(), verbose="auto"
-    ):
+    def fit(self, model, batches_of, judge, monitor, kept, files_of, scores, extra=(), verbose=1):
         """Trains from the newest checkpoint to the end.
 
         Args:
@@ -112,6 +110,9 @@ class Run:
             The path of the best weights.
         """
         recipe, chief = self.recipe, self.workers.is_chief
+        epoch = self.step // self.steps_per_epoch
+        if epoch == recipe.epochs:
+            return self.best
         if self.state:
             model.load_weights(self.state)
         best = self.best if chief else None
@@ -123,7 +124,7 @@ class Run:
         ]
         size = (self.steps_per_epoch, recipe.batch_size)
         if chief:
-            log = EpochLog(self.log, epochs=self.step // self.steps_per_epoch)
+            log = EpochLog(self.log, epochs=epoch)
             callbacks += [Record(log, self.checkpoints, *size)]
             if find_spec("tensorboard"):
                 folder = self.out / "tensorboard"
@@ -132,9 +133,6 @@ class Run:
                 logger.info("No TensorBoard logs: `pip install tensorboard` for them")
         if chief and verbose:
             callbacks.append(Progress(recipe.epochs, *size, scores))
-        epoch = self.step // self.steps_per_epoch
-        if epoch == recipe.epochs:
-            return self.best
         try:
             model.fit(
                 self.workers.feed(batches_of),

@@ -1,5 +1,10 @@
 """Fused batch normalization is Keras' own, but for its speed."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -38,6 +43,18 @@ def test_it_equals_that_of_keras(rng, policy, tolerance, options):
     assert dtype == wanted_dtype
     for result, expected in zip(results, wanted, strict=True):
         np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_it_equals_that_of_keras_on_torch():
+    pytest.importorskip("torch")
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "torch",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+    program = Path(__file__).with_name("backend_batch_norm.py")
+    subprocess.run([sys.executable, program], env=environment, check=True)
 
 
 def test_it_is_saved_and_loaded(tmp_path):

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from keras_crosscbam.layers.batch_norm import BatchNormalization
+from keras_crosscbam.layers.dilated import dilated_convolution
 
 
 def batch_norm(**kwargs):
@@ -48,6 +49,7 @@ class ConvBNReLU(layers.Layer):
         self.kernel_size = kernel_size
         self.strides = strides
         self.dilation_rate = dilation_rate
+        self._dilated = dilation_rate > 1 and strides == 1
         common = {"dtype": self.dtype_policy}
         # At stride 1 "same" is symmetric, and saves the separate padding step.
         self.pad = None
@@ -74,8 +76,11 @@ class ConvBNReLU(layers.Layer):
         self.bn.build((*input_shape[:-1], self.filters))
 
     def call(self, inputs, training=None):
-        x = inputs if self.pad is None else self.pad(inputs)
-        return self.relu(self.bn(self.conv(x), training=training))
+        if training and self._dilated and keras.backend.backend() == "tensorflow":
+            x = dilated_convolution(inputs, self.conv.kernel, self.dilation_rate)
+        else:
+            x = self.conv(inputs if self.pad is None else self.pad(inputs))
+        return self.relu(self.bn(x, training=training))
 
     def compute_output_shape(self, input_shape):
         padded = input_shape if self.pad is None else self.pad.compute_output_shape(input_shape)

@@ -17,10 +17,11 @@ def evaluate(model, dataset, size=None, progress=False):
         >>> kc.evaluate(model, load_camvid("CamVid", "val"))["mean_iou"]  # doctest: +SKIP
 
     A frame is resized to the size of the network, if that is fixed or `size` says so; the logits
-    are resized to the labels before the argmax (for Cityscapes that is the usual protocol).
+    are resized to the labels before the argmax (for Cityscapes that is the usual protocol). Labels
+    of a network that gives nothing else are resized by nearest neighbour.
 
     Args:
-        model: a `keras.Model`, a `Runtime`, or the path of a `.keras` or `.onnx` file.
+        model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
         dataset: a `SegmentationDataset` whose classes are the model's.
         size: `(height, width)`, or the shorter side, to resize frames to; None for their own.
         progress: whether to print a progress bar.
@@ -31,11 +32,11 @@ def evaluate(model, dataset, size=None, progress=False):
         and `"confusion"`, the counts behind it, rows the truth, int64 `(classes, classes)`.
 
     Raises:
-        ValueError: if model and data set differ in their number of classes.
+        ValueError: if model and data set differ in their classes.
     """
     run = runtime.load(model)
     classes = len(dataset.classes)
-    if run.num_classes != classes:
+    if run.num_classes not in (classes, None):
         raise ValueError(
             f"{run.name} has {run.num_classes} classes, the data set {dataset.name!r} {classes}"
         )
@@ -43,8 +44,13 @@ def evaluate(model, dataset, size=None, progress=False):
     bar = keras.utils.Progbar(len(dataset), unit_name="frame", verbose=int(progress))
     for index in range(len(dataset)):
         image, labels = dataset[index]
-        scores = run.scores(image, size, output_size=labels.shape)
-        confusion += confusion_matrix(labels, scores.argmax(axis=-1), classes)
+        prediction = run.predict(image, size, output_size=labels.shape)
+        if prediction.max() >= classes:
+            raise ValueError(
+                f"{run.name} gives label {prediction.max()}, but the data set {dataset.name!r} has "
+                f"{classes} classes"
+            )
+        confusion += confusion_matrix(labels, prediction, classes)
         bar.update(index + 1)
     return summarize(confusion, dataset.classes, len(dataset))
 

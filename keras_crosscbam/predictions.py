@@ -25,7 +25,7 @@ def write_predictions(model, images, out, label_ids=None, size=None, progress=Fa
     that `keras_crosscbam.evaluate` judges.
 
     Args:
-        model: a `keras.Model`, a `Runtime`, or the path of a `.keras` or `.onnx` file.
+        model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
         images: paths of images, or a `SegmentationDataset`, whose masks are not read.
         out: folder for the files; made if need be.
         label_ids: the number to write for each class, 0..255, for Cityscapes `LABEL_IDS`; None
@@ -62,10 +62,10 @@ def write_predictions(model, images, out, label_ids=None, size=None, progress=Fa
 def _lookup(label_ids, run):
     """The number to write for each label, uint8 `(classes,)`."""
     if label_ids is None:
-        return np.arange(run.num_classes, dtype=np.uint8)
-    if len(label_ids) != run.num_classes:
+        return np.arange(len(run.classes), dtype=np.uint8)
+    if len(label_ids) != len(run.classes):
         raise ValueError(
-            f"`label_ids` must hold one id for each of the {run.num_classes} classes of "
+            f"`label_ids` must hold one id for each of the {len(run.classes)} classes of "
             f"{run.name}. Received: {len(label_ids)} ids"
         )
     if not all(0 <= label_id <= 255 for label_id in label_ids):

@@ -23,7 +23,7 @@ def segment(model, images, size=None):
         (563, 751)
 
     Args:
-        model: a `keras.Model`, a `Runtime`, or the path of a `.keras` or `.onnx` file.
+        model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
         images: an image, or a list or tuple of them. An image is a path, a `PIL.Image.Image` of
             any mode, or a uint8 array `(height, width)` or `(height, width, 1, 3 or 4)`.
         size: what to resize an image to for the network: `(height, width)`, or one number, the

@@ -17,9 +17,9 @@ class Stripes(Runtime):
         super().__init__("stripes", size, 2)
         self.seen = []
 
-    def logits(self, images):
-        self.seen.append(images.shape[1:3])
-        bright = images[..., :1].astype(np.float32) - 127.5
+    def run(self, prepared):
+        self.seen.append(prepared.shape[1:3])
+        bright = prepared[..., :1] - 127.5
         return np.concatenate([-bright, bright], axis=-1)
 
 

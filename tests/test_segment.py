@@ -20,8 +20,8 @@ class Brightness(Runtime):
     def __init__(self):
         super().__init__("brightness", None, 2, TABLE)
 
-    def logits(self, images):
-        red = images[..., :1].astype(np.float32) - 127.5
+    def run(self, prepared):
+        red = prepared[..., :1] - 127.5
         return np.concatenate([-red, red], axis=-1)
 
 

@@ -3,70 +3,237 @@
 from abc import ABC, abstractmethod
 
 import numpy as np
-from PIL import Image
 
 from keras_crosscbam.datasets.labels import numbered_classes
+from keras_crosscbam.runtime.coarse import labels_of_coarse, labels_of_scores, upsample, winners
+from keras_crosscbam.runtime.description import Description
+from keras_crosscbam.runtime.messages import one_line
+from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest
 
 
 class Runtime(ABC):
     """Something that turns images into labels: `labels = runtime(images)`.
 
+    A runtime reuses its buffers, so it serves one thread at a time.
+
     Attributes:
         name: for messages and reports.
         size: `(height, width)` that the network is fixed to, or None if it takes any.
-        num_classes: number of classes.
+        batch: how many images the network is fixed to, or None if it takes any number.
+        num_classes: number of classes; None for a foreign file that gives labels, and so does not
+            say.
         classes: their `ClassTable`; numbered ones where nobody said what they are.
+        description: the `Description` of the network.
+        dtype: the NumPy type that the network takes pixels in.
+        scores_layout: `"nchw"` or `"nhwc"`, that of the scores; in foreign files it need not be
+            that of the images.
     """
 
-    def __init__(self, name, size, num_classes, classes=None):
-        if classes is not None and len(classes) != num_classes:
+    def __init__(
+        self,
+        name,
+        size,
+        num_classes,
+        classes=None,
+        batch=None,
+        description=None,
+        dtype=None,
+        scores_layout=None,
+    ):
+        self.description = description or Description()
+        classes = classes or self.description.classes
+        if classes is not None and num_classes is not None and len(classes) != num_classes:
             raise ValueError(
                 f"{name} has {num_classes} classes, but the class table names {len(classes)}"
             )
+        if (num_classes or 0) > 256:
+            raise ValueError(f"Labels are uint8, so {name} cannot have {num_classes} classes")
         self.name = name
         self.size = size
-        self.num_classes = num_classes
-        self.classes = classes or numbered_classes(num_classes)
+        self.batch = batch
+        self.num_classes = len(classes) if classes else num_classes
+        self.classes = classes or numbered_classes(num_classes or 256)
+        self.dtype = np.dtype(dtype or self.description.pixels)
+        self.scores_layout = scores_layout or self.description.layout
 
     @abstractmethod
-    def logits(self, images):
-        """Runs the network.
+    def run(self, prepared):
+        """Runs the network alone.
+
+        Args:
+            prepared: what `prepare` returned, of the batch size that the network is fixed to.
+
+        Returns:
+            The output as the network gives it. The next call may write over it.
+        """
+
+    def prepare(self, images):
+        """Images as the network takes them: its layout and type, contiguous.
 
         Args:
             images: `(batch, height, width, 3)`, uint8 or float, in 0..255, of the size that the
-                network is fixed to, if it is.
+                network is fixed to, if it is. Floats are rounded for a network of uint8 pixels.
 
-        Returns:
-            float32 scores `(batch, height, width, num_classes)`.
+        Raises:
+            ValueError: for images of another shape.
         """
+        images = np.asarray(images)
+        height, width = self.size or ("height", "width")
+        if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+            self._refuse(images, f"(batch, {height}, {width}, 3)")
+        if self.size is not None and images.shape[1:3] != self.size:
+            self._refuse(images, f"(batch, {height}, {width}, 3)")
+        if self.dtype.kind == "u" and images.dtype.kind == "f":
+            images = np.clip(np.rint(images), 0, 255)
+        if self.description.layout == "nchw":
+            images = images.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(images, self.dtype)
 
-    def __call__(self, image, size=None):
-        """Segments one image of any size.
+    def logits(self, images):
+        """Runs the network and returns its scores.
 
         Args:
-            image: uint8 RGB `(height, width, 3)`.
-            size: what to resize the image to for the network: `(height, width)`, or one number,
-                the shorter side, the aspect ratio being kept. None leaves the image as it is. Not
+            images: as in `prepare`, any number of them.
+
+        Returns:
+            float32 scores `(batch, height, width, num_classes)` at the size of the images; those
+            of a network that gives them coarser are upsampled bilinearly.
+
+        Raises:
+            ValueError: if the network gives labels alone.
+        """
+        if self.description.output == "labels":
+            raise ValueError(
+                f"{self.name} gives labels, not scores. Export it with output='logits' for scores."
+            )
+        return self._in_batches(images, self._scores)
+
+    def labels(self, images):
+        """Runs the network and returns uint8 labels `(batch, height, width)`.
+
+        Args:
+            images: as in `prepare`, any number of them.
+
+        Raises:
+            ValueError: if what a foreign file gives is neither scores nor labels.
+        """
+        return self._in_batches(images, self._labels)
+
+    def __call__(self, image, size=None):
+        """Segments images of any size.
+
+        Args:
+            image: uint8 RGB `(height, width, 3)`, or several as `(batch, height, width, 3)`.
+            size: what to resize them to for the network: `(height, width)`, or one number, the
+                shorter side, the aspect ratio being kept. None leaves the image as it is. Not
                 for networks of a fixed size, which is then the one resized to.
 
         Returns:
-            uint8 labels `(height, width)`, of the image's own size.
+            uint8 labels `(height, width)`, or `(batch, height, width)`, of the images' own size.
 
         Raises:
             ValueError: if a size is given to a network of another, fixed one.
         """
-        return np.argmax(self.scores(image, size), axis=-1).astype(np.uint8)
+        return self.predict(image, size)
+
+    def predict(self, image, size=None, output_size=None):
+        """Like a call, but the labels have the `(height, width)` that `output_size` says.
+
+        The scores are resized bilinearly before the argmax. Labels of a network that gives nothing
+        else are resized by nearest neighbour.
+        """
+        resized = self._resized(image, size)
+        output_size = tuple(output_size or np.shape(image)[-3:-1])
+        if self.description.output == "labels" or resized.shape[1:3] == output_size:
+            labels = [nearest(array, output_size) for array in self.labels(resized)]
+        else:
+            scores = self.logits(resized)
+            labels = [winners(bilinear_planes(array, output_size)) for array in scores]
+        return np.stack(labels) if np.ndim(image) == 4 else labels[0]
 
     def scores(self, image, size=None, output_size=None):
-        """Like a call, but returns the resized logits, float32 `(height, width, num_classes)`.
+        """Like `predict`, but returns float32 scores `(height, width, num_classes)`.
 
-        `output_size` is the `(height, width)` of the result, None that of the image.
+        Raises:
+            ValueError: if the network gives labels alone.
         """
-        size = self._network_size(image.shape[:2], size)
-        resized = image
-        if size != image.shape[:2]:
-            resized = np.asarray(Image.fromarray(image).resize(size[::-1], Image.BILINEAR))
-        return _resize(self.logits(resized[None])[0], output_size or image.shape[:2])
+        output_size = tuple(output_size or np.shape(image)[-3:-1])
+        scores = self.logits(self._resized(image, size))
+        resized = [np.stack([*bilinear_planes(array, output_size)], axis=-1) for array in scores]
+        return np.stack(resized) if np.ndim(image) == 4 else resized[0]
+
+    def _refuse(self, images, expected):
+        raise ValueError(
+            f"{self.name} takes images of shape {expected}. Received: shape {images.shape}"
+        )
+
+    def _in_batches(self, images, finish):
+        """`finish(output, images)` of one batch after the other, the last one filled up."""
+        images = np.asarray(images)
+        step = self.batch or max(len(images), 1)
+        parts = []
+        for start in range(0, max(len(images), 1), step):
+            part = images[start : start + step]
+            filled = part
+            if len(part) < step:
+                filled = np.concatenate([part, *[part[-1:]] * (step - len(part))])
+            parts.append(finish(self._run(self.prepare(filled)), filled)[: len(part)])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _run(self, prepared):
+        try:
+            output = self.run(prepared)
+            if output.size == 0:
+                raise RuntimeError(f"its output is empty, of shape {output.shape}")
+            return output
+        except ValueError:
+            raise
+        except Exception as error:  # every library raises classes of its own
+            raise RuntimeError(
+                f"{self.name} could not run on an input of shape {prepared.shape}: "
+                f"{one_line(error)}. If it takes images of any size, try another one."
+            ) from error
+
+    def _scores(self, output, images):
+        """The scores at the size of the images, in memory that is nobody else's."""
+        scores = self._channels_last(output)
+        if scores.shape[1:3] != images.shape[1:3]:
+            return upsample(scores, images.shape[1:3])
+        return np.array(scores, np.float32)
+
+    def _labels(self, output, images):
+        if self.description.output == "labels":
+            labels = self._whole(output)
+            return np.stack([nearest(array, images.shape[1:3]) for array in labels])
+        scores = self._channels_last(output)
+        if scores.shape[1:3] != images.shape[1:3]:
+            return labels_of_coarse(scores, images.shape[1:3])
+        return labels_of_scores(scores)
+
+    def _channels_last(self, output):
+        return output.transpose(0, 2, 3, 1) if self.scores_layout == "nchw" else output
+
+    def _whole(self, output):
+        """Labels of any type, `(batch, height, width)` with or without a channel, as uint8."""
+        if output.ndim == 4:
+            output = self._channels_last(output)[..., 0]
+        labels = output.astype(np.uint8, copy=False)
+        last = len(self.classes) - 1
+        if labels.max() > last or (labels is not output and (labels != output).any()):
+            raise ValueError(
+                f"{self.name} was taken to give class indices, which must be whole numbers of "
+                f"0..{last}. Received: values in {output.min()}..{output.max()}. Its first output "
+                "must be scores of all classes, or their argmax."
+            )
+        return labels
+
+    def _resized(self, image, size):
+        """The images as a batch, of the size for the network."""
+        images = image[None] if np.ndim(image) == 3 else np.asarray(image)
+        size = self._network_size(images.shape[1:3], size)
+        if size == images.shape[1:3]:
+            return images
+        return np.stack([bilinear(array, size) for array in images])
 
     def _network_size(self, image_size, size):
         if self.size is not None:
@@ -82,12 +249,3 @@ class Runtime(ABC):
             scale = size / min(image_size)
             return tuple(max(round(side * scale), 1) for side in image_size)
         return tuple(size)
-
-
-def _resize(scores, size):
-    """Bilinear at half-pixel centres, channel by channel."""
-    if scores.shape[:2] == tuple(size):
-        return scores
-    planes = [Image.fromarray(plane) for plane in np.moveaxis(scores, -1, 0)]
-    resized = [np.asarray(plane.resize(tuple(size)[::-1], Image.BILINEAR)) for plane in planes]
-    return np.stack(resized, axis=-1)

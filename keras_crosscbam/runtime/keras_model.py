@@ -1,23 +1,47 @@
 """A Keras model as a runtime, on whichever backend Keras runs."""
 
-import numpy as np
+import keras
 
 from keras_crosscbam.models.surgery import inference_model
 from keras_crosscbam.runtime.base import Runtime
+from keras_crosscbam.runtime.messages import unreadable
+from keras_crosscbam.runtime.signature import Tensor, only, signature
 
 
 class KerasRuntime(Runtime):
-    """Runs a `keras.Model` that returns scores at the size of its input."""
+    """Runs a `keras.Model` from images to scores, or to labels.
+
+        >>> import numpy as np
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.runtime.keras_model import KerasRuntime
+        >>> run = KerasRuntime(kc.CrossCBAM_M(num_classes=11, input_shape=(None, None, 3)))
+        >>> run(np.zeros((90, 120, 3), np.uint8)).shape
+        (90, 120)
+
+    Args:
+        model: a functional model; of one with an auxiliary head the main output is run.
+        classes: the `ClassTable`, where the model has no attribute `classes`.
+    """
 
     def __init__(self, model, classes=None):
         self.model = inference_model(model)
-        _, height, width, _ = self.model.input_shape
-        super().__init__(
-            name=f"Keras model {model.name!r}",
-            size=None if height is None or width is None else (height, width),
-            num_classes=self.model.output_shape[-1],
-            classes=classes or getattr(model, "classes", None),
-        )
+        name = f"Keras model {model.name!r}"
+        image, output = only(name, self.model.inputs), self.model.outputs[0]
+        read = signature(name, _tensor(image), _tensor(output), run=self.run)
+        super().__init__(name, classes=classes or getattr(model, "classes", None), **read)
 
-    def logits(self, images):
-        return self.model.predict_on_batch(np.asarray(images, np.float32))
+    def run(self, prepared):
+        return self.model.predict_on_batch(prepared)
+
+
+def keras_file(path, classes=None):
+    """The `KerasRuntime` of a `.keras` file; `ValueError` for one that Keras cannot read."""
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras passes on what the zip file, HDF5 and JSON readers raise
+        raise unreadable(path, ".keras file", error) from error
+    return KerasRuntime(model, classes)
+
+
+def _tensor(symbolic):
+    return Tensor(tuple(symbolic.shape), str(symbolic.dtype))

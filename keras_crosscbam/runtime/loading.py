@@ -1,0 +1,143 @@
+"""From a file to the runtime that runs it."""
+
+import importlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+
+from keras_crosscbam.runtime.base import Runtime
+
+SAVED_MODEL = "a SavedModel folder"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A library that runs networks.
+
+    Attributes:
+        runtime: module and name of what makes a `Runtime` of a path, classes and options.
+        endings: of the files that it runs.
+        extra: the extra of this package that installs it.
+        options: the options of `load` that it understands.
+        preset: options that its name stands for.
+    """
+
+    runtime: tuple[str, str]
+    endings: tuple[str, ...]
+    extra: str
+    options: tuple[str, ...] = ()
+    preset: dict = field(default_factory=dict)
+
+
+_KERAS = ("keras_model", "keras_file")
+_ONNX = ("onnx", "OnnxRuntime"), (".onnx",), "onnx", ("threads", "device")
+_OPENVINO = (
+    ("openvino", "OpenVINORuntime"),
+    (".xml", ".onnx", ".tflite"),
+    "openvino",
+    ("threads", "precision"),
+)
+
+# The first engine that runs an ending is the one that runs it unless another is asked for.
+ENGINES = {
+    "keras": Engine(_KERAS, (".keras",), "cpu"),
+    "onnxruntime": Engine(*_ONNX),
+    "onnxruntime-cuda": Engine(*_ONNX, {"device": "cuda"}),
+    "onnxruntime-tensorrt": Engine(*_ONNX, {"device": "tensorrt"}),
+    "litert": Engine(("litert", "LiteRTRuntime"), (".tflite",), "litert", ("threads",)),
+    "openvino": Engine(*_OPENVINO),
+    "openvino-bf16": Engine(*_OPENVINO, {"precision": "bf16"}),
+    "tensorrt": Engine(("tensorrt", "TensorRTRuntime"), (".engine", ".plan"), "tensorrt"),
+    "tensorflow": Engine(("saved_model", "SavedModelRuntime"), (SAVED_MODEL,), "cpu"),
+}
+"""What `load` takes as `engine`, or before the colon of a path."""
+
+
+def load(model, classes=None, engine=None, device=None, threads=None, precision=None):
+    """Makes a `Runtime` of a model or a file.
+
+        >>> import keras_crosscbam as kc
+        >>> run = kc.runtime.load("m.onnx", threads=2)  # doctest: +SKIP
+        >>> run = kc.runtime.load("openvino-bf16:m.onnx")  # doctest: +SKIP
+        >>> run = kc.runtime.load(kc.CrossCBAM_M(num_classes=11))
+        >>> run.size, run.num_classes
+        ((720, 960), 11)
+
+    Args:
+        model: a `keras.Model`, a `Runtime`, or the path of a `.keras`, `.onnx`, `.xml` (OpenVINO),
+            `.tflite`, `.engine` or `.plan` (TensorRT) file or of a SavedModel folder. A name of
+            an engine and a colon may stand before it: `"openvino:m.onnx"`.
+        classes: the `ClassTable`, where the model does not carry one.
+        engine: the library to run a file in, one of `keras_crosscbam.runtime.loading.ENGINES`;
+            None for the one that the ending stands for.
+        device: for ONNX Runtime: `"cpu"` (default), `"cuda"` or `"tensorrt"`.
+        threads: how many threads ONNX Runtime, OpenVINO or LiteRT compute in; None for all cores.
+        precision: for OpenVINO: `"f32"` (default) or `"bf16"`.
+
+    Returns:
+        A `Runtime`. One that is given is given back, whatever the other arguments are.
+
+    Raises:
+        ValueError: for anything else, for files that are missing, damaged or no segmentation
+            network, and for options that an engine does not have.
+        ImportError: if the engine is not installed.
+        RuntimeError: if the device or processor asked for is not there.
+    """
+    if isinstance(model, Runtime):
+        return model
+    if isinstance(model, keras.Model):
+        from keras_crosscbam.runtime.keras_model import KerasRuntime
+
+        return KerasRuntime(model, classes)
+    path, engine = _split(model, engine)
+    chosen = ENGINES[engine]
+    given = {"device": device, "threads": threads, "precision": precision}
+    options = {**chosen.preset, **{name: v for name, v in given.items() if v is not None}}
+    _check(engine, path, options)
+    module, name = chosen.runtime
+    try:
+        make = getattr(importlib.import_module(f"keras_crosscbam.runtime.{module}"), name)
+        return make(path, classes, **options)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{path} runs in {engine}, but the package {error.name!r} is missing. "
+            f"Install it with `pip install keras-crosscbam[{chosen.extra}]`."
+        ) from error
+
+
+def _split(model, engine):
+    """The path, and the name of the engine for it."""
+    text = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
+    prefix, colon, rest = (text or "").partition(":")
+    if colon and prefix in ENGINES:
+        text, engine = rest, engine or prefix
+    path = Path(text or "")
+    kind = SAVED_MODEL if path.is_dir() else path.suffix.lower()
+    runs = [name for name, e in ENGINES.items() if kind in e.endings]
+    if not text or not runs:
+        raise ValueError(
+            "Expected a Keras model or the path of a .keras, .onnx, .xml, .tflite, .engine or "
+            f".plan file or of a SavedModel folder. Received: {model!r}. Weights alone go through "
+            "CrossCBAM_M(weights=...)."
+        )
+    if not path.exists():
+        raise ValueError(f"{path}: no such file")
+    engine = engine or runs[0]
+    if engine not in runs:
+        raise ValueError(f"`engine` must be one of {runs} for {path}. Received: {engine!r}")
+    return path, engine
+
+
+def _check(engine, path, options):
+    for name in options:
+        if name not in ENGINES[engine].options:
+            having = [other for other, e in ENGINES.items() if name in e.options]
+            raise ValueError(
+                f"{path} runs in {engine}, where `{name}` cannot be chosen; it can in {having}. "
+                f"Received: {name}={options[name]!r}"
+            )
+    threads = options.get("threads", 1)
+    if not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"`threads` must be a positive integer. Received: {threads!r}")

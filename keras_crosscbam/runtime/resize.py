@@ -1,0 +1,26 @@
+"""Resizing of what goes into a network and comes out of it, by Pillow, at half-pixel centres."""
+
+import numpy as np
+from PIL import Image
+
+
+def bilinear(array, size):
+    """Resizes uint8 RGB `(h, w, 3)` or float32 `(h, w)` to a `(height, width)`.
+
+    Where that is smaller, Pillow's filter widens, so that no pixel is left out.
+    """
+    if array.shape[:2] == size:
+        return array
+    return np.asarray(Image.fromarray(array).resize(size[::-1], Image.BILINEAR))
+
+
+def bilinear_planes(scores, size):
+    """The resized scores of one class after the other, from float32 `(h, w, classes)`."""
+    return (bilinear(plane, size) for plane in np.moveaxis(scores, -1, 0))
+
+
+def nearest(labels, size):
+    """Resizes uint8 labels `(h, w)` to a `(height, width)`."""
+    if labels.shape == size:
+        return labels
+    return np.asarray(Image.fromarray(labels).resize(size[::-1], Image.NEAREST))

@@ -1,0 +1,144 @@
+"""What the shapes and types of a network's tensors say about it: all that foreign files say."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_crosscbam.runtime.description import Description
+from keras_crosscbam.runtime.messages import one_line
+
+CHANNELS = {"nchw": 1, "nhwc": 3}
+"""The axis of the channels in each layout."""
+
+PIXELS = ("float32", "uint8", "float16", "float64")
+TRIAL_SIZE = (64, 128)
+
+
+class Tensor(NamedTuple):
+    """The input or output of a network.
+
+    Attributes:
+        shape: int for each fixed axis, None for each free one; None if not even the number of axes
+            is known.
+        dtype: NumPy's name of the type.
+    """
+
+    shape: tuple | None
+    dtype: str
+
+
+def signature(name, image, output, description=None, run=None):
+    """Reads off two tensors what `Runtime` has to know.
+
+        >>> from keras_crosscbam.runtime.signature import Tensor, signature
+        >>> image, scores = Tensor((1, 3, 64, 96), "float32"), Tensor((1, 19, 64, 96), "float32")
+        >>> read = signature("a network", image, scores)
+        >>> read["size"], read["num_classes"], read["description"].layout
+        ((64, 96), 19, 'nchw')
+
+    Args:
+        name: of the network, for messages.
+        image, output: `Tensor`s: images, and scores or labels.
+        description: the `Description` in the file, None for a foreign one. Its layout and kind of
+            output are believed; types and sizes are the tensors' own.
+        run: the network, a function from array to array. It is run once where the output's shape
+            says too little.
+
+    Returns:
+        The arguments of `Runtime` by name: `size`, `num_classes`, `batch`, `description`, `dtype`
+        and `scores_layout`.
+
+    Raises:
+        ValueError: for tensors that are not those of a segmentation network.
+    """
+    layout = description.layout if description else _image_layout(image.shape)
+    axes = len(image.shape or ())
+    readable = layout and axes == 4 and image.shape[CHANNELS[layout]] in (3, None)
+    if not readable or image.dtype not in PIXELS:
+        raise ValueError(
+            f"{name}: expected an input of RGB pixels, (batch, 3, height, width) or "
+            f"(batch, height, width, 3), of float or uint8. Received: {_text(image)}"
+        )
+    tried = image.shape
+    if run is not None and _says_too_little(output.shape):
+        tried = _trial_shape(image.shape, layout)
+        try:
+            output = Tensor(run(np.zeros(tried, image.dtype)).shape, output.dtype)
+        except Exception as error:  # every library raises classes of its own
+            raise ValueError(
+                f"{name}: the file does not say the shape of its output, {_text(output)}, and does "
+                f"not run on an image of shape {tried}: {one_line(error)}"
+            ) from error
+    scores_layout = layout
+    if description is None:
+        scores_layout = _scores_layout(output.shape, _spatial(tried, layout), layout)
+        labels = len(output.shape) == 3 or _channels(output.shape, scores_layout) == 1
+        pixels = "uint8" if image.dtype == "uint8" else "float32"
+        description = Description(layout, pixels, "labels" if labels else "logits")
+    labels = description.output == "labels"
+    if len(output.shape) not in ((3, 4) if labels else (4,)):
+        raise ValueError(
+            f"{name}: expected an output of scores, which has 4 axes, or of labels, which has 3. "
+            f"Received: {_text(output)}"
+        )
+    size = _spatial(image.shape, layout)
+    return {
+        "size": None if None in size else size,
+        "batch": image.shape[0],
+        "num_classes": None if labels else _channels(output.shape, scores_layout),
+        "description": description,
+        "dtype": image.dtype,
+        "scores_layout": scores_layout,
+    }
+
+
+def only(path, inputs):
+    """The one input of the network in a file; `ValueError` for another number of them."""
+    if len(inputs) != 1:
+        raise ValueError(f"{path}: expected one input, the image. Received: {len(inputs)} inputs")
+    return inputs[0]
+
+
+def _image_layout(shape):
+    for layout, axis in CHANNELS.items():
+        if shape and len(shape) == 4 and shape[axis] == 3:
+            return layout
+    return None
+
+
+def _says_too_little(shape):
+    return shape is None or (len(shape) == 4 and None in (shape[1], shape[3]))
+
+
+def _trial_shape(shape, layout):
+    complete = (1, 3, *TRIAL_SIZE) if layout == "nchw" else (1, *TRIAL_SIZE, 3)
+    return tuple(c if side is None else side for side, c in zip(shape, complete, strict=True))
+
+
+def _scores_layout(shape, size, layout):
+    """The layout in which the scores have the proportions of the image; in doubt the image's."""
+    other = "nhwc" if layout == "nchw" else "nchw"
+    if len(shape) == 4 and _fits(_spatial(shape, other), size):
+        return layout if _fits(_spatial(shape, layout), size) else other
+    return layout
+
+
+def _spatial(shape, layout):
+    return tuple(shape[2:4] if layout == "nchw" else shape[1:3])
+
+
+def _channels(shape, layout):
+    return shape[CHANNELS[layout]] if len(shape) == 4 else None
+
+
+def _fits(scores, image):
+    """Whether one can be the other scaled down by one factor, with sizes rounded up or down."""
+    if None in scores or None in image:
+        return True
+    factor = max(round(image[0] / scores[0]), 1)
+    return all(abs(i / factor - s) < 1 for s, i in zip(scores, image, strict=True))
+
+
+def _text(tensor):
+    shape = tensor.shape if tensor.shape is None else [side or "?" for side in tensor.shape]
+    return f"{tensor.dtype} of shape {shape}"

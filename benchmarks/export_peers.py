@@ -1,0 +1,70 @@
+"""Writes Cross-CBAM and the published networks it is compared with as ONNX, for timing them.
+
+    $ python benchmarks/export_peers.py --size 512x1024 --out onnx
+    $ python benchmarks/export_peers.py --size 720x960 --classes 11 --labels --out onnx
+
+All networks take the same way: one encoder, the same layers, random weights drawn the same way,
+`keras_crosscbam.export.to_onnx`. Each file has passed its comparison with the Keras model.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from peers import PEERS
+from peers.parts import draw_weights
+
+import keras_crosscbam as kc
+
+
+def cross_cbam(backbone, input_shape, num_classes=19):
+    """Cross-CBAM with weights drawn as the peers' are."""
+    model = kc.CrossCBAM(backbone, input_shape=input_shape, num_classes=num_classes)
+    draw_weights(model)
+    return model
+
+
+NETWORKS = {
+    "cross-cbam-m": partial(cross_cbam, "stdc1"),
+    "cross-cbam-l": partial(cross_cbam, "stdc2"),
+    **PEERS,
+}
+
+
+def parse(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=_size, default=(512, 1024), help="HEIGHTxWIDTH in pixels")
+    parser.add_argument("--classes", type=int, default=19)
+    parser.add_argument("--networks", type=_networks, default=list(NETWORKS), help="by commas")
+    parser.add_argument("--labels", action="store_true", help="labels instead of logits")
+    parser.add_argument("--optimize-for", help="runtime to rewrite for, as to_onnx takes it")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the files")
+    return parser.parse_args(arguments)
+
+
+def _size(text):
+    height, width = map(int, text.split("x"))
+    return height, width
+
+
+def _networks(text):
+    names = text.split(",")
+    if unknown := set(names) - set(NETWORKS):
+        raise argparse.ArgumentTypeError(f"no {sorted(unknown)}, only {list(NETWORKS)}")
+    return names
+
+
+def main(args):
+    options = {}
+    if args.labels:
+        options["output"] = "labels"
+    if args.optimize_for:
+        options["optimize_for"] = args.optimize_for
+    for name in args.networks:
+        model = NETWORKS[name]((*args.size, 3), num_classes=args.classes)
+        path = args.out / f"{name}.onnx"
+        print(f"{path}: {kc.export.to_onnx(model, path, **options)}", flush=True)
+
+
+if __name__ == "__main__":
+    main(parse())

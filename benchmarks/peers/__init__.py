@@ -1,0 +1,23 @@
+"""Published real-time networks that Cross-CBAM's deployed speed is measured against.
+
+>>> from peers import PEERS
+>>> model = PEERS["stdc1-seg"]((512, 1024, 3))
+>>> model.output_shape
+(None, 512, 1024, 19)
+
+All stand on the encoder of `keras_crosscbam` and are made of its layers, so that they export to
+graphs as clean as its own. They are for timing: the weights are random.
+"""
+
+from functools import partial
+
+from peers.pp_liteseg import pp_liteseg
+from peers.stdc_seg import stdc_seg
+
+# Builders `(input_shape, num_classes=19) -> keras.Model`.
+PEERS = {
+    "stdc1-seg": partial(stdc_seg, "stdc1"),
+    "stdc2-seg": partial(stdc_seg, "stdc2"),
+    "pp-liteseg-t": partial(pp_liteseg, "stdc1"),
+    "pp-liteseg-b": partial(pp_liteseg, "stdc2"),
+}

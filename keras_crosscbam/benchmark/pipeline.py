@@ -1,4 +1,4 @@
-"""Speed, measured in rounds; for now that of the input pipeline."""
+"""Speed of the input pipeline, measured in rounds."""
 
 import time
 

@@ -1,0 +1,14 @@
+"""Speed, measured in interleaved rounds so that it can be believed.
+
+>>> from keras_crosscbam.benchmark import benchmark
+>>> report = benchmark(["m1.onnx", "openvino:m1.onnx"], against=["stdc1.onnx"])  # doctest: +SKIP
+>>> print(report.table())  # doctest: +SKIP
+"""
+
+from keras_crosscbam.benchmark.compete import benchmark
+from keras_crosscbam.benchmark.pipeline import pipeline_throughput
+from keras_crosscbam.benchmark.protocols import PROTOCOLS
+from keras_crosscbam.benchmark.report import Report, Result
+from keras_crosscbam.benchmark.scopes import SCOPES
+
+__all__ = ["PROTOCOLS", "SCOPES", "Report", "Result", "benchmark", "pipeline_throughput"]

@@ -1,0 +1,179 @@
+"""One of those who compete: a loaded network, and the stopwatch on it."""
+
+import hashlib
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_crosscbam import runtime
+from keras_crosscbam.benchmark.machine import memory, reset_peak, versions
+from keras_crosscbam.benchmark.protocols import PROTOCOLS, measure
+from keras_crosscbam.benchmark.scopes import stopwatch
+from keras_crosscbam.benchmark.statistics import is_settled
+from keras_crosscbam.images import read_image
+from keras_crosscbam.runtime.loading import ENGINES
+
+WARM_UP_SECONDS, WARM_UP_CALLS = 20.0, 2000
+"""Where warming up ends that does not become stable."""
+
+FEWEST_CALLS, MOST_CALLS = 3, 500
+"""Bounds on the calls of a turn."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every contender is given to do.
+
+    Attributes:
+        image: path of the image file.
+        size: `(height, width)` for networks of any size; None for the image's own.
+        batch: images a call for networks of any batch size.
+        threads: for the runtime; None leaves it to the runtime.
+    """
+
+    image: str
+    size: tuple[int, int] | None = None
+    batch: int = 1
+    threads: int | None = None
+
+
+class Contender:
+    """A network in this process.
+
+        >>> import keras
+        >>> from keras_crosscbam.benchmark.contender import Contender, Task
+        >>> from keras_crosscbam.images import STREET
+        >>> image = keras.Input((64, 96, 3))
+        >>> model = keras.Model(image, keras.layers.Conv2D(11, 1)(image))
+        >>> contender = Contender(model, Task(str(STREET)))
+        >>> contender.load()["size"]
+        [64, 96]
+        >>> calls = contender.warm_up("network", turn_seconds=0.01)["turn_calls"]
+        >>> len(contender.turn("network", calls)) == calls
+        True
+
+    All that its methods take and return can be held by JSON: see `isolation.Worker`, which has the
+    same methods.
+
+    Args:
+        model: what `keras_crosscbam.runtime.load` takes.
+        task: a `Task`.
+    """
+
+    def __init__(self, model, task):
+        self._model, self._task = model, task
+
+    def load(self):
+        """Loads the network and the image.
+
+        Returns:
+            A dict of what is known of the network: `size`, the (height, width) it is timed at,
+            and `batch`; `pixels`, `output` and `extra` from its description; how many `classes`;
+            what `clock` times the network alone; `file_bytes` and `sha256`, None for a model that
+            is no file; `versions` of what this process has imported.
+
+        Raises:
+            ValueError, RuntimeError, ImportError: if the model cannot be loaded or run, or the
+                image not be read.
+        """
+        reset_peak()
+        self._memory_before = memory("VmRSS")
+        self._runtime = run = runtime.load(self._model, threads=self._threads())
+        size, batch = run.size or self._task.size, run.batch or self._task.batch
+        frame = Image.fromarray(read_image(self._task.image))
+        if size is not None:
+            frame = frame.resize(size[::-1], Image.BILINEAR)
+        self._images = np.repeat(np.asarray(frame)[None], batch, axis=0)
+        self._stopwatches = {}
+        # What does not fit, a runtime says in a sentence here; the network alone does not.
+        run.labels(self._images)
+        path = Path(run.name)
+        return {
+            "runtime": type(run).__name__,
+            "size": list(self._images.shape[1:3]),
+            "batch": batch,
+            "pixels": run.dtype.name,
+            "output": run.description.output,
+            "extra": run.description.extra,
+            "classes": run.num_classes,
+            "clock": "device" if hasattr(run, "time_device") else "wall",
+            "file_bytes": sum(file.stat().st_size for file in _files(path)) or None,
+            "sha256": _sha256(path) if path.is_file() else None,
+            "versions": versions(),
+        }
+
+    def warm_up(self, scope, turn_seconds):
+        """Calls until calls take the same time as those before them.
+
+        Returns:
+            A dict: `calls` and `seconds` it took, whether it became `stable`, and how many
+            `turn_calls` make up a turn of about `turn_seconds`.
+        """
+        size = None if self._runtime.size else self._task.size
+        time_calls = stopwatch(scope, self._runtime, self._images, self._task.image, size)
+        self._stopwatches[scope] = time_calls
+        seconds = []
+        while (
+            not is_settled(seconds)
+            and sum(seconds) < WARM_UP_SECONDS
+            and len(seconds) < WARM_UP_CALLS
+        ):
+            seconds += time_calls(1)
+        wanted = math.ceil(turn_seconds / max(np.median(seconds[-5:]), 1e-9))
+        return {
+            "calls": len(seconds),
+            "seconds": sum(seconds),
+            "stable": is_settled(seconds),
+            "turn_calls": min(max(wanted, FEWEST_CALLS), MOST_CALLS),
+        }
+
+    def turn(self, scope, calls):
+        """Seconds of so many calls, after one that does not count.
+
+        What has waited for its turn finds its data thrown out of the caches, and its threads
+        asleep.
+        """
+        time_calls = self._stopwatches[scope]
+        time_calls(1)
+        return time_calls(calls)
+
+    def protocol(self, name, limit):
+        """Repeats the loop of a published figure: a `protocols.Published` as a dict."""
+        return asdict(measure(PROTOCOLS[name], self._runtime, self._images, limit))
+
+    def usage(self):
+        """Processor time in seconds and memory in bytes of this process, as a dict."""
+        return {
+            "cpu_seconds": time.process_time(),
+            "memory_before": self._memory_before,
+            "memory_peak": memory("VmHWM"),
+        }
+
+    def close(self):
+        """Lets the network go."""
+        self._runtime = self._stopwatches = None
+
+    def _threads(self):
+        """Threads, for those engines that can be told; the others go by the affinity."""
+        engine, _, _ = str(self._model).partition(":")
+        ending = Path(str(self._model)).suffix.lower()
+        runs = [ENGINES.get(engine), *(e for e in ENGINES.values() if ending in e.endings)]
+        chosen = next(filter(None, runs), None)
+        return self._task.threads if chosen and "threads" in chosen.options else None
+
+
+def _files(path):
+    """All that belongs to a model: the files of a folder, or a file and OpenVINO's weights."""
+    if path.is_dir():
+        return [file for file in path.rglob("*") if file.is_file()]
+    weights = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
+    return [file for file in (path, *weights) if file.is_file()]
+
+
+def _sha256(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,187 @@
+"""What a benchmark found: all that was measured, and what follows from it."""
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass
+
+from keras_crosscbam.benchmark.doubts import doubts
+from keras_crosscbam.benchmark.scopes import images_per_call
+from keras_crosscbam.benchmark.statistics import (
+    Interval,
+    median_interval,
+    percentiles,
+    round_ratios,
+)
+from keras_crosscbam.benchmark.table import table
+
+COLUMNS = (
+    "scope",
+    "contender",
+    "reference",
+    "batch",
+    "height",
+    "width",
+    "output",
+    "calls",
+    "p50_ms",
+    "p90_ms",
+    "p99_ms",
+    "fps",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "peak_memory_bytes",
+    "file_bytes",
+    "sha256",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one contender came to in one scope.
+
+    Attributes:
+        scope: a key of `SCOPES`.
+        contender: its name.
+        calls: how many calls were timed.
+        p50, p90, p99: percentiles of a call's seconds, over all rounds. Of fewer than 100 calls,
+            p99 is little else than the slowest.
+        fps: images per second, by the median call.
+        ratio: an `Interval` of 95 %: the time per image as a multiple of the reference's, by
+            round. Below 1 is faster.
+    """
+
+    scope: str
+    contender: str
+    calls: int
+    p50: float
+    p90: float
+    p99: float
+    fps: float
+    ratio: Interval
+
+
+@dataclass(frozen=True)
+class Report:
+    """The record of a benchmark: raw times, and under what conditions they were taken.
+
+        >>> from keras_crosscbam.benchmark import Report
+        >>> report = Report.from_json(open("speed.json").read())  # doctest: +SKIP
+        >>> print(report.table())  # doctest: +SKIP
+
+    Attributes:
+        setting: a dict of what `benchmark` was asked for, and when: `date`, `image`,
+            `image_size`, `rounds`, `threads`, `affinity` (core numbers), `isolated`, `seed`.
+        machine: what `machine.machine()` returned.
+        conditions: `machine.state()` `before` and `after`, and the `other_cores` that other
+            programs kept busy meanwhile, on average; None where unknown.
+        reference: the contender that ratios refer to.
+        contenders: facts of each by name: what its `load` returned, `warm_up` by scope, and, in
+            a process of its own, `usage`.
+        left_out: by name, why a peer could not be run.
+        seconds: by scope and contender, for each round a list of the calls' seconds.
+        published: a dict for each published loop and contender; see `protocols.Published`.
+    """
+
+    setting: dict
+    machine: dict
+    conditions: dict
+    reference: str
+    contenders: dict
+    left_out: dict
+    seconds: dict
+    published: list
+
+    def results(self):
+        """A `Result` for each scope and contender, the fastest first within a scope."""
+        found = [
+            self._result(scope, name, turns)
+            for scope, all_turns in self.seconds.items()
+            for name, turns in all_turns.items()
+        ]
+        order = list(self.seconds)
+        return sorted(found, key=lambda result: (order.index(result.scope), -result.fps))
+
+    def doubts(self):
+        """Sentences on what stands against the figures; an empty list if nothing does."""
+        return doubts(self)
+
+    def table(self):
+        """All of it as text to read."""
+        return table(self)
+
+    def to_json(self):
+        """All of it as JSON; `results` and `doubts` are there to read, and made anew on loading."""
+        derived = {
+            "results": [
+                {**asdict(result), "ratio": result.ratio._asdict()} for result in self.results()
+            ],
+            "doubts": self.doubts(),
+        }
+        return json.dumps({**asdict(self), **derived}, indent=1)
+
+    @classmethod
+    def from_json(cls, text):
+        """The report that `to_json` wrote.
+
+        Raises:
+            ValueError: for any other text.
+        """
+        try:
+            entries = json.loads(text)
+            return cls(**{name: entries[name] for name in cls.__dataclass_fields__})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"Expected the JSON of a benchmark's report ({error!r})") from error
+
+    def to_csv(self):
+        """The results as CSV with the columns `COLUMNS`.
+
+        Below them come the published loops: scope `paper:NAME`, calls and FPS.
+        """
+        file = io.StringIO()
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for result in self.results():
+            writer.writerow({**self._identity(result.contender), **_measures(result)})
+        for loop in self.published:
+            measures = {name: loop[name] for name in ("calls", "fps")}
+            scope = f"paper:{loop['protocol']}"
+            writer.writerow({**self._identity(loop["contender"]), "scope": scope, **measures})
+        return file.getvalue()
+
+    def _result(self, scope, name, turns):
+        calls = [seconds for turn in turns for seconds in turn]
+        p50, p90, p99 = percentiles(calls)
+        images = images_per_call(scope, self.contenders[name]["batch"])
+        peer_images = images_per_call(scope, self.contenders[self.reference]["batch"])
+        ratios = round_ratios(turns, self.seconds[scope][self.reference])
+        ratio = median_interval([ratio * peer_images / images for ratio in ratios])
+        return Result(scope, name, len(calls), p50, p90, p99, images / p50, ratio)
+
+    def _identity(self, name):
+        facts = self.contenders[name]
+        height, width = facts["size"]
+        return {
+            "contender": name,
+            "reference": self.reference,
+            "batch": facts["batch"],
+            "height": height,
+            "width": width,
+            "output": facts["output"],
+            "peak_memory_bytes": facts.get("usage", {}).get("memory_peak"),
+            "file_bytes": facts["file_bytes"],
+            "sha256": facts["sha256"],
+        }
+
+
+def _measures(result):
+    return {
+        "scope": result.scope,
+        "calls": result.calls,
+        **{f"{p}_ms": 1000 * getattr(result, p) for p in ("p50", "p90", "p99")},
+        "fps": result.fps,
+        "ratio": result.ratio.median,
+        "ratio_low": result.ratio.low,
+        "ratio_high": result.ratio.high,
+    }

@@ -1,0 +1,91 @@
+"""What many timed calls come to: percentiles, ratios, and how sure one can be of them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+PERCENTILES = (50, 90, 99)
+
+
+class Interval(NamedTuple):
+    """A median and the interval that holds the true one with some confidence."""
+
+    median: float
+    low: float
+    high: float
+
+    @property
+    def width(self):
+        """Width of the interval as a share of the median."""
+        return (self.high - self.low) / self.median
+
+
+def percentiles(seconds):
+    """The 50th, 90th and 99th percentile, interpolated linearly.
+
+    >>> from keras_crosscbam.benchmark.statistics import percentiles
+    >>> [round(float(p), 2) for p in percentiles(range(101))]
+    [50.0, 90.0, 99.0]
+    """
+    return tuple(float(p) for p in np.percentile(list(seconds), PERCENTILES))
+
+
+def round_ratios(turns, peer_turns):
+    """How long one contender took as a multiple of another, round by round.
+
+        >>> from keras_crosscbam.benchmark.statistics import round_ratios
+        >>> round_ratios([[1, 2, 9], [6]], [[4], [2, 4]])
+        [0.5, 2.0]
+
+    Both had their turn within the same seconds, so that what slows the machine down for a while
+    slows both and leaves their ratio alone.
+
+    Args:
+        turns: for each round the seconds of its calls.
+        peer_turns: those of the other one, of the same rounds.
+
+    Returns:
+        For each round the ratio of the medians of its calls; below 1 is faster than the peer.
+    """
+    pairs = zip(turns, peer_turns, strict=True)
+    return [float(np.median(turn) / np.median(peer)) for turn, peer in pairs]
+
+
+def median_interval(values, confidence=0.95, resamples=10_000, seed=0):
+    """The median and its bootstrap interval (percentile method).
+
+        >>> from keras_crosscbam.benchmark.statistics import median_interval
+        >>> median_interval([2.0] * 5)
+        Interval(median=2.0, low=2.0, high=2.0)
+
+    Args:
+        values: one for each round, at least one.
+        confidence: how probably the interval holds the true median, between 0 and 1.
+        resamples: how often values are drawn anew, with replacement.
+        seed: of the drawing; the same values and seed give the same interval.
+
+    Returns:
+        An `Interval`.
+    """
+    values = np.asarray(list(values), float)
+    rng = np.random.default_rng(seed)
+    drawn = values[rng.integers(0, len(values), (resamples, len(values)))]
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(np.median(drawn, axis=1), (tail, 100 - tail))
+    return Interval(float(np.median(values)), float(low), float(high))
+
+
+def is_settled(seconds, window=5, tolerance=0.02):
+    """Whether calls have stopped becoming faster or slower.
+
+    >>> from keras_crosscbam.benchmark.statistics import is_settled
+    >>> is_settled([9, 8, 7, 6, 5, 5, 4, 4, 4, 4]), is_settled([4.0] * 10)
+    (False, True)
+
+    Their last `window` calls are settled if their median is within `tolerance`, a share, of that
+    of the `window` calls before.
+    """
+    if len(seconds) < 2 * window:
+        return False
+    before, last = np.median(seconds[-2 * window : -window]), np.median(seconds[-window:])
+    return bool(abs(last - before) <= tolerance * before)

@@ -36,5 +36,5 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml setup.cfg
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,dev,tensorrt-rtx]'
 	touch $@

@@ -14,6 +14,7 @@ import keras_crosscbam as kc
 from keras_crosscbam.export import parity
 from keras_crosscbam.export.onnx import _round_scales_up
 from keras_crosscbam.images import STREET
+from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.onnx import OnnxRuntime
 
@@ -118,6 +119,7 @@ class Fixed:
     """A runtime that always returns the same logits."""
 
     name = "fixed"
+    description = Description()
 
     def __init__(self, logits):
         self._logits = np.asarray(logits, np.float32)
@@ -141,7 +143,7 @@ def test_parity_refuses_values_that_are_not_finite():
 
 
 def test_free_size_has_to_be_said(network, tmp_path):
-    with pytest.raises(ValueError, match="say which to export"):
+    with pytest.raises(ValueError, match="say which with `input_size"):
         kc.export.to_onnx(network, tmp_path / "m.onnx")
 
 

@@ -1,6 +1,23 @@
 """Files for other runtimes, each compared with the Keras model before it is kept."""
 
+from keras_crosscbam.export.litert import to_litert
 from keras_crosscbam.export.onnx import to_onnx
+from keras_crosscbam.export.openvino import to_openvino
 from keras_crosscbam.export.parity import Parity, ParityError
+from keras_crosscbam.export.quantize import QuantizationError, QuantizationReport, quantize
+from keras_crosscbam.export.saved_model import to_saved_model
+from keras_crosscbam.export.tensorrt import EngineReport, build_engine
 
-__all__ = ["Parity", "ParityError", "to_onnx"]
+__all__ = [
+    "EngineReport",
+    "Parity",
+    "ParityError",
+    "QuantizationError",
+    "QuantizationReport",
+    "build_engine",
+    "quantize",
+    "to_litert",
+    "to_onnx",
+    "to_openvino",
+    "to_saved_model",
+]

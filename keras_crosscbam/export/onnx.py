@@ -1,43 +1,67 @@
 """Keras to ONNX by tf2onnx, checked against the model in ONNX Runtime before it is kept."""
 
-import json
-import os
-from pathlib import Path
+import hashlib
+from dataclasses import replace
 
-import keras
 import numpy as np
-from PIL import Image
 
 from keras_crosscbam.export import parity
-from keras_crosscbam.images import STREET, read_image
-from keras_crosscbam.models.surgery import inference_model, with_input_size
+from keras_crosscbam.export.checked import (
+    at_size,
+    frame_batches,
+    kept_if_good,
+    require_tensorflow,
+)
+from keras_crosscbam.export.serving import describe, serving_function
+from keras_crosscbam.runtime.description import LAYOUTS, METADATA
 from keras_crosscbam.runtime.keras_model import KerasRuntime
-from keras_crosscbam.runtime.onnx import METADATA, OnnxRuntime
+from keras_crosscbam.runtime.onnx import OnnxRuntime
 
 OPSETS = (13, 15, 16, 17, 18)
-LAYOUTS = ("nchw", "nhwc")
+RUNTIMES = ("onnxruntime", "openvino", "tensorrt")
+FREE = (None, None)
+"""The `input_size` of a file that takes images of any size."""
 
 
-def to_onnx(model, path, input_size=None, batch=1, layout="nchw", opset=17, frames=None):
-    """Writes a model as an ONNX file of static shapes, and proves it on real frames.
+def to_onnx(
+    model,
+    path,
+    input_size=None,
+    batch=1,
+    layout="nchw",
+    input="float",
+    output="logits",
+    optimize_for=None,
+    opset=17,
+    frames=None,
+):
+    """Writes a model as an ONNX file, and proves it on real frames.
 
         >>> import keras_crosscbam as kc
         >>> model = kc.CrossCBAM_M(weights="camvid")  # doctest: +SKIP
         >>> print(kc.export.to_onnx(model, "m.onnx", input_size=(360, 480)))  # doctest: +SKIP
         1 frames: argmax equal on 100.0000 % of the pixels, max |logit difference| 1.2e-05
 
-    The file has one input, `image`, float32 pixels of 0..255 (normalized inside if the model does
-    that), and one output, `logits`, at the size of the image. BatchNormalization is folded into
-    the convolutions. The metadata entry `keras_crosscbam` holds layout and classes as JSON. The
-    export runs on Keras' TensorFlow backend; weights trained on another backend are the same.
+    The file has one input, `image`, pixels of 0..255 (normalized inside if the model does that),
+    and one output, called by its kind. BatchNormalization is folded into the convolutions. The
+    metadata entry `keras_crosscbam` holds a `Description` as JSON. The export runs on Keras'
+    TensorFlow backend; weights trained on another backend are the same.
 
     Args:
-        model: a `keras.Model` of this package; of one with an auxiliary head, the main output.
+        model: a `keras.Model` from images to scores; of one with an auxiliary head, the main
+            output.
         path: the file to write. It appears only once it has passed the comparison.
-        input_size: `(height, width)`; None for the model's own size.
-        batch: the fixed batch size.
-        layout: `"nchw"`, what GPU and CPU runtimes run fastest, or `"nhwc"`, as in Keras.
-        opset: 13 or 15 to 18; tf2onnx writes no later ones.
+        input_size: `(height, width)`; None for the model's own size, `(None, None)` for any size.
+        batch: the fixed batch size, or None for any.
+        layout: `"nchw"`, what GPU and CPU runtimes run fastest, or `"nhwc"`, as in Keras and as
+            cameras deliver; of the image, and of scores.
+        input: `"float"` for float32 pixels, or `"uint8"`.
+        output: `"logits"` or `"probabilities"`, float32 at the size of the image; `"labels"`, uint8
+            class indices `(batch, height, width)`; or `"coarse_logits"`, those before the last
+            upsampling, which the runtimes of this package finish to the same labels, faster.
+        optimize_for: `"onnxruntime"`, `"openvino"` or `"tensorrt"` rewrites the graph into an equal
+            one that runs fastest there (`keras_crosscbam.export.rewrites`); None leaves it plain.
+        opset: 13 or 15 to 18; tf2onnx writes no later ones. Rewriting takes 13 to 17.
         frames: images, or paths of images, to compare on; None for a street photograph.
 
     Returns:
@@ -48,62 +72,44 @@ def to_onnx(model, path, input_size=None, batch=1, layout="nchw", opset=17, fram
         ParityError: if less than 99.99 % of the pixels have the same label as in Keras.
         ImportError: if tf2onnx or ONNX Runtime is missing; `pip install keras-crosscbam[onnx]`.
     """
-    if keras.backend.backend() != "tensorflow":
+    require_tensorflow("ONNX")
+    if layout not in LAYOUTS or opset not in OPSETS or (batch is not None and batch < 1):
         raise ValueError(
-            "ONNX export runs on the TensorFlow backend. Set KERAS_BACKEND=tensorflow and load "
-            f"the same weights there. Received: backend {keras.backend.backend()!r}"
-        )
-    if layout not in LAYOUTS or opset not in OPSETS or batch < 1:
-        raise ValueError(
-            f"`layout` must be one of {LAYOUTS}, `opset` of {OPSETS}, `batch` positive. "
+            f"`layout` must be one of {LAYOUTS}, `opset` of {OPSETS}, `batch` positive or None. "
             f"Received: layout={layout!r}, opset={opset}, batch={batch}"
         )
-    path = Path(path)
-    model = _fixed(inference_model(model), input_size)
-    reference = KerasRuntime(model)
-    proto = _convert(model, batch, layout, opset)
-    _describe(proto, reference, layout)
-    # The .onnx ending stays last: the runtimes go by it.
-    unchecked = path.with_name(f".{path.stem}.unchecked-{os.getpid()}.onnx")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        unchecked.write_bytes(proto.SerializeToString())
-        images = _batches(frames or [STREET], reference.size, batch)
-        result = parity.check(reference, OnnxRuntime(unchecked), images)
-        unchecked.replace(path)
-    finally:
-        unchecked.unlink(missing_ok=True)
-    return result
-
-
-def _fixed(model, input_size):
-    """The model at a fixed size, which static shapes need."""
-    own = model.input_shape[1:3]
-    if input_size is None and None in own:
+    if optimize_for not in (None, *RUNTIMES) or (optimize_for and opset > 17):
         raise ValueError(
-            "The model takes images of any size: say which to export with "
-            f"`input_size=(height, width)`. Received: input shape {model.input_shape}"
+            f"`optimize_for` must be None or one of {RUNTIMES}, and the opset up to 17. "
+            f"Received: optimize_for={optimize_for!r}, opset={opset}"
         )
-    if input_size is None or tuple(input_size) == own:
-        return model
-    return with_input_size(model, input_size)
+    model = at_size(model, input_size, free=input_size is not None and tuple(input_size) == FREE)
+    description = replace(describe(model, input, output), layout=layout)
+    reference = KerasRuntime(model)
+    proto = _convert(model, batch, description, opset)
+    if optimize_for:
+        from keras_crosscbam.export.rewrites import rewrite_for
+
+        proto = rewrite_for(optimize_for, proto)
+    _describe(proto, model, description, optimize_for)
+    with kept_if_good(path) as unchecked:
+        unchecked.write_bytes(proto.SerializeToString())
+        images = frame_batches(frames, reference.size, batch)
+        return parity.check(reference, OnnxRuntime(unchecked), images)
 
 
-def _convert(model, batch, layout, opset):
-    import tensorflow as tf
+def _convert(model, batch, description, opset):
     import tf2onnx
 
-    spec = tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32, name="image")
-
-    # tf2onnx names outputs by the keys of a dict, and only of a dict.
-    @tf.function(input_signature=[spec])
-    def run(image):
-        return {"logits": model(image, training=False)}
-
+    serve = serving_function(model, batch, description)
     transposed = {}
-    if layout == "nchw":
-        transposed = {"inputs_as_nchw": ["image"], "outputs_as_nchw": ["logits"]}
-    proto, _ = tf2onnx.convert.from_function(run, [spec], opset=opset, **transposed)
+    if description.layout == "nchw":
+        transposed["inputs_as_nchw"] = ["image"]
+        if description.output != "labels":
+            transposed["outputs_as_nchw"] = [description.output]
+    proto, _ = tf2onnx.convert.from_function(
+        serve, serve.input_signature, opset=opset, **transposed
+    )
     _round_scales_up(proto)
     return proto
 
@@ -123,23 +129,22 @@ def _round_scales_up(proto):
         arrays[name].CopyFrom(onnx.numpy_helper.from_array(rounded, name))
 
 
-def _describe(proto, runtime, layout):
+def _describe(proto, model, description, optimize_for):
+    """Writes into the file what it is and where it comes from."""
+    from keras_crosscbam import __version__
+
+    weights = hashlib.sha256()
+    for array in model.get_weights():
+        weights.update(np.ascontiguousarray(array))
+    extra = {
+        "version": __version__,
+        "weights_sha256": weights.hexdigest(),
+        "normalization": "inside" if _normalizes(model) else "expected",
+        "optimized_for": optimize_for,
+    }
     entry = proto.metadata_props.add()
-    entry.key = METADATA
-    entry.value = json.dumps(
-        {
-            "layout": layout,
-            "pixels": "float32, RGB, 0..255",
-            "classes": runtime.classes.names,
-            "colours": runtime.classes.colours,
-        }
-    )
+    entry.key, entry.value = METADATA, replace(description, extra=extra).to_json()
 
 
-def _batches(frames, size, batch):
-    """Images resized to the network's size; the last batch is filled up with its last frame."""
-    images = [frame if isinstance(frame, np.ndarray) else read_image(frame) for frame in frames]
-    images = [np.asarray(Image.fromarray(i).resize(size[::-1], Image.BILINEAR)) for i in images]
-    images += [images[-1]] * (-len(images) % batch)
-    for start in range(0, len(images), batch):
-        yield np.stack(images[start : start + batch]).astype(np.float32)
+def _normalizes(model):
+    return any(layer.name == "normalize" for layer in model.layers)

@@ -18,18 +18,19 @@ class Parity:
     Attributes:
         frames: number of frames compared.
         argmax_agreement: share of the pixels with the same label.
-        max_difference: largest absolute difference of two logits.
+        max_difference: largest absolute difference of two logits, or of two probabilities; None
+            where labels are all there is to compare.
     """
 
     frames: int
     argmax_agreement: float
-    max_difference: float
+    max_difference: float | None
 
     def __str__(self):
-        return (
-            f"{self.frames} frames: argmax equal on {100 * self.argmax_agreement:.4f} % of the "
-            f"pixels, max |logit difference| {self.max_difference:.2e}"
-        )
+        text = f"{self.frames} frames: argmax equal on {100 * self.argmax_agreement:.4f} % of the "
+        if self.max_difference is None:
+            return f"{text}pixels"
+        return f"{text}pixels, max |logit difference| {self.max_difference:.2e}"
 
 
 def compare(reference, candidate, batches):
@@ -42,17 +43,29 @@ def compare(reference, candidate, batches):
     Returns:
         `Parity`.
     """
+    output = candidate.description.output
     frames = pixels = equal = 0
-    difference = 0.0
+    difference = None if output == "labels" else 0.0
     for images in batches:
-        expected, received = reference.logits(images), candidate.logits(images)
-        if not np.isfinite(received).all():
-            raise ParityError(f"{candidate.name} returns values that are not finite")
+        if output == "labels":
+            expected, received = reference.labels(images), candidate.labels(images)
+        else:
+            expected, received = reference.logits(images), candidate.logits(images)
+            if not np.isfinite(received).all():
+                raise ParityError(f"{candidate.name} returns values that are not finite")
+            if output == "probabilities":
+                expected = _softmax(expected)
+            difference = max(difference, float(np.abs(expected - received).max()))
+            expected, received = expected.argmax(-1), received.argmax(-1)
         frames += len(images)
-        pixels += expected[..., 0].size
-        equal += int((expected.argmax(-1) == received.argmax(-1)).sum())
-        difference = max(difference, float(np.abs(expected - received).max()))
+        pixels += expected.size
+        equal += int((expected == received).sum())
     return Parity(frames, equal / pixels, difference)
+
+
+def _softmax(logits):
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def check(reference, candidate, batches, min_agreement=MIN_AGREEMENT):

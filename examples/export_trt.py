@@ -1,0 +1,154 @@
+"""Weights to ONNX to a TensorRT engine, compared with ONNX Runtime and timed on the card.
+
+$ python examples/export_trt.py --variant M --precision fp16 --out cross_cbam_m.engine
+
+Without TensorRT, a driver or a GPU the ONNX file is written and checked all the same, the exit
+status is 3, and the last line says what is missing.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import keras_crosscbam as kc
+from keras_crosscbam.datasets import load_dataset
+from keras_crosscbam.export.quantize import quantize
+from keras_crosscbam.export.tensorrt import PRECISIONS, build_engine
+from keras_crosscbam.images import STREET, read_image
+
+
+def main():
+    args = parse()
+    settings = {"weights": None if args.weights == "none" else args.weights}
+    if args.size:
+        settings["input_shape"] = (*map(int, args.size.split("x")), 3)
+    model = getattr(kc, f"CrossCBAM_{args.variant}")(**settings)
+    graph = write_onnx(args, model)
+    try:
+        print(build_engine(graph, args.out, **builder_settings(args)))
+        run = kc.runtime.load(args.out)
+    except (ImportError, RuntimeError) as error:
+        print(f"{graph} is ready, and nothing was timed. {error}", file=sys.stderr)
+        sys.exit(3)
+    compare(run, kc.runtime.load(graph), args.frames)
+    measure(run, args)
+
+
+def parse():
+    text = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=text)
+    network = parser.add_argument_group("network")
+    network.add_argument("--variant", default="M", choices=("M1", "L1", "M2", "L2", "M", "L"))
+    network.add_argument("--weights", default="camvid", help="name, path or URL; 'none' for random")
+    network.add_argument("--size", help="HEIGHTxWIDTH (default: the variant's)")
+    network.add_argument(
+        "--input",
+        default="float",
+        choices=("float", "uint8"),
+        help="what the engine takes: uint8 saves three quarters of the copy to the card",
+    )
+    network.add_argument(
+        "--output",
+        default="logits",
+        choices=("logits", "labels"),
+        help="what it returns: labels leave the argmax, and most of the copy back, to the card",
+    )
+    network.add_argument("--frames", type=Path, nargs="+", default=[STREET], help="to compare on")
+    network.add_argument(
+        "--data",
+        type=Path,
+        help="for int8: folder of a data set, to calibrate on its training frames and to judge on "
+        "its validation frames",
+    )
+    engine = parser.add_argument_group("engine")
+    engine.add_argument("--out", type=Path, default=Path("cross_cbam.engine"))
+    engine.add_argument("--precision", default="fp32", choices=PRECISIONS, help="default: fp32")
+    engine.add_argument("--workspace", type=float, metavar="GIB", help="default: all of the card's")
+    engine.add_argument("--timing-cache", type=Path, help="file that makes the next build faster")
+    engine.add_argument(
+        "--batch",
+        type=int,
+        nargs="+",
+        default=[1],
+        help="one size, or three: smallest best largest",
+    )
+    engine.add_argument("--level", type=int, choices=range(6), help="of optimization (default: 3)")
+    engine.add_argument(
+        "--compute-capability",
+        metavar="X.Y",
+        help="of a card that is not here, such as 8.9, which TensorRT-RTX builds for",
+    )
+    engine.add_argument("--runs", type=int, default=1000, help="to time (default: 1000)")
+    args = parser.parse_args()
+    if len(args.batch) not in (1, 3):
+        parser.error(f"--batch takes one size or three. Received: {args.batch}")
+    if "int8" in args.precision and args.data is None:
+        parser.error("--precision int8 needs real frames: --data FOLDER")
+    return args
+
+
+def write_onnx(args, model):
+    """The graph that the engine is built of, compared with Keras; its path."""
+    path = args.out.with_suffix(".onnx")
+    parity = kc.export.to_onnx(
+        model,
+        path,
+        batch=args.batch[0] if len(args.batch) == 1 else None,
+        input=args.input,
+        output=args.output,
+        optimize_for="tensorrt",
+        frames=args.frames,
+    )
+    print(f"{path}: {parity}")
+    if "int8" not in args.precision:
+        return path
+    quantized = args.out.with_suffix(".int8.onnx")
+    train, val = (load_dataset(args.data, split) for split in ("train", "val"))
+    print(quantize(path, quantized, train, runtime="tensorrt", dataset=val))
+    return quantized
+
+
+def builder_settings(args):
+    capability = args.compute_capability
+    return {
+        "precision": args.precision,
+        "workspace_gib": args.workspace,
+        "timing_cache": args.timing_cache,
+        "profile": tuple(args.batch) if len(args.batch) == 3 else None,
+        "builder_optimization_level": args.level,
+        "compute_capability": capability and tuple(map(int, capability.split("."))),
+    }
+
+
+def compare(run, reference, frames):
+    equal = [np.mean(run(image) == reference(image)) for image in map(read_image, frames)]
+    print(f"labels equal to ONNX Runtime's on {100 * np.mean(equal):.3f} % of the pixels")
+
+
+def measure(run, args):
+    """Times the network alone by the card's clock, then with the copies by the host's."""
+    batch = args.batch[len(args.batch) // 2]
+    report(run.time_device(args.runs, batch), batch, "network alone, CUDA events")
+    prepared = run.prepare(np.zeros((batch, *run.size, 3), np.uint8))
+    times = []
+    for _ in range(args.runs):
+        started = time.perf_counter()
+        run.run(prepared)
+        times.append(1000 * (time.perf_counter() - started))
+    report(times, batch, "with copies to and from the card, host clock")
+    print(f"{run.memory / 2**20:.0f} MiB of the card's memory")
+
+
+def report(milliseconds, batch, scope):
+    p50, p90, p99 = np.percentile(milliseconds, (50, 90, 99))
+    print(
+        f"{scope}: {1000 * batch / p50:.1f} frames/s, batch {batch}, "
+        f"ms p50 {p50:.3f}, p90 {p90:.3f}, p99 {p99:.3f}, {len(milliseconds)} runs"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Arguments that several commands share, and what they stand for."""
+
+import argparse
+from pathlib import Path
+
+
+def add_data(sub, split=None):
+    sub.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="folder of the data set: CamVid, Cityscapes, or your own with a dataset.yaml",
+    )
+    if split is not None:
+        sub.add_argument("--split", default=split, help=f"split of the data (default: {split})")
+
+
+def add_model(sub):
+    sub.add_argument("--variant", default="M", help="M1, L1, M2, L2, M or L (default: M)")
+    sub.add_argument("--weights", default="camvid", help="name, path or URL (default: camvid)")
+    sub.add_argument(
+        "--model",
+        type=Path,
+        help="a file to run instead: .keras, .onnx, .xml, .tflite, .engine, or a SavedModel "
+        "folder; an engine may stand before it, as in openvino:m.onnx",
+    )
+    sub.add_argument(
+        "--size",
+        type=image_size,
+        help="HEIGHTxWIDTH that images are resized to, or their shorter side; "
+        "default: what the weights were trained at",
+    )
+
+
+def image_size(text):
+    sides = text.lower().split("x")
+    if not all(side.isdigit() and int(side) for side in sides) or len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH or one number, not {text!r}")
+    return int(text) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def load_model(args):
+    """The model that the arguments name, and the (height, width) that its weights are made for."""
+    if args.model is not None:
+        return args.model, None
+    import keras_crosscbam as kc
+
+    variant = named_variant(args)
+    build = getattr(kc, f"CrossCBAM_{variant.name}")
+    model = build(weights=args.weights, input_shape=(None, None, 3))
+    for entry in kc.list_weights().get(args.weights, []):
+        if entry["architecture"] == f"cross_cbam_{variant.backbone}":
+            return model, tuple(entry["input_size"])
+    return model, None
+
+
+def named_variant(args):
+    from keras_crosscbam.variants import VARIANTS
+
+    if args.variant not in VARIANTS:
+        raise ValueError(f"--variant must be one of {', '.join(VARIANTS)}; got {args.variant!r}")
+    return VARIANTS[args.variant]
+
+
+def working_size(args, trained_at):
+    """What images are resized to: as asked for, else to the weights' shorter side."""
+    return args.size or (trained_at and min(trained_at))

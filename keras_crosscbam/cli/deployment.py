@@ -1,0 +1,183 @@
+"""Commands of deployment: export, quantize, benchmark."""
+
+from pathlib import Path
+
+from keras_crosscbam.cli.arguments import add_model, image_size, load_model
+
+FORMATS = ("onnx", "openvino", "litert", "saved-model", "tensorrt")
+
+
+def add_commands(command):
+    sub = command(_export, "export", "Write a file for another runtime, compared with the model.")
+    sub.add_argument("--out", type=Path, required=True, help="the file, or folder, to write")
+    sub.add_argument("--to", choices=FORMATS, default="onnx", help="format (default: onnx)")
+    sub.add_argument(
+        "--input", choices=("float", "uint8"), default="float", help="pixels (default: float)"
+    )
+    sub.add_argument(
+        "--output",
+        choices=("logits", "probabilities", "labels", "coarse_logits"),
+        default="logits",
+        help="what the network gives (default: logits)",
+    )
+    sub.add_argument("--layout", choices=("nchw", "nhwc"), default="nchw", help="of ONNX files")
+    sub.add_argument(
+        "--optimize-for",
+        choices=("onnxruntime", "openvino", "tensorrt"),
+        help="rewrite an ONNX graph into an equal one that runs fastest there",
+    )
+    sub.add_argument("--batch", type=int, default=1, help="batch size, 0 for any (default: 1)")
+    sub.add_argument("--frames", type=Path, help="image or folder to compare on")
+    engine = sub.add_argument_group("TensorRT engines")
+    engine.add_argument(
+        "--precision", choices=("fp32", "tf32", "fp16", "int8", "int8+fp16"), default="fp32"
+    )
+    engine.add_argument("--workspace", type=float, metavar="GIB", help="default: all of the card's")
+    engine.add_argument("--timing-cache", type=Path, help="makes the next build faster")
+    add_model(sub)
+
+    sub = command(_quantize, "quantize", "Write an INT8 file, calibrated and judged on frames.")
+    sub.add_argument("--out", type=Path, required=True, help="the file: .onnx, .xml or .tflite")
+    sub.add_argument(
+        "--for",
+        dest="runtime",
+        choices=("onnxruntime", "openvino", "litert", "tensorrt"),
+        default="onnxruntime",
+        help="runtime that the file is for (default: onnxruntime)",
+    )
+    sub.add_argument("--frames", type=Path, help="image or folder to calibrate on")
+    sub.add_argument("--data", type=Path, help="data set: calibrates on train, judges on val")
+    sub.add_argument("--input", choices=("float", "uint8"), default="float")
+    sub.add_argument(
+        "--output", choices=("logits", "probabilities", "labels", "coarse_logits"), default="logits"
+    )
+    sub.add_argument(
+        "--exclude",
+        nargs="*",
+        default=["first", "last"],
+        metavar="LAYER",
+        help="what stays in float (default: first last)",
+    )
+    sub.add_argument(
+        "--max-loss", type=float, default=1.0, help="points of mean IoU that may be lost"
+    )
+    sub.add_argument("--force", action="store_true", help="keep the file if it loses more")
+    add_model(sub)
+
+    sub = command(_benchmark, "benchmark", "Time networks in interleaved rounds.")
+    sub.add_argument("files", nargs="+", help="files; an engine may stand before: openvino:m.onnx")
+    sub.add_argument(
+        "--against", nargs="+", default=[], metavar="PEER", help="files to compare with"
+    )
+    sub.add_argument("--scopes", nargs="+", choices=("network", "copies", "file"), metavar="SCOPE")
+    sub.add_argument("--rounds", type=int, default=20)
+    sub.add_argument("--threads", type=int, help="cores to keep to (default: all)")
+    sub.add_argument("--image", type=Path, help="default: a street photograph")
+    sub.add_argument("--size", type=image_size, help="HEIGHTxWIDTH for networks of any size")
+    sub.add_argument("--batch", type=int, default=1)
+    sub.add_argument("--mixed-sizes", action="store_true", help="allow networks of unlike sizes")
+    sub.add_argument(
+        "--paper-protocol", action="store_true", help="also repeat the loops of published figures"
+    )
+    sub.add_argument("--json", type=Path, help="file to write the report to")
+    sub.add_argument("--csv", type=Path, help="the same as a table")
+
+
+def _export(args):
+    from keras_crosscbam import export
+    from keras_crosscbam.segment import image_files
+
+    model, size = _keras_model(args)
+    common = {
+        "input_size": size,
+        "batch": args.batch or None,
+        "input": args.input,
+        "output": args.output,
+        "frames": image_files(args.frames) if args.frames else None,
+    }
+    write = {
+        "openvino": export.to_openvino,
+        "litert": export.to_litert,
+        "saved-model": export.to_saved_model,
+    }
+    if args.to in write:
+        print(f"{args.out}: {write[args.to](model, args.out, **common)}")
+        return
+    graph = args.out.with_suffix(".onnx") if args.to == "tensorrt" else args.out
+    runtime = args.optimize_for or ("tensorrt" if args.to == "tensorrt" else None)
+    parity = export.to_onnx(model, graph, layout=args.layout, optimize_for=runtime, **common)
+    print(f"{graph}: {parity}")
+    if args.to == "tensorrt":
+        print(
+            export.build_engine(
+                graph,
+                args.out,
+                precision=args.precision,
+                workspace_gib=args.workspace,
+                timing_cache=args.timing_cache,
+            )
+        )
+
+
+def _quantize(args):
+    from keras_crosscbam import export
+    from keras_crosscbam.datasets import load_dataset
+    from keras_crosscbam.segment import image_files
+
+    if args.data is None and args.frames is None:
+        raise ValueError("INT8 needs real frames: pass --data DATASET or --frames FOLDER")
+    frames = image_files(args.frames) if args.frames else load_dataset(args.data, "train")
+    judge = load_dataset(args.data, "val") if args.data else None
+    model, size = _keras_model(args)
+    report = export.quantize(
+        model,
+        args.out,
+        frames,
+        args.runtime,
+        input_size=size,
+        input=args.input,
+        output=args.output,
+        exclude=args.exclude,
+        dataset=judge,
+        max_loss=args.max_loss,
+        force=args.force,
+    )
+    print(report)
+
+
+def _keras_model(args):
+    """The Keras model to export, and the (height, width) of the file."""
+    import keras
+
+    if args.model is not None and args.model.suffix != ".keras":
+        raise ValueError(f"--model must be a .keras file to export; got {args.model}")
+    model, size = load_model(args)
+    if isinstance(model, Path):
+        model = keras.saving.load_model(model, compile=False)
+    size = args.size or size
+    if isinstance(size, int):
+        raise ValueError("an exported file has one fixed size: pass --size HEIGHTxWIDTH")
+    return model, size
+
+
+def _benchmark(args):
+    from keras_crosscbam.benchmark import SCOPES, benchmark
+
+    report = benchmark(
+        args.files,
+        args.against,
+        scopes=args.scopes or tuple(SCOPES),
+        rounds=args.rounds,
+        threads=args.threads,
+        image=args.image,
+        size=args.size,
+        batch=args.batch,
+        mixed_sizes=args.mixed_sizes,
+        paper_protocol=args.paper_protocol,
+        progress=True,
+    )
+    print(report.table())
+    if args.json:
+        args.json.write_text(report.to_json())
+    if args.csv:
+        args.csv.write_text(report.to_csv())

@@ -1,0 +1,36 @@
+"""Commands that tell about the models: flops, list."""
+
+from keras_crosscbam.cli.arguments import image_size, named_variant
+
+
+def add_commands(command):
+    sub = command(_flops, "flops", "Print parameters and multiply-accumulates per layer.")
+    sub.add_argument("--variant", default="M1", help="M1, L1, M2, L2, M or L (default: M1)")
+    sub.add_argument("--size", type=image_size, help="HEIGHTxWIDTH; default: the variant's")
+
+    command(_list, "list", "List the models and the shipped weights.")
+
+
+def _flops(args):
+    import keras_crosscbam as kc
+
+    variant = named_variant(args)
+    if isinstance(args.size, int):
+        raise ValueError("multiply-accumulates need the whole size: pass --size HEIGHTxWIDTH")
+    model = kc.CrossCBAM(
+        variant.backbone,
+        input_shape=(None, None, 3),
+        num_classes=variant.num_classes,
+    )
+    print(kc.flops.table(model, args.size or variant.input_size))
+
+
+def _list(args):
+    import keras_crosscbam as kc
+
+    print("Models:", ", ".join(kc.list_models()))
+    print("Weights:")
+    for name, entries in kc.list_weights().items():
+        for entry in entries:
+            miou = f"val mIoU {100 * entry['val_mean_iou']:.2f} %"
+            print(f"  {name} for {entry['architecture']}: {miou}, {entry['data']}")

@@ -1,0 +1,65 @@
+"""Commands that use a trained network: segment, evaluate, predict."""
+
+import sys
+import time
+from pathlib import Path
+
+from keras_crosscbam.cli.arguments import add_data, add_model, load_model, working_size
+
+
+def add_commands(command):
+    sub = command(_segment, "segment", "Segment an image or a folder of images.")
+    sub.add_argument("path", type=Path, help="an image, or a folder of images")
+    sub.add_argument("--out", type=Path, default=Path("segmented"), help="folder for the pictures")
+    add_model(sub)
+
+    sub = command(_evaluate, "evaluate", "Measure mean IoU and pixel accuracy on a data set.")
+    add_data(sub, split="val")
+    add_model(sub)
+
+    sub = command(_predict, "predict", "Write the labels of a split's images, for a test server.")
+    add_data(sub, split="test")
+    sub.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
+    sub.add_argument("--label-ids", action="store_true", help="write Cityscapes' label ids")
+    add_model(sub)
+
+
+def _segment(args):
+    from keras_crosscbam.segment import segment_files
+
+    model, trained_at = load_model(args)
+    started = time.perf_counter()
+    results = segment_files(model, args.path, args.out, working_size(args, trained_at))
+    seconds = time.perf_counter() - started
+    failed = [result for result in results if result.error]
+    for result in results:
+        if not result.error:
+            print(f"\n{result.path} -> {result.overlay}")
+            for name, share in result.shares.items():
+                print(f"  {name:<12} {100 * share:5.1f} %")
+    done = len(results) - len(failed)
+    print(f"\n{done} of {len(results)} images in {seconds:.1f} s, file to picture")
+    for result in failed:
+        print(f"crosscbam segment: {result.error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _evaluate(args):
+    from keras_crosscbam.datasets import load_dataset
+    from keras_crosscbam.evaluate import evaluate, report
+
+    data = load_dataset(args.data, args.split)
+    model, trained_at = load_model(args)
+    print(report(evaluate(model, data, working_size(args, trained_at), progress=True)))
+
+
+def _predict(args):
+    from keras_crosscbam.datasets import split_images
+    from keras_crosscbam.datasets.cityscapes import LABEL_IDS
+    from keras_crosscbam.predictions import write_predictions
+
+    images = split_images(args.data, args.split)
+    model, trained_at = load_model(args)
+    size, ids = working_size(args, trained_at), LABEL_IDS if args.label_ids else None
+    written = write_predictions(model, images, args.out, ids, size, progress=True)
+    print(f"{len(written)} files in {args.out}")

@@ -1,0 +1,101 @@
+"""A model as the TensorFlow function that exported files are made of, and what they say of it."""
+
+import hashlib
+
+import keras
+import numpy as np
+
+from keras_crosscbam.layers import ResizeLike
+from keras_crosscbam.runtime.description import OUTPUTS, Description
+
+PIXELS = {"float": "float32", "uint8": "uint8"}
+"""What a file can take as its input, and how its description calls that."""
+
+
+def describe(model, input, output):
+    """The `Description` of what TensorFlow makes of a model.
+
+    Args:
+        model: a functional model; if it has `classes`, so has the description, whose `extra` also
+            holds the package's version, the sha256 of the weights, and whether pixels are
+            normalized inside or expected to be.
+        input: `"float"` or `"uint8"`.
+        output: `"logits"`, `"probabilities"`, `"labels"` or `"coarse_logits"`.
+
+    Raises:
+        ValueError: for another input or output.
+    """
+    from keras_crosscbam import __version__
+
+    if input not in PIXELS or output not in OUTPUTS:
+        raise ValueError(
+            f"`input` must be one of {tuple(PIXELS)}, `output` of {OUTPUTS}. "
+            f"Received: input={input!r}, output={output!r}"
+        )
+    extra = {
+        "version": __version__,
+        "weights_sha256": _sha256(model.get_weights()),
+        "normalization": "inside" if _normalizes(model) else "expected",
+    }
+    return Description("nhwc", PIXELS[input], output, getattr(model, "classes", None), extra)
+
+
+def _sha256(arrays):
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _normalizes(model):
+    return any(layer.name == "normalize" for layer in model.layers)
+
+
+def serving_function(model, batch, description):
+    """The function from images to a dict of one output, of the name of its kind.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.export.serving import describe, serving_function
+        >>> model = kc.CrossCBAM_M(num_classes=3, input_shape=(64, 96, 3))
+        >>> serve = serving_function(model, 1, describe(model, "uint8", "labels"))
+        >>> serve.get_concrete_function().structured_outputs["labels"].shape
+        TensorShape([1, 64, 96])
+
+    Args:
+        model: a functional model from images to scores; its size is that of the function.
+        batch: the fixed batch size, or None.
+        description: a `Description`, of which pixels and output count.
+
+    Returns:
+        A `tf.function` of one signature, whose argument is called `image`.
+
+    Raises:
+        ValueError: for coarse logits of a model that does not end in an upsampling of its scores.
+    """
+    import tensorflow as tf
+
+    output = description.output
+    scores = without_upsampling(model) if output == "coarse_logits" else model
+    spec = tf.TensorSpec((batch, *model.input_shape[1:]), description.pixels, name="image")
+
+    @tf.function(input_signature=[spec])
+    def serve(image):
+        result = scores(tf.cast(image, tf.float32), training=False)
+        if output == "probabilities":
+            result = tf.nn.softmax(result)
+        if output == "labels":
+            result = tf.cast(tf.argmax(result, -1, output_type=tf.int32), tf.uint8)
+        return {output: result}
+
+    return serve
+
+
+def without_upsampling(model):
+    """The part of a model before the upsampling to the size of the image that it ends in."""
+    layer, node_index, _ = model.outputs[0]._keras_history
+    if not isinstance(layer, ResizeLike):
+        raise ValueError(
+            "Coarse logits need a model that ends in the layer ResizeLike. "
+            f"Received: {model.name}, which ends in {layer.name}; use output='logits'."
+        )
+    return keras.Model(model.input, layer._inbound_nodes[node_index].input_tensors[0])

@@ -169,11 +169,11 @@ def test_uint8_pixels_and_labels(tiny, frames, tmp_path, name):
     assert (run(frames[0]) == reference(frames[0])).mean() > 0.9
 
 
-def test_labelled_frames_are_judged_by_mean_iou(onnx_file, made_camvid, tmp_path):
+def test_labelled_frames_are_judged_by_mean_iou(float_file, made_camvid, tmp_path):
     train, val = (load_camvid(made_camvid, split) for split in ("train", "val"))
-    report = quantize(onnx_file, tmp_path / "m.onnx", train, dataset=val, max_loss=100)
+    report = quantize(float_file, tmp_path / "m.onnx", train, dataset=val, max_loss=100)
     assert report.calibration_frames == 6
-    assert report.reference == kc.evaluate(onnx_file, val)["mean_iou"]
+    assert report.reference == kc.evaluate(float_file, val)["mean_iou"]
     assert report.quantized == kc.evaluate(tmp_path / "m.onnx", val)["mean_iou"]
     assert report.loss == pytest.approx(100 * (report.reference - report.quantized))
     assert f"FP32 {100 * report.reference:.2f} %" in str(report)

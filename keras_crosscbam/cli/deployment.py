@@ -79,6 +79,9 @@ def add_commands(command):
     sub.add_argument(
         "--paper-protocol", action="store_true", help="also repeat the loops of published figures"
     )
+    sub.add_argument(
+        "--one-process", action="store_true", help="not a process of its own for each contender"
+    )
     sub.add_argument("--json", type=Path, help="file to write the report to")
     sub.add_argument("--csv", type=Path, help="the same as a table")
 
@@ -173,6 +176,7 @@ def _benchmark(args):
         size=args.size,
         batch=args.batch,
         mixed_sizes=args.mixed_sizes,
+        isolate=False if args.one_process else None,
         paper_protocol=args.paper_protocol,
         progress=True,
     )
@@ -181,3 +185,4 @@ def _benchmark(args):
         args.json.write_text(report.to_json())
     if args.csv:
         args.csv.write_text(report.to_csv())
+    return 1 if report.left_out else 0

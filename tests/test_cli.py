@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from keras_crosscbam import cli
+from keras_crosscbam.benchmark import Report
 from keras_crosscbam.datasets.cityscapes import LABEL_IDS
 from keras_crosscbam.images import STREET
 from keras_crosscbam.training import Phase
@@ -297,3 +298,37 @@ def test_installed_command_shows_its_help():
         "list",
     ):
         assert command in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [("openvino", "m.xml"), ("litert", "m.tflite"), ("saved-model", "m")],
+)
+def test_export_to_other_formats(capsys, network, tmp_path, to, name):
+    network.save(tmp_path / "m.keras")
+    arguments = ["--model", tmp_path / "m.keras", "--size", "64x96", "--output", "labels"]
+    status, out, err = run(capsys, "export", "--to", to, *arguments, "--out", tmp_path / name)
+    assert status == 0, err
+    assert "argmax equal on" in out
+    status, out, _ = run(
+        capsys, "segment", STREET, "--model", tmp_path / name, "--out", tmp_path / "pictures"
+    )
+    assert (status, "1 of 1 images" in out) == (0, True)
+
+
+def test_quantize_needs_frames(capsys, tmp_path):
+    status, _, err = run(capsys, "quantize", "--out", tmp_path / "m.onnx")
+    assert status == 2
+    assert "pass --data DATASET or --frames FOLDER" in err
+
+
+def test_benchmark_a_file_against_itself(capsys, onnx_file, tmp_path):
+    files = [onnx_file, "--against", f"openvino:{onnx_file}", tmp_path / "nowhere.onnx"]
+    reports = ["--json", tmp_path / "r.json", "--csv", tmp_path / "r.csv"]
+    options = ["--scopes", "network", "--rounds", 2, *reports]
+    status, out, _ = run(capsys, "benchmark", *files, *options)
+    assert status == 1  # one peer is missing, the other one is compared with
+    assert f"openvino:{onnx_file.name}" in out
+    assert "nowhere.onnx" in out
+    assert Report.from_json((tmp_path / "r.json").read_text()).left_out
+    assert (tmp_path / "r.csv").read_text().count("network") == 2

@@ -7,13 +7,13 @@ the flags FP16 and INT8 of weak types, timing caches, builds for a card that is 
 import contextlib
 from pathlib import Path
 
-import onnx
-
 from keras_crosscbam.runtime.engine_file import flavour_of
 
 
 def read_graph(path, precision):
     """Loads an ONNX file that fits a precision, as a `ModelProto`."""
+    import onnx
+
     try:
         model = onnx.load(path)
     except Exception as error:  # protobuf's, ONNX' or the file system's

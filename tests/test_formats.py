@@ -167,6 +167,7 @@ def test_batches(tiny, tmp_path, name):
     ("export", "name", "wrong", "message"),
     [
         (to_litert, "m.tflite", {"batch": 0}, "Received: 0"),
+        (to_litert, "m.tflite", {"batch": None}, "Received: None"),
         (to_litert, "m.tflite", {"input": "int8"}, "Received: input='int8'"),
         (to_saved_model, "m", {"output": "colours"}, "output='colours'"),
         (to_saved_model, "m", {"frames": []}, "Received: none"),

@@ -16,6 +16,7 @@ from keras_crosscbam.export.quantize import QuantizationError, quantize
 from keras_crosscbam.export.scope import float_nodes
 from keras_crosscbam.export.serving import describe, serving_function
 from keras_crosscbam.images import STREET, read_image
+from keras_crosscbam.layers import ResizeLike
 
 ENDINGS = {"onnxruntime": ".onnx", "tensorrt": ".onnx", "openvino": ".xml", "litert": ".tflite"}
 CONVOLUTIONS = 57
@@ -130,7 +131,7 @@ def tiny():
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="middle")(x)
     x = keras.layers.Conv2D(4, 1, name="scores", kernel_initializer="he_normal")(x)
-    model = keras.Model(image, keras.layers.UpSampling2D(2, interpolation="bilinear")(x))
+    model = keras.Model(image, ResizeLike()([x, image]))
     absurd = keras.models.clone_model(model)
     absurd.set_weights(model.get_weights())
     for name, factors in (("middle", (1e5, -1)), ("scores", (1e-5, -2))):
@@ -167,6 +168,15 @@ def test_uint8_pixels_and_labels(tiny, frames, tmp_path, name):
     assert run.description.output == "labels"
     reference = runtime.load(tiny[0])
     assert (run(frames[0]) == reference(frames[0])).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_coarse_logits(tiny, frames, tmp_path, name):
+    path = tmp_path / f"m{ENDINGS[name]}"
+    report = quantize(tiny[0], path, frames, name, output="coarse_logits")
+    assert (report.int8_convolutions, report.convolutions) == (1, 3)
+    run = runtime.load(path)
+    assert run.run(run.prepare(frames[0][None, :48, :64])).size == 24 * 32 * 4
 
 
 def test_labelled_frames_are_judged_by_mean_iou(float_file, made_camvid, tmp_path):

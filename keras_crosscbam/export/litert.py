@@ -47,8 +47,8 @@ def to_litert(model, path, input_size=None, batch=1, input="float", output="logi
         ImportError: if LiteRT is missing; `pip install keras-crosscbam[litert]`.
     """
     require_tensorflow("LiteRT")
-    if batch < 1:
-        raise ValueError(f"`batch` must be positive. Received: {batch}")
+    if batch is None or batch < 1:
+        raise ValueError(f"`batch` is fixed in LiteRT files, and positive. Received: {batch}")
     model = at_size(model, input_size)
     description, reference = describe(model, input, output), KerasRuntime(model)
     frozen = frozen_function(model, batch, description)

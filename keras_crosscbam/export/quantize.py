@@ -213,8 +213,18 @@ def _float_network(source, runtime, folder, options):
         to_litert(model, float_file, **options)
         return at_size(model, options["input_size"]), float_file
     float_file = folder / "float.onnx"
-    to_onnx(model, float_file, **options, optimize_for=runtime)
+    to_onnx(model, float_file, **options)
+    _rewrite(float_file, runtime)
     return float_file, float_file
+
+
+def _rewrite(path, runtime):
+    """The rewrites for a runtime but for those of convolutions, which are what INT8 is about."""
+    import onnx
+
+    from keras_crosscbam.export.rewrites import rewrite_for
+
+    onnx.save(rewrite_for(runtime, onnx.load(path), keep_convolutions=True), path)
 
 
 def _load(path, engine):

@@ -2,6 +2,7 @@
 
 import sys
 
+import keras
 import numpy as np
 import onnx
 import onnxruntime
@@ -134,6 +135,15 @@ def test_options_that_do_not_fit(tmp_path, file, options, message):
     (tmp_path / file).touch()
     with pytest.raises(ValueError, match=message):
         kc.runtime.load(tmp_path / file, **options)
+
+
+def test_sequential_models():
+    layer = keras.layers.Conv2D(CLASSES, 1)
+    with pytest.raises(ValueError, match="has no inputs yet: give its first layer an input shape"):
+        kc.runtime.load(keras.Sequential([layer]))
+    run = kc.runtime.load(keras.Sequential([keras.Input((*SIZE, 3)), layer]))
+    expected = layer(images().astype("float32")).numpy().argmax(axis=-1)
+    np.testing.assert_array_equal(run.labels(images()), expected)
 
 
 def test_folders_that_are_no_saved_models(tmp_path):

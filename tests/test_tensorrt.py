@@ -4,7 +4,6 @@ What needs a card is in `test_on_a_card`, which is left out where there is none.
 """
 
 import hashlib
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 from cards import need_card, need_no_card, need_rtx
-from onnx import TensorProto, helper
 
 import keras_crosscbam as kc
 from keras_crosscbam.export.graphs import count_int8, onnx_nodes
@@ -37,41 +35,18 @@ def files(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("graphs")
     names = ("logits", "labels", "dynamic", "int8", "for_cpu")
     paths = {name: folder / f"{name}.onnx" for name in names}
-    kc.export.to_onnx(network, paths["logits"], (64, 96))
-    onnx.save(_uint8_to_labels(onnx.load(paths["logits"])), paths["labels"])
-    onnx.save(_any_batch(onnx.load(paths["logits"])), paths["dynamic"])
+    kinds = {
+        "logits": {},
+        "labels": {"input": "uint8", "output": "labels"},
+        "dynamic": {"batch": None},
+    }
+    for name, options in kinds.items():
+        kc.export.to_onnx(network, paths[name], (64, 96), optimize_for="tensorrt", **options)
     # How good the INT8 network is does not matter here, nor what it is calibrated on.
     frames = np.random.default_rng(3).integers(0, 256, (2, 64, 96, 3), np.uint8)
     for name, runtime in (("int8", "tensorrt"), ("for_cpu", "onnxruntime")):
         quantize(paths["logits"], paths[name], list(frames), runtime, force=True)
     return paths
-
-
-def _uint8_to_labels(model):
-    graph = model.graph
-    for node in graph.node:
-        node.input[:] = ["pixels" if name == "image" else name for name in node.input]
-    graph.node.insert(0, helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT))
-    graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
-    # TensorRT 8.6 and 10 convert to uint8 from floating point alone.
-    graph.node.extend(
-        [
-            helper.make_node("ArgMax", ["logits"], ["indices"], axis=1, keepdims=0),
-            helper.make_node("Cast", ["indices"], ["numbers"], to=TensorProto.FLOAT),
-            helper.make_node("Cast", ["numbers"], ["labels"], to=TensorProto.UINT8),
-        ]
-    )
-    graph.output.pop()
-    graph.output.append(helper.make_tensor_value_info("labels", TensorProto.UINT8, (1, 64, 96)))
-    described = json.loads(model.metadata_props[0].value)
-    model.metadata_props[0].value = json.dumps(described | {"pixels": "uint8", "output": "labels"})
-    return model
-
-
-def _any_batch(model):
-    for tensor in (*model.graph.input, *model.graph.output):
-        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
-    return model
 
 
 def _convolutions(path):

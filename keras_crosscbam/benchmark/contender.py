@@ -15,7 +15,7 @@ from keras_crosscbam.benchmark.protocols import PROTOCOLS, measure
 from keras_crosscbam.benchmark.scopes import stopwatch
 from keras_crosscbam.benchmark.statistics import is_settled
 from keras_crosscbam.images import read_image
-from keras_crosscbam.runtime.loading import ENGINES
+from keras_crosscbam.runtime.loading import ENGINES, split
 
 WARM_UP_SECONDS, WARM_UP_CALLS = 20.0, 2000
 """Where warming up ends that does not become stable."""
@@ -159,11 +159,10 @@ class Contender:
 
     def _threads(self):
         """Threads, for those engines that can be told; the others go by the affinity."""
-        engine, _, _ = str(self._model).partition(":")
-        ending = Path(str(self._model)).suffix.lower()
-        runs = [ENGINES.get(engine), *(e for e in ENGINES.values() if ending in e.endings)]
-        chosen = next(filter(None, runs), None)
-        return self._task.threads if chosen and "threads" in chosen.options else None
+        if not isinstance(self._model, str | Path):
+            return None
+        _, engine = split(self._model)
+        return self._task.threads if "threads" in ENGINES[engine].options else None
 
 
 def _files(path):

@@ -3,9 +3,9 @@
 Measured on two cores with ONNX Runtime and OpenVINO, beside each network running alone: threads of
 one runtime go on spinning for some 30 ms after its last call and take cores from the next one. In
 one process, and as well in several, the first call of a turn took 6..20 % longer than the others.
-With idle processes stopped it did not, and the ratios came out as those of the networks alone, to
-within the error of 1 %; in one process OpenVINO came out 2..3 % too slow. Processes of their own
-also tell the memory of each, and survive the crash of another.
+With idle processes stopped it did not, and the ratios came out as those of the networks alone, as
+far as could be told (1 %); in one process OpenVINO came out 2..3 % too slow. Processes of their
+own also tell the memory of each, and survive the crash of another.
 """
 
 import contextlib

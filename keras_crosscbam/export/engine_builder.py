@@ -65,6 +65,8 @@ def to_half(model):
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
+    # It takes types written beside the graph for more than hints, and casts to them.
+    del model.graph.value_info[:]
     converted = OnnxModel(convert_float_to_float16(model, keep_io_types=True))
     # It appends casts at the end, whichever nodes read them.
     converted.topological_sort()

@@ -20,7 +20,8 @@ def inference_model(model):
         A functional `keras.Model` from images to the main output. Training either model trains
         the other one.
     """
-    if not isinstance(model.output, dict) or "main" not in model.output:
+    single = isinstance(model, keras.Sequential) or not isinstance(model.output, dict)
+    if single or "main" not in model.output:
         return model
     main = keras.Model(model.input, model.output["main"], name=model.name)
     _carry_classes(model, main)

@@ -19,11 +19,20 @@ class KerasRuntime(Runtime):
         (90, 120)
 
     Args:
-        model: a functional model; of one with an auxiliary head the main output is run.
+        model: a functional or sequential model; of one with an auxiliary head the main output is
+            run.
         classes: the `ClassTable`, where the model has no attribute `classes`.
+
+    Raises:
+        ValueError: for a model that is not built, and for one that is no segmentation network.
     """
 
     def __init__(self, model, classes=None):
+        if not getattr(model, "inputs", None):
+            raise ValueError(
+                f"Keras model {model.name!r} has no inputs yet: give its first layer an input "
+                "shape, or make it a functional model, keras.Model(inputs, outputs)"
+            )
         self.model = inference_model(model)
         name = f"Keras model {model.name!r}"
         image, output = only(name, self.model.inputs), self.model.outputs[0]

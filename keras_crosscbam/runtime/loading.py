@@ -91,7 +91,7 @@ def load(model, classes=None, engine=None, device=None, threads=None, precision=
         from keras_crosscbam.runtime.keras_model import KerasRuntime
 
         return KerasRuntime(model, classes)
-    path, engine = _split(model, engine)
+    path, engine = split(model, engine)
     chosen = ENGINES[engine]
     given = {"device": device, "threads": threads, "precision": precision}
     options = {**chosen.preset, **{name: v for name, v in given.items() if v is not None}}
@@ -107,8 +107,16 @@ def load(model, classes=None, engine=None, device=None, threads=None, precision=
         ) from error
 
 
-def _split(model, engine):
-    """The path, and the name of the engine for it."""
+def split(model, engine=None):
+    """The path that a text of `load` stands for, and the name of the engine for it.
+
+        >>> from keras_crosscbam.runtime.loading import split
+        >>> split("openvino:m.onnx")  # doctest: +SKIP
+        (PosixPath('m.onnx'), 'openvino')
+
+    Raises:
+        ValueError: for what is no path of a file that an engine runs.
+    """
     text = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     prefix, colon, rest = (text or "").partition(":")
     if colon and prefix in ENGINES:

@@ -181,6 +181,12 @@ def test_arguments_out_of_range(tiny, tmp_path, export, name, wrong, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_openvino_files_hold_the_weights_once(trained, exported):
+    """Winograd's kernels, two to four times as large, are computed by who loads the file."""
+    path, _ = exported["m.xml"]
+    assert path.with_suffix(".bin").stat().st_size < 1.1 * 4 * trained.count_params()
+
+
 def test_operations_that_litert_lacks_are_named(tmp_path):
     image = keras.Input((*SIZE, 3))
     model = keras.Model(image, keras.ops.erfinv(image / 256))

@@ -3,7 +3,8 @@
 Structure: MichaelFan01/STDC-Seg, models/model_stages.py; PaddleSeg, paddleseg/models/pp_liteseg.py
 and configs/pp_liteseg. Published parameters and FLOPs of STDC-Seg are those of PaddleSeg's model
 zoo (docs/model_zoo_overview.md of release 2.3, 1024x512). Neither the paper nor PaddleSeg publishes
-parameters or FLOPs of PP-LiteSeg; its counts are ours alone.
+parameters or FLOPs of PP-LiteSeg; its counts are ours alone. DDRNet: ydhongHIT/DDRNet,
+segmentation/DDRNet_23_slim.py, and the paper's table of Cityscapes.
 """
 
 import doctest
@@ -42,7 +43,7 @@ def built():
     return {name: build((512, 1024, 3)) for name, build in PEERS.items()}
 
 
-@pytest.mark.parametrize("module", ["peers", "peers.stdc_seg", "peers.pp_liteseg"])
+@pytest.mark.parametrize("module", ["peers", "peers.stdc_seg", "peers.pp_liteseg", "peers.ddrnet"])
 def test_examples(module):
     results = doctest.testmod(importlib.import_module(module))
     assert (results.failed, results.attempted > 0) == (0, True)
@@ -100,10 +101,51 @@ def lite_decoder_convolutions(widths, head):
     yield 1, head, 19, at(8), False
 
 
-def decoder_convolutions(name):
+def ddrnet_convolutions():
+    yield 3, 3, 32, at(2), True
+    yield 3, 32, 32, at(4), True
+    yield from residual_stage(32, 32, at(4))
+    yield from residual_stage(32, 64, at(8))
+    for low, scale in ((128, 16), (256, 32)):
+        yield from residual_stage(low // 2, low, at(scale))
+        yield from residual_stage(64, 64, at(8))
+        yield 1, low, 64, at(scale), True
+        yield 3, 64, 128, at(16), True  # down, half of the way for the second fusion
+    yield 3, 128, 256, at(32), True
+    for inputs, before, after in ((64, 8, 8), (256, 32, 64)):
+        yield 1, inputs, inputs, at(before), True
+        yield 3, inputs, inputs, at(after), True
+        yield 1, inputs, 2 * inputs, at(after), True
+        yield 1, inputs, 2 * inputs, at(after), True  # shortcut
+    for positions in (at(64), at(64), at(128), at(256), at(512), 1):
+        yield from normalized_first(1, 512, 128, positions)
+    for _ in range(4):
+        yield from normalized_first(3, 128, 128, at(64))
+    yield from normalized_first(1, 5 * 128, 128, at(64))
+    yield from normalized_first(3, 128, 64, at(8))
+    yield from normalized_first(1, 64, 19, at(8))
+    yield 1, 1, 19, 0, False  # the classifier's biases, which multiply nothing
+
+
+def residual_stage(inputs, filters, positions):
+    yield 3, inputs, filters, positions, True
+    for _ in range(3):
+        yield 3, filters, filters, positions, True
+    if inputs != filters:
+        yield 1, inputs, filters, positions, True
+
+
+def normalized_first(kernel, inputs, outputs, positions):
+    yield 0, 0, inputs, positions, True  # no convolution, only what is normalized
+    yield kernel, inputs, outputs, positions, False
+
+
+def convolutions(name):
+    if name == "ddrnet-23-slim":
+        return [*ddrnet_convolutions()]
     if name.startswith("stdc"):
-        return stdc_decoder_convolutions()
-    return lite_decoder_convolutions(*LITE_FILTERS[name])
+        return [*encoder_convolutions(name), *stdc_decoder_convolutions()]
+    return [*encoder_convolutions(name), *lite_decoder_convolutions(*LITE_FILTERS[name])]
 
 
 def macs(convolutions):
@@ -117,10 +159,11 @@ def macs(convolutions):
         ("stdc2-seg", 12_305_568, 23_456_579_584),
         ("pp-liteseg-t", 8_027_808, 11_421_139_968),
         ("pp-liteseg-b", 12_234_240, 19_227_526_144),
+        ("ddrnet-23-slim", 5_695_923, 9_070_379_008),
     ],
 )
 def test_counts(built, name, parameters, conv_macs):
-    by_hand = [*encoder_convolutions(name), *decoder_convolutions(name)]
+    by_hand = convolutions(name)
     assert sum(k * k * i * o + 2 * o * norm for k, i, o, _, norm in by_hand) == parameters
     assert macs(by_hand) == conv_macs
     model = built[name]
@@ -149,15 +192,30 @@ def test_published_flops_of_stdc_seg(name, billions):
     assert round(flops / 1e9, 2) == billions
 
 
+def test_published_figures_of_ddrnet(built):
+    """5.7 M parameters without statistics and the auxiliary head, 36.3 GFLOPs, which are MACs.
+
+    The published stem has a bias for each of its 2 x 32 filters besides. The FLOPs are those of
+    1024x2048, four times the pixels.
+    """
+    model = built["ddrnet-23-slim"]
+    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights) + 2 * 32
+    assert round(parameters / 1e6, 1) == 5.7
+    assert round(4 * kc.flops.count_macs(model, convention="conv") / 1e9, 1) == 36.3
+
+
 # --- what they compute
 
 
 class PeerReference(Reference):
     """The peers in PyTorch, over the weights of a Keras model."""
 
-    def encoder(self, pixels, blocks):
+    def normalized(self, pixels):
         mean, std = (torch.tensor(values).view(1, 3, 1, 1).double() for values in (MEAN, STD))
-        x = self.conv_bn_relu((pixels / 255 - mean) / std, "stem_conv1", size=3, stride=2)
+        return (pixels / 255 - mean) / std
+
+    def encoder(self, pixels, blocks):
+        x = self.conv_bn_relu(self.normalized(pixels), "stem_conv1", size=3, stride=2)
         x = self.conv_bn_relu(x, "stem_conv2", size=3, stride=2)
         stages = []
         for stage, count in zip((3, 4, 5), blocks, strict=True):
@@ -170,8 +228,8 @@ class PeerReference(Reference):
         x = self.conv(self.conv_bn_relu(x, "head", size=3), "classifier")
         return self.resize_like(x, pixels)
 
-    def conv_bn(self, x, path, size):
-        return self.batch_norm(self.conv(x, f"{path}_conv", size), f"{path}_bn")
+    def conv_bn(self, x, path, size, stride=1):
+        return self.batch_norm(self.conv(x, f"{path}_conv", size, stride), f"{path}_bn")
 
     def stdc_seg(self, pixels, blocks):
         low, middle, high = self.encoder(pixels, blocks)
@@ -203,6 +261,56 @@ class PeerReference(Reference):
             x = self.conv_bn_relu(low * gate + high * (1 - gate), f"fuse{stage}", size=3)
         return self.head(x, pixels)
 
+    def ddrnet(self, pixels):
+        x = nnf.relu(self.conv_bn(self.normalized(pixels), "stem1", size=3, stride=2))
+        x = nnf.relu(self.conv_bn(x, "stem2", size=3, stride=2))
+        x = self.residual_stage(x, "stage1")
+        x = nnf.relu(self.residual_stage(nnf.relu(x), "stage2", stride=2))
+
+        low, high = self.residual_stage(x, "low3", stride=2), self.residual_stage(x, "high3")
+        up = self.conv_bn(nnf.relu(low), "up3", size=1)
+        down = self.conv_bn(nnf.relu(high), "down3", size=3, stride=2)
+        low, high = nnf.relu(low + down), nnf.relu(high + self.resize_like(up, high))
+
+        low, high = self.residual_stage(low, "low4", stride=2), self.residual_stage(high, "high4")
+        up = self.conv_bn(nnf.relu(low), "up4", size=1)
+        down = nnf.relu(self.conv_bn(nnf.relu(high), "down4_first", size=3, stride=2))
+        down = self.conv_bn(down, "down4", size=3, stride=2)
+        low, high = nnf.relu(low + down), nnf.relu(high + self.resize_like(up, high))
+
+        high = self.bottleneck(high, "high5", stride=1)
+        low = self.dappm(self.bottleneck(low, "low5", stride=2))
+        x = self.bn_relu_conv(high + self.resize_like(low, high), "head", size=3)
+        x = self.conv(nnf.relu(self.batch_norm(x, "classifier_bn")), "classifier")
+        return self.resize_like(x, pixels)
+
+    def residual_stage(self, x, path, stride=1):
+        y = nnf.relu(self.conv_bn(x, f"{path}_block1_first", size=3, stride=stride))
+        y = self.conv_bn(y, f"{path}_block1_second", size=3)
+        if stride == 2:
+            x = self.conv_bn(x, f"{path}_block1_shortcut", size=1, stride=2)
+        x = nnf.relu(x + y)
+        y = nnf.relu(self.conv_bn(x, f"{path}_block2_first", size=3))
+        return x + self.conv_bn(y, f"{path}_block2_second", size=3)
+
+    def bottleneck(self, x, path, stride):
+        y = nnf.relu(self.conv_bn(x, f"{path}_first", size=1))
+        y = nnf.relu(self.conv_bn(y, f"{path}_second", size=3, stride=stride))
+        y = self.conv_bn(y, f"{path}_third", size=1)
+        return y + self.conv_bn(x, f"{path}_shortcut", size=1, stride=stride)
+
+    def dappm(self, x):
+        pooled = [nnf.avg_pool2d(x, 2 * step + 1, step, padding=step) for step in (2, 4, 8)]
+        scales = [self.bn_relu_conv(x, "scale0", size=1)]
+        for number, y in enumerate([*pooled, nnf.adaptive_avg_pool2d(x, 1)], start=1):
+            y = self.resize_like(self.bn_relu_conv(y, f"scale{number}", size=1), x)
+            scales.append(self.bn_relu_conv(y + scales[-1], f"process{number}", size=3))
+        together = self.bn_relu_conv(torch.cat(scales, dim=1), "compress", size=1)
+        return together + self.bn_relu_conv(x, "past_scales", size=1)
+
+    def bn_relu_conv(self, x, path, size):
+        return self.conv(nnf.relu(self.batch_norm(x, f"{path}_bn")), f"{path}_conv", size)
+
 
 # 90x120 becomes 12x15, 6x8 and 3x4: the nearest value is then not always every other one.
 @pytest.mark.parametrize(
@@ -218,6 +326,16 @@ def test_forward_is_that_of_pytorch(rng, name, network, size):
     model = PEERS[name]((*size, 3), num_classes=5)
     images = rng.uniform(0, 255, (2, *size, 3)).astype("float32")
     expected = PeerReference(model).run(network, images, blocks=BLOCKS[name])
+    np.testing.assert_allclose(model(images, training=False), expected, atol=1e-3)
+
+
+# The smallest maps are 3x4 and have to become 22x30; those pooled from them are 2x2, 1x1 and 1x1.
+@pytest.mark.parametrize("size", [(176, 240), (64, 320)])
+def test_forward_of_ddrnet_is_that_of_pytorch(rng, size):
+    model = PEERS["ddrnet-23-slim"]((*size, 3), num_classes=5)
+    images = rng.uniform(0, 255, (2, *size, 3)).astype("float32")
+    expected = PeerReference(model).run("ddrnet", images)
+    assert 1 < expected.std() < 1000  # residual sums grow, but not beyond what float32 compares
     np.testing.assert_allclose(model(images, training=False), expected, atol=1e-3)
 
 
@@ -241,7 +359,8 @@ def test_size_must_be_fixed():
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest", "linear"), [("stdc1-seg", 2, 1), ("pp-liteseg-t", 0, 6)]
+    ("name", "nearest", "linear"),
+    [("stdc1-seg", 2, 1), ("pp-liteseg-t", 0, 6), ("ddrnet-23-slim", 0, 7)],
 )
 def test_exported_graphs_are_clean(tmp_path, capsys, name, nearest, linear):
     options = ["--size", "128x256", "--networks", name, "--classes", "5", "--out", str(tmp_path)]

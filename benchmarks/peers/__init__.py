@@ -5,12 +5,14 @@
 >>> model.output_shape
 (None, 512, 1024, 19)
 
-All stand on the encoder of `keras_crosscbam` and are made of its layers, so that they export to
-graphs as clean as its own. They are for timing: the weights are random.
+All are made of the layers of `keras_crosscbam`, so that they export to graphs as clean as its own;
+STDC-Seg and PP-LiteSeg stand on its encoder, too, DDRNet has one of its own. They are for timing:
+the weights are random.
 """
 
 from functools import partial
 
+from peers.ddrnet import ddrnet
 from peers.pp_liteseg import pp_liteseg
 from peers.stdc_seg import stdc_seg
 
@@ -20,4 +22,5 @@ PEERS = {
     "stdc2-seg": partial(stdc_seg, "stdc2"),
     "pp-liteseg-t": partial(pp_liteseg, "stdc1"),
     "pp-liteseg-b": partial(pp_liteseg, "stdc2"),
+    "ddrnet-23-slim": ddrnet,
 }

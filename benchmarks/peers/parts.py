@@ -24,14 +24,19 @@ class NearestLike(ResizeLike):
         return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size, half_pixel_centers=False)
 
 
-def conv(filters, kernel_size, name):
-    """A convolution of stride 1 without bias."""
-    return layers.Conv2D(filters, kernel_size, padding="same", use_bias=False, name=name)
+def conv(filters, kernel_size, name, strides=1):
+    """A convolution without bias, padded where its stride is 1."""
+    padding = "same" if strides == 1 else "valid"
+    return layers.Conv2D(
+        filters, kernel_size, strides=strides, padding=padding, use_bias=False, name=name
+    )
 
 
-def conv_bn(x, filters, kernel_size, name):
-    """Convolution and batch normalization, for what no ReLU follows."""
-    return batch_norm(name=f"{name}_bn")(conv(filters, kernel_size, f"{name}_conv")(x))
+def conv_bn(x, filters, kernel_size, name, strides=1):
+    """Convolution, padded alike on all sides, and batch normalization: what no ReLU follows."""
+    if strides > 1 and kernel_size > 1:
+        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+    return batch_norm(name=f"{name}_bn")(conv(filters, kernel_size, f"{name}_conv", strides)(x))
 
 
 def mean(x, name):
@@ -40,7 +45,7 @@ def mean(x, name):
 
 
 def segmentation_network(backbone, decoder, filters, input_shape, num_classes, name):
-    """Encoder, decoder, head: 3x3 convolution, classifier, resizing to the image.
+    """STDC encoder, decoder, head: 3x3 convolution, classifier, resizing to the image.
 
     Args:
         backbone: `"stdc1"` or `"stdc2"`.
@@ -48,6 +53,25 @@ def segmentation_network(backbone, decoder, filters, input_shape, num_classes, n
         filters: width of the head's convolution.
         input_shape: `(height, width, channels)`, the size fixed.
         num_classes: number of classes.
+        name: name of the model.
+
+    Returns:
+        A `keras.Model` as described in `timed_model`.
+    """
+
+    def scores(x):
+        x = ConvBNReLU(filters, 3, name="head")(decoder(stdc_features(x, backbone)))
+        return conv(num_classes, 1, name="classifier")(x)
+
+    return timed_model(scores, input_shape, name)
+
+
+def timed_model(scores, input_shape, name):
+    """A network between the way in, which normalizes pixels, and the way out, which resizes scores.
+
+    Args:
+        scores: function from normalized images to scores of any size.
+        input_shape: `(height, width, channels)`, the size fixed.
         name: name of the model.
 
     Returns:
@@ -60,10 +84,7 @@ def segmentation_network(backbone, decoder, filters, input_shape, num_classes, n
             f"Received: {input_shape!r}"
         )
     image, _ = image_input(input_shape)
-    x = decoder(stdc_features(normalize(image), backbone))
-    x = ConvBNReLU(filters, 3, name="head")(x)
-    x = conv(num_classes, 1, name="classifier")(x)
-    x = ResizeLike(name="resize", dtype="float32")([x, image])
+    x = ResizeLike(name="resize", dtype="float32")([scores(normalize(image)), image])
     model = keras.Model(image, x, name=name)
     draw_weights(model)
     return model

@@ -1,7 +1,7 @@
 """Writes Cross-CBAM and the published networks it is compared with as ONNX, for timing them.
 
     $ python benchmarks/export_peers.py --size 512x1024 --out onnx
-    $ python benchmarks/export_peers.py --size 720x960 --classes 11 --labels --out onnx
+    $ python benchmarks/export_peers.py --size 720x960 --classes 11 --output labels --out onnx
 
 All networks take the same way: one encoder, the same layers, random weights drawn the same way,
 `keras_crosscbam.export.to_onnx`. Each file has passed its comparison with the Keras model.
@@ -36,8 +36,8 @@ def parse(arguments=None):
     parser.add_argument("--size", type=_size, default=(512, 1024), help="HEIGHTxWIDTH in pixels")
     parser.add_argument("--classes", type=int, default=19)
     parser.add_argument("--networks", type=_networks, default=list(NETWORKS), help="by commas")
-    parser.add_argument("--labels", action="store_true", help="labels instead of logits")
-    parser.add_argument("--optimize-for", help="runtime to rewrite for, as to_onnx takes it")
+    for option in ("output", "input", "layout", "optimize-for"):
+        parser.add_argument(f"--{option}", help="as keras_crosscbam.export.to_onnx takes it")
     parser.add_argument("--out", type=Path, required=True, help="folder of the files")
     return parser.parse_args(arguments)
 
@@ -55,11 +55,8 @@ def _networks(text):
 
 
 def main(args):
-    options = {}
-    if args.labels:
-        options["output"] = "labels"
-    if args.optimize_for:
-        options["optimize_for"] = args.optimize_for
+    given = {name: getattr(args, name) for name in ("output", "input", "layout", "optimize_for")}
+    options = {name: value for name, value in given.items() if value is not None}
     for name in args.networks:
         model = NETWORKS[name]((*args.size, 3), num_classes=args.classes)
         path = args.out / f"{name}.onnx"

@@ -329,11 +329,10 @@ def test_forward_is_that_of_pytorch(rng, name, network, size):
     np.testing.assert_allclose(model(images, training=False), expected, atol=1e-3)
 
 
-# The smallest maps are 3x4 and have to become 22x30; those pooled from them are 2x2, 1x1 and 1x1.
-@pytest.mark.parametrize("size", [(176, 240), (64, 320)])
-def test_forward_of_ddrnet_is_that_of_pytorch(rng, size):
-    model = PEERS["ddrnet-23-slim"]((*size, 3), num_classes=5)
-    images = rng.uniform(0, 255, (2, *size, 3)).astype("float32")
+def test_forward_of_ddrnet_is_that_of_pytorch(rng):
+    # The smallest map is 3x9 and has to become 17x66; from it 2x5, 1x3 and 1x2 are pooled.
+    model = PEERS["ddrnet-23-slim"]((136, 528, 3), num_classes=5)
+    images = rng.uniform(0, 255, (1, 136, 528, 3)).astype("float32")
     expected = PeerReference(model).run("ddrnet", images)
     assert 1 < expected.std() < 1000  # residual sums grow, but not beyond what float32 compares
     np.testing.assert_allclose(model(images, training=False), expected, atol=1e-3)

@@ -202,6 +202,7 @@ def test_senseless_phases_are_refused(phase):
         ("validation_size=[360, 480]", (360, 480)),
         ("validation_size=null", None),
         ("loss=ce:0.5,focal:0.5", "ce:0.5,focal:0.5"),
+        ('architecture={"use_ccbam": false}', {"use_ccbam": False}),
     ],
 )
 def test_settings_of_every_kind(setting, value):
@@ -258,6 +259,8 @@ def test_a_recipe_goes_through_json_and_settings_unchanged(recipe):
         ("phases=0x64x64", "--set phases takes EPOCHSxHEIGHTxWIDTH,...; got '0x64x64'"),
         ("phases=2x64x64x3", "--set phases takes EPOCHSxHEIGHTxWIDTH,...; got '2x64x64x3'"),
         ("phases=2x64x64,", "--set phases takes EPOCHSxHEIGHTxWIDTH,...; got '2x64x64,'"),
+        ("architecture=fcn", "--set architecture takes dict; got 'fcn'"),
+        ('architecture={"depth": 3}', r"`architecture` may hold .*Received: \['depth'\]"),
         ("ema=2", r"`ema` must lie in \[0, 1\). Received: 2.0"),
         ("optimizer=adam", "`optimizer` must be one of"),
     ],

@@ -123,6 +123,17 @@ def test_averaged_slow_balanced_training_with_all_switches(undisturbed, made_cam
     assert not [path for path in moved if path.startswith(("stem", "stage"))]
 
 
+def test_an_ablated_network_without_auxiliary_loss(made_camvid, tmp_path):
+    switches = {"use_se_aspp": False, "use_ccbam": False}
+    recipe = replace(TINY, architecture=switches, aux_weight=0.0, phases=(Phase(1, (64, 64)),))
+    best = run(made_camvid, tmp_path, recipe)
+    (row,) = log_of(tmp_path)
+    assert row["loss"] == pytest.approx(row["main_loss"])
+    baseline = CrossCBAM(input_shape=(None, None, 3), num_classes=11, weights=best, **switches)
+    scores = evaluate(baseline, load_camvid(made_camvid, "val"))
+    assert scores["mean_iou"] == pytest.approx(row["val_mean_iou"], abs=1e-6)
+
+
 def test_unknown_weights_leave_the_dtype_policy_alone(made_camvid, tmp_path):
     mixed = replace(TINY, dtype_policy="mixed_float16", weights="nonsense")
     with pytest.raises(ValueError, match="No weights 'nonsense'"):

@@ -37,7 +37,7 @@ def ddrnet(input_shape, num_classes=19):
 
 
 def dual_resolution(x):
-    """Paper, Figure 4: from normalized pixels to 128 channels at 1/8 of the size."""
+    """Both branches and their sum, from normalized pixels to 128 channels at 1/8 of the size."""
     for number in (1, 2):
         x = ops.relu(conv_bn(x, STEM_FILTERS, 3, f"stem{number}", strides=2))
     x = ops.relu(stage(x, STEM_FILTERS, "stage1"))
@@ -80,7 +80,7 @@ def shortcut(x, y, name, strides):
 
 
 def fuse(low, high, number):
-    """Paper, section 3.2, the bilateral fusion: each branch is added to the other, then ReLU."""
+    """The bilateral fusion: each branch is added to the other, then ReLU."""
     up = conv_bn(ops.relu(low), HIGH_FILTERS, 1, f"up{number}")
     down = ops.relu(high)
     # One halving of the size for each doubling of the filters, no ReLU after the last one.
@@ -91,7 +91,7 @@ def fuse(low, high, number):
 
 
 def pyramid_pooling(x):
-    """Paper, section 3.3, DAPPM: means over ever larger regions, each added to those before it."""
+    """DAPPM: means over ever larger regions, each added to those before it."""
     scales = [bn_relu_conv(x, CONTEXT_FILTERS, 1, name="scale0")]
     for number, pooled in enumerate((*pooled_maps(x), mean(x, "pool4")), start=1):
         y = bn_relu_conv(pooled, CONTEXT_FILTERS, 1, name=f"scale{number}")

@@ -102,6 +102,7 @@ def _report(out, best, recipe, val_set):
         VARIANTS[recipe.variant].backbone,
         input_shape=(None, None, 3),
         num_classes=len(val_set.classes),
+        **recipe.architecture,
         weights=best,
     )
     try:
@@ -117,6 +118,7 @@ def _training_model(train_set, recipe, run):
         num_classes=len(train_set.classes),
         aux_head=True,
         dropout_rate=recipe.dropout_rate,
+        **recipe.architecture,
         weights=run.weights,
         backbone_weights=None if run.state else recipe.backbone_weights,
     )

@@ -2,13 +2,15 @@
 
 import json
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from types import UnionType
 
 from keras_crosscbam.models.stdc import STAGE_BLOCKS
 from keras_crosscbam.training.losses import make_loss
 from keras_crosscbam.variants import VARIANTS
 
+SWITCHES = {"aspp_filters", "aspp_dilation_rates", "use_se_aspp", "use_ccbam"}
+"""The arguments of `CrossCBAM` that a recipe may set."""
 
 @dataclass(frozen=True)
 class Phase:
@@ -103,6 +105,8 @@ class Recipe(Optimization):
 
     Attributes:
         variant: name of a row of `keras_crosscbam.variants.VARIANTS`.
+        architecture: what is built otherwise than the variant says, for ablations: arguments of
+            `CrossCBAM` of the names in `SWITCHES`.
         backbone_weights: name, path or URL of weights for the encoder alone.
         backbone_rate: factor on the encoder's learning rate; 0 freezes it, its BatchNormalization
             statistics included.
@@ -112,7 +116,8 @@ class Recipe(Optimization):
         balanced_sampling: whether frames with rare classes are drawn more often.
         loss: loss of the main head, as `keras_crosscbam.training.make_loss` reads it.
         aux_loss: that of the auxiliary head.
-        aux_weight: weight of the auxiliary head's loss beside the main one's 1.
+        aux_weight: weight of the auxiliary head's loss beside the main one's 1; 0 trains as if
+            there were none.
         focal_gamma: exponent of the focal loss (paper, Eq. 6).
         class_balance: exponent b of the class weights `share ** -b`, 0 for none; the weights are
             scaled so that the mean over the labelled pixels is 1.
@@ -121,6 +126,7 @@ class Recipe(Optimization):
     """
 
     variant: str
+    architecture: dict = field(default_factory=dict)
     backbone_weights: str | None = None
     backbone_rate: float = 1.0
     dropout_rate: float = 0.1
@@ -137,6 +143,10 @@ class Recipe(Optimization):
     def __post_init__(self):
         super().__post_init__()
         _check_choice(self, "variant", tuple(VARIANTS))
+        if unknown := self.architecture.keys() - SWITCHES:
+            raise ValueError(
+                f"`architecture` may hold {sorted(SWITCHES)}. Received: {sorted(unknown)}"
+            )
         if self.weights and self.backbone_weights:
             raise ValueError("`weights` hold an encoder already: leave out `backbone_weights`.")
         if not 0 < self.scale_range[0] <= self.scale_range[1]:

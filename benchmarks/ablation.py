@@ -1,0 +1,107 @@
+"""Trains variations of one recipe, all by the same schedule, and prints what each is worth.
+
+    $ python benchmarks/ablation.py --data CamVid --out runs/ablation
+    $ python benchmarks/ablation.py --data CamVid --out runs/ablation --rows both --seeds 0,1,2
+
+A run that was interrupted goes on where it was, a finished one is only read.
+"""
+
+import argparse
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+from keras_crosscbam.datasets import load_dataset
+from keras_crosscbam.training import RECIPES, Phase, with_settings
+from keras_crosscbam.training.fit import MONITOR, train
+from keras_crosscbam.training.log import EpochLog
+
+
+def _network(**switches):
+    return {"architecture": switches}
+
+
+# Fields of the recipe that a row changes. `both` is the network of the paper.
+ROWS = {
+    "baseline": {**_network(use_se_aspp=False, use_ccbam=False), "aux_weight": 0.0},
+    "se-aspp": {**_network(use_ccbam=False), "aux_weight": 0.0},
+    "ccbam": {**_network(use_se_aspp=False), "aux_weight": 0.0},
+    "both": {"aux_weight": 0.0},
+    "both-aux": {},
+    "rates-2-4": _network(aspp_dilation_rates=(2, 4)),
+    "rates-3-5": _network(aspp_dilation_rates=(3, 5)),
+    "rates-1-3-5": _network(aspp_dilation_rates=(1, 3, 5)),
+    "width-128": _network(aspp_filters=128),
+    "width-512": _network(aspp_filters=512),
+}
+
+
+def parse(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--recipe", default="camvid-m", help="recipe that is varied")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--crop", type=int, nargs=2, default=(256, 320), metavar=("H", "W"))
+    parser.add_argument("--rows", type=_rows, default=list(ROWS), help="by commas")
+    parser.add_argument("--seeds", type=_seeds, default=[0], help="by commas")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    parser.add_argument("--read", action="store_true", help="print what there is, train nothing")
+    return parser.parse_args(arguments)
+
+
+def _rows(text):
+    names = text.split(",")
+    if unknown := set(names) - set(ROWS):
+        raise argparse.ArgumentTypeError(f"no {sorted(unknown)}, only {list(ROWS)}")
+    return names
+
+
+def _seeds(text):
+    return [int(seed) for seed in text.split(",")]
+
+
+def recipe_of(args, row, seed):
+    """The recipe of one run."""
+    common = with_settings(RECIPES[args.recipe], args.set)
+    phases = (Phase(args.epochs, tuple(args.crop)),)
+    return replace(common, phases=phases, seed=seed, **ROWS[row])
+
+
+def folder_of(args, row, seed):
+    return args.out / f"{row}-{seed}"
+
+
+def score_of(folder, epochs):
+    """The best validation mean IoU of a finished run in per cent, None of another one."""
+    rows = EpochLog(folder / "log.csv").rows
+    if not rows or rows[-1]["epoch"] < epochs:
+        return None
+    return 100 * max(row[MONITOR] for row in rows if MONITOR in row)
+
+
+def table(args):
+    """A line for each row of which there is a result: mean, and lowest and highest."""
+    yield "| network | seeds | validation mean IoU |"
+    yield "|---|---|---|"
+    for row in args.rows:
+        found = [score_of(folder_of(args, row, seed), args.epochs) for seed in args.seeds]
+        scores = [score for score in found if score is not None]
+        if scores:
+            spread = f" ({min(scores):.2f}..{max(scores):.2f})" if len(scores) > 1 else ""
+            yield f"| {row} | {len(scores)} | {statistics.mean(scores):.2f}{spread} |"
+
+
+def main(args):
+    if not args.read:
+        train_set, val_set = (load_dataset(args.data, split) for split in ("train", "val"))
+        for seed in args.seeds:
+            for row in args.rows:
+                out = folder_of(args, row, seed)
+                print(f"{row}, seed {seed}: {out}", flush=True)
+                train(train_set, val_set, recipe_of(args, row, seed), out)
+    print("\n".join(table(args)))
+
+
+if __name__ == "__main__":
+    main(parse())

@@ -1,0 +1,59 @@
+"""The ablation trains what its rows say, and its table holds what the runs' logs hold."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+from trained import log_of
+
+import keras_crosscbam as kc
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+ablation = importlib.import_module("ablation")
+
+
+def parse(*arguments):
+    return ablation.parse(["--data", "CamVid", "--out", "runs", *arguments])
+
+
+def test_rows_change_what_they_are_called_after():
+    recipes = {row: ablation.recipe_of(parse("--epochs", "7"), row, 3) for row in ablation.ROWS}
+    assert {recipe.seed for recipe in recipes.values()} == {3}
+    assert {recipe.epochs for recipe in recipes.values()} == {7}
+    networks = {
+        row: kc.CrossCBAM(input_shape=(64, 64, 3), num_classes=19, **recipe.architecture)
+        for row, recipe in recipes.items()
+    }
+    counts = {row: network.count_params() for row, network in networks.items()}
+    # The auxiliary head is not in the network that is kept.
+    assert counts["both"] == counts["both-aux"]
+    assert counts["rates-2-4"] == counts["rates-3-5"]
+    assert len(set(counts.values())) == len(ablation.ROWS) - 2
+    assert counts["width-128"] < counts["both"] < counts["rates-1-3-5"] < counts["width-512"]
+    assert {network.output_shape for network in networks.values()} == {(None, 64, 64, 19)}
+    without = [row for row, recipe in recipes.items() if recipe.aux_weight == 0]
+    assert without == ["baseline", "se-aspp", "ccbam", "both"]
+
+
+def test_runs_and_table(made_camvid, tmp_path, capsys):
+    arguments = ["--data", str(made_camvid), "--out", str(tmp_path), "--rows", "baseline,both"]
+    small = ["--epochs", "1", "--crop", "64", "64", "--set", "batch_size=2"]
+    ablation.main(ablation.parse([*arguments, *small, "--read"]))
+    assert capsys.readouterr().out.count("\n") == 2
+    short = [*arguments, *small, "--seeds", "0,1", "--rows", "baseline"]
+    ablation.main(ablation.parse([*short, "--set", "steps_per_epoch=1"]))
+    *_, line = capsys.readouterr().out.strip().splitlines()
+    scores = [100 * log_of(tmp_path / f"baseline-{seed}")[0]["val_mean_iou"] for seed in (0, 1)]
+    low, high = sorted(scores)
+    assert line == f"| baseline | 2 | {sum(scores) / 2:.2f} ({low:.2f}..{high:.2f}) |"
+    # A run of which epochs are missing has no score yet.
+    longer = [*short, "--epochs", "2", "--read"]
+    ablation.main(ablation.parse(longer))
+    assert "baseline" not in capsys.readouterr().out
+
+
+def test_unknown_rows_are_named(capsys):
+    with pytest.raises(SystemExit):
+        parse("--rows", "both,none")
+    assert "no ['none'], only ['baseline'" in capsys.readouterr().err

@@ -3,8 +3,9 @@
     $ python benchmarks/export_peers.py --size 512x1024 --out onnx
     $ python benchmarks/export_peers.py --size 720x960 --classes 11 --output labels --out onnx
 
-All networks take the same way: one encoder, the same layers, random weights drawn the same way,
-`keras_crosscbam.export.to_onnx`. Each file has passed its comparison with the Keras model.
+All networks take the same way: the same layers and, but for DDRNet, one encoder, random weights
+drawn the same way, `keras_crosscbam.export.to_onnx`. Each file has passed its comparison with the
+Keras model.
 """
 
 import argparse

@@ -72,7 +72,7 @@ class ConvBNReLU(layers.Layer):
         self.relu = layers.ReLU(name="relu", **common)
 
     def build(self, input_shape):
-        self.conv.build(input_shape)
+        self.conv.build(self._padded(input_shape))
         self.bn.build((*input_shape[:-1], self.filters))
 
     def call(self, inputs, training=None):
@@ -83,8 +83,10 @@ class ConvBNReLU(layers.Layer):
         return self.relu(self.bn(x, training=training))
 
     def compute_output_shape(self, input_shape):
-        padded = input_shape if self.pad is None else self.pad.compute_output_shape(input_shape)
-        return self.conv.compute_output_shape(padded)
+        return self.conv.compute_output_shape(self._padded(input_shape))
+
+    def _padded(self, input_shape):
+        return input_shape if self.pad is None else self.pad.compute_output_shape(input_shape)
 
     def get_config(self):
         return {

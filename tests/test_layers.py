@@ -79,7 +79,7 @@ def of_table(rng, name, **kwargs):
     return layer, inputs
 
 
-@pytest.mark.parametrize("size", [(8, 12), (9, 11), (7, 12)])
+@pytest.mark.parametrize("size", [(8, 12), (9, 11), (7, 12), (2, 2)])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2), (1, 3)])
 def test_conv_bn_relu(assert_matches, rng, size, kernel_size, stride, dilation):

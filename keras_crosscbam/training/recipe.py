@@ -12,6 +12,7 @@ from keras_crosscbam.variants import VARIANTS
 SWITCHES = {"aspp_filters", "aspp_dilation_rates", "use_se_aspp", "use_ccbam"}
 """The arguments of `CrossCBAM` that a recipe may set."""
 
+
 @dataclass(frozen=True)
 class Phase:
     """Some epochs at one crop size, `(height, width)` in pixels."""

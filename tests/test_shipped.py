@@ -1,27 +1,63 @@
 """The shipped weights do what their manifest entries say, in Keras and in ONNX Runtime."""
 
+import re
+import tarfile
+
 import pytest
 
 import keras_crosscbam as kc
+from keras_crosscbam.cli import main
 from keras_crosscbam.images import STREET
 
-BUILDERS = {"cross_cbam_stdc1": kc.CrossCBAM_M, "cross_cbam_stdc2": kc.CrossCBAM_L}
-ENTRIES = [
-    pytest.param(entry, id=f"{name}-{entry['architecture']}")
-    for name, entries in kc.list_weights().items()
-    for entry in entries
-]
+BUILDERS = {
+    "cross_cbam_stdc1": kc.CrossCBAM_M,
+    "cross_cbam_stdc2": kc.CrossCBAM_L,
+    "stdc1": kc.STDC1,
+    "stdc2": kc.STDC2,
+}
+
+
+def entries(figure):
+    """The entries of the manifest that give this figure."""
+    return [
+        pytest.param(entry, id=f"{name}-{entry['architecture']}")
+        for name, entries in kc.list_weights().items()
+        for entry in entries
+        if figure in entry
+    ]
 
 
 def build(entry):
     return BUILDERS[entry["architecture"]](weights=entry["name"], input_shape=(None, None, 3))
 
 
-def test_camvid_weights_ship():
-    assert "cross_cbam_stdc1" in [e["architecture"] for e in kc.list_weights()["camvid"]]
+def test_weights_that_ship():
+    shipped = kc.list_weights()
+    assert "cross_cbam_stdc1" in [entry["architecture"] for entry in shipped["camvid"]]
+    assert "stdc1" in [entry["architecture"] for entry in shipped["imagenet20"]]
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", entries("val_top1"))
+def test_top1_of_encoders(entry, data_root, tmp_path, capsys):
+    """By the command that users have. One image of 1,000 may fall otherwise by rounding."""
+    with tarfile.open(data_root / "imagenet20-128px.tar") as archive:
+        # Of the training images one in each class: they only name the classes.
+        firsts, wanted = set(), []
+        for member in archive:
+            folder, _, _ = member.name.rpartition("/")
+            if "/val/" in f"/{member.name}" or folder not in firsts:
+                wanted.append(member)
+            firsts.add(folder)
+        archive.extractall(tmp_path, wanted, filter="data")
+    command = ["evaluate", "--variant", entry["architecture"].upper(), "--data", str(tmp_path)]
+    assert main([*command, "--weights", entry["name"]]) == 0
+    said = capsys.readouterr().out
+    assert f"on {entry['val_images']} images" in said
+    measured = float(re.search(r"top-1 ([\d.]+) %", said)[1])
+    assert measured == pytest.approx(100 * entry["val_top1"], abs=0.2)
+
+
+@pytest.mark.parametrize("entry", entries("val_mean_iou"))
 def test_validation_figures_in_both_formats(entry, data_root, tmp_path):
     """To a hundredth of a point: rounding differs between processors, results do not."""
     data = kc.datasets.load_camvid(data_root / "camvid-480x360", "val")

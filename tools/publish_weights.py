@@ -3,74 +3,107 @@
     $ python tools/publish_weights.py runs/camvid-m --name camvid --data CamVid \
           --size 360x480 --note "..."
 
-Writes `weights/cross_cbam_BACKBONE_NAME.weights.h5` in float16, loads it back the way users do,
-measures it on the validation split, and enters all that in `weights/manifest.json`.
+Writes `weights/ARCHITECTURE_NAME.weights.h5` in float16, loads it back the way users do, measures
+it on the validation split, and enters all that in `weights/manifest.json`. Takes pretrained
+encoders too, with the folder of their images as the data set.
 """
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 import h5py
 import keras
 
 import keras_crosscbam as kc
+from keras_crosscbam.datasets.classification import load_image_folders
 from keras_crosscbam.models.manifest import MANIFEST, sha256
 from keras_crosscbam.training.fit import MONITOR
 from keras_crosscbam.training.log import EpochLog
+from keras_crosscbam.training.pretrain import MONITOR as ENCODER_MONITOR
+from keras_crosscbam.training.pretrain import TopOneJudge
 from keras_crosscbam.training.run import BEST, DESCRIPTION, LOG
 from keras_crosscbam.variants import VARIANTS
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
+ANY_SIZE = (None, None, 3)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of the training run")
     parser.add_argument("--name", required=True, help="name of the weights, such as camvid")
-    parser.add_argument("--data", type=Path, required=True, help="folder of CamVid")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--size", required=True, help="HEIGHTxWIDTH of the evaluation")
     parser.add_argument("--note", default="", help="what else users should know of the training")
     args = parser.parse_args()
 
-    recipe = json.loads((args.run / DESCRIPTION).read_text())["recipe"]
-    backbone = VARIANTS[recipe["variant"]].backbone
-    target = WEIGHTS / f"cross_cbam_{backbone}_{args.name}.weights.h5"
+    described = json.loads((args.run / DESCRIPTION).read_text())
+    recipe = described["recipe"]
+    is_encoder = "backbone" in recipe
+    backbone = recipe["backbone"] if is_encoder else VARIANTS[recipe["variant"]].backbone
+    architecture = backbone if is_encoder else f"cross_cbam_{backbone}"
+    target = WEIGHTS / f"{architecture}_{args.name}.weights.h5"
     to_float16(args.run / BEST, target)
 
     size = tuple(map(int, args.size.split("x")))
-    build = getattr(kc, f"CrossCBAM_{recipe['variant']}")
-    val = kc.datasets.load_camvid(args.data, "val")
-    scores = [
-        kc.evaluate(build(weights=path, input_shape=(None, None, 3)), val, size, progress=True)
-        for path in (args.run / BEST, target)
-    ]
-    print(f"mean IoU float32 {scores[0]['mean_iou']:.6f}, float16 {scores[1]['mean_iou']:.6f}")
+    measure = measure_encoder if is_encoder else measure_segmentation
     entry = {
         "name": args.name,
-        "architecture": f"cross_cbam_{backbone}",
+        "architecture": architecture,
         "file": target.name,
         "sha256": sha256(target),
-        "num_classes": len(val.classes),
-        "classes": "camvid",
         "input_size": size,
-        "data": "CamVid, train split (367 frames, 480x360)",
-        "licence": "weights: Apache-2.0; CamVid's frames: see its authors' terms",
         "recipe": recipe,
         "note": args.note,
         "keras": keras.__version__,
-        "val_frames": scores[1]["frames"],
-        "val_mean_iou": round(scores[1]["mean_iou"], 6),
-        "val_pixel_accuracy": round(scores[1]["pixel_accuracy"], 6),
-        "val_iou": {name: round(iou, 6) for name, iou in scores[1]["iou"].items()},
+        **measure(architecture, args.run / BEST, target, args.data, size),
         "val_curve": {
-            int(row["epoch"]): round(row[MONITOR], 4)
+            int(row["epoch"]): round(row[name], 4)
             for row in EpochLog(args.run / LOG).rows
-            if MONITOR in row
+            for name in (MONITOR, ENCODER_MONITOR)
+            if name in row
         },
     }
     write_entry(entry)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, sha256 {entry['sha256']}")
+
+
+def measure_segmentation(architecture, best, target, data, size):
+    """The entry's fields of a network for CamVid's classes."""
+    build = partial(kc.CrossCBAM, architecture.removeprefix("cross_cbam_"), ANY_SIZE)
+    val = kc.datasets.load_camvid(data, "val")
+    scores = [kc.evaluate(build(weights=p), val, size, progress=True) for p in (best, target)]
+    print(f"mean IoU float32 {scores[0]['mean_iou']:.6f}, float16 {scores[1]['mean_iou']:.6f}")
+    return {
+        "num_classes": len(val.classes),
+        "classes": "camvid",
+        "data": "CamVid, train split (367 frames, 480x360)",
+        "licence": "weights: Apache-2.0; CamVid's frames: see its authors' terms",
+        "val_frames": scores[1]["frames"],
+        "val_mean_iou": round(scores[1]["mean_iou"], 6),
+        "val_pixel_accuracy": round(scores[1]["pixel_accuracy"], 6),
+        "val_iou": {name: round(iou, 6) for name, iou in scores[1]["iou"].items()},
+    }
+
+
+def measure_encoder(architecture, best, target, data, size):
+    """The entry's fields of a classifier for ImageNet's classes."""
+    val = load_image_folders(data, "val")
+    scores = [
+        TopOneJudge(kc.STDC(architecture, ANY_SIZE, weights=p), val, min(size))()[ENCODER_MONITOR]
+        for p in (best, target)
+    ]
+    print(f"top-1 float32 {scores[0]:.4f}, float16 {scores[1]:.4f}")
+    return {
+        "num_classes": len(val.classes),
+        "class_names": val.classes,
+        "data": "20 classes of ImageNet (Imagenette and Imagewoof), 18,494 images, 128 pixels",
+        "licence": "ImageNet's terms: non-commercial research and education",
+        "val_images": len(val),
+        "val_top1": round(scores[1], 4),
+    }
 
 
 def to_float16(source, target):

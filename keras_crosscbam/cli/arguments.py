@@ -48,10 +48,17 @@ def load_model(args):
     variant = named_variant(args)
     build = getattr(kc, f"CrossCBAM_{variant.name}")
     model = build(weights=args.weights, input_shape=(None, None, 3))
-    for entry in kc.list_weights().get(args.weights, []):
-        if entry["architecture"] == f"cross_cbam_{variant.backbone}":
-            return model, tuple(entry["input_size"])
-    return model, None
+    return model, trained_at(args.weights, f"cross_cbam_{variant.backbone}")
+
+
+def trained_at(weights, architecture):
+    """The (height, width) that weights of a name are made for; None for other weights."""
+    import keras_crosscbam as kc
+
+    for entry in kc.list_weights().get(weights, []):
+        if entry["architecture"] == architecture:
+            return tuple(entry["input_size"])
+    return None
 
 
 def named_variant(args):
@@ -62,6 +69,6 @@ def named_variant(args):
     return VARIANTS[args.variant]
 
 
-def working_size(args, trained_at):
+def working_size(args, made_for):
     """What images are resized to: as asked for, else to the weights' shorter side."""
-    return args.size or (trained_at and min(trained_at))
+    return args.size or (made_for and min(made_for))

@@ -32,5 +32,6 @@ def _list(args):
     print("Weights:")
     for name, entries in kc.list_weights().items():
         for entry in entries:
-            miou = f"val mIoU {100 * entry['val_mean_iou']:.2f} %"
-            print(f"  {name} for {entry['architecture']}: {miou}, {entry['data']}")
+            figures = {"val_mean_iou": "val mIoU", "val_top1": "val top-1"}
+            score = next(f"{figures[k]} {100 * v:.2f} %" for k, v in entry.items() if k in figures)
+            print(f"  {name} for {entry['architecture']}: {score}, {entry['data']}")

@@ -4,7 +4,13 @@ import sys
 import time
 from pathlib import Path
 
-from keras_crosscbam.cli.arguments import add_data, add_model, load_model, working_size
+from keras_crosscbam.cli.arguments import (
+    add_data,
+    add_model,
+    load_model,
+    trained_at,
+    working_size,
+)
 
 
 def add_commands(command):
@@ -13,7 +19,12 @@ def add_commands(command):
     sub.add_argument("--out", type=Path, default=Path("segmented"), help="folder for the pictures")
     add_model(sub)
 
-    sub = command(_evaluate, "evaluate", "Measure mean IoU and pixel accuracy on a data set.")
+    sub = command(
+        _evaluate,
+        "evaluate",
+        "Measure mean IoU and pixel accuracy on a data set, or the top-1 accuracy of an encoder "
+        "(--variant STDC1 or STDC2) on folders of classes.",
+    )
     add_data(sub, split="val")
     add_model(sub)
 
@@ -27,9 +38,9 @@ def add_commands(command):
 def _segment(args):
     from keras_crosscbam.segment import segment_files
 
-    model, trained_at = load_model(args)
+    model, made_for = load_model(args)
     started = time.perf_counter()
-    results = segment_files(model, args.path, args.out, working_size(args, trained_at))
+    results = segment_files(model, args.path, args.out, working_size(args, made_for))
     seconds = time.perf_counter() - started
     failed = [result for result in results if result.error]
     for result in results:
@@ -48,9 +59,24 @@ def _evaluate(args):
     from keras_crosscbam.datasets import load_dataset
     from keras_crosscbam.evaluate import evaluate, report
 
+    if args.variant in ("STDC1", "STDC2"):
+        return _evaluate_encoder(args)
     data = load_dataset(args.data, args.split)
-    model, trained_at = load_model(args)
-    print(report(evaluate(model, data, working_size(args, trained_at), progress=True)))
+    model, made_for = load_model(args)
+    print(report(evaluate(model, data, working_size(args, made_for), progress=True)))
+
+
+def _evaluate_encoder(args):
+    import keras_crosscbam as kc
+    from keras_crosscbam.datasets.classification import load_image_folders
+    from keras_crosscbam.training.pretrain import MONITOR, TopOneJudge
+
+    data = load_image_folders(args.data, args.split)
+    model = getattr(kc, args.variant)(weights=args.weights, input_shape=(None, None, 3))
+    size = args.size or trained_at(args.weights, args.variant.lower()) or 224
+    side = size if isinstance(size, int) else min(size)
+    top1 = TopOneJudge(model, data, side)()[MONITOR]
+    print(f"top-1 {100 * top1:.2f} % on {len(data)} images of {data.name}, {side} pixels")
 
 
 def _predict(args):
@@ -59,7 +85,7 @@ def _predict(args):
     from keras_crosscbam.predictions import write_predictions
 
     images = split_images(args.data, args.split)
-    model, trained_at = load_model(args)
-    size, ids = working_size(args, trained_at), LABEL_IDS if args.label_ids else None
+    model, made_for = load_model(args)
+    size, ids = working_size(args, made_for), LABEL_IDS if args.label_ids else None
     written = write_predictions(model, images, args.out, ids, size, progress=True)
     print(f"{len(written)} files in {args.out}")

@@ -2,7 +2,7 @@
 
 >>> import keras_crosscbam
 >>> list(keras_crosscbam.list_weights())
-['camvid']
+['camvid', 'imagenet20']
 """
 
 import hashlib

@@ -85,7 +85,7 @@ def stdc_features(x, backbone):
 def STDC(
     backbone="stdc1",
     input_shape=(224, 224, 3),
-    num_classes=1000,
+    num_classes=None,
     include_top=True,
     weights=None,
     include_preprocessing=True,
@@ -107,10 +107,10 @@ def STDC(
     Args:
         backbone: `"stdc1"` or `"stdc2"`.
         input_shape: `(height, width, channels)`; height and width may be None.
-        num_classes: classes of the classifier.
+        num_classes: classes of the classifier; None follows the weights, or means 1000 without.
         include_top: whether to add the classifier; without it the model returns the dict of
             feature maps described in `stdc_features`.
-        weights: None or the path of a weights file; names that ship are in `list_weights()`.
+        weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
         include_preprocessing: whether the model normalizes pixels of 0..255 itself.
         classifier_activation: activation of the classifier, None for logits.
         dropout_rate: share of the classifier's hidden units dropped in training.
@@ -124,6 +124,8 @@ def STDC(
         ValueError: for an unknown backbone or weights that do not fit.
     """
     pretrained = weights and find_weights(weights, backbone)
+    if num_classes is None:
+        num_classes = (pretrained and pretrained.num_classes) or 1000
     inputs, source = image_input(input_shape, input_tensor)
     outputs = stdc_features(normalize(inputs) if include_preprocessing else inputs, backbone)
     if include_top:

@@ -33,9 +33,9 @@ class Weights:
 
     @property
     def num_classes(self):
-        """Classes of the file's segmentation head, or None if it has none."""
-        arrays = self.variables.get(HEADS[0])
-        return None if arrays is None else arrays[0].shape[-1]
+        """Classes of the file's segmentation head or classifier, or None if it has neither."""
+        heads = (self.variables.get(name) for name in ("classifier", "predictions"))
+        return next((arrays[0].shape[-1] for arrays in heads if arrays is not None), None)
 
     @property
     def classes(self):

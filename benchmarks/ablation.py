@@ -31,6 +31,7 @@ ROWS = {
     "rates-2-4": _network(aspp_dilation_rates=(2, 4)),
     "rates-3-5": _network(aspp_dilation_rates=(3, 5)),
     "rates-1-3-5": _network(aspp_dilation_rates=(1, 3, 5)),
+    "relu-gates": _network(gate_activation="relu"),
     "width-128": _network(aspp_filters=128),
     "width-512": _network(aspp_filters=512),
 }

@@ -26,6 +26,7 @@ LAYERS = {
     "dilated ConvBNReLU": (lambda **kw: ConvBNReLU(6, 3, dilation_rate=2, **kw), [(2, 9, 12, 5)]),
     "ChannelAttention": (lambda **kw: ChannelAttention(4, **kw), [(2, 9, 12, 16)]),
     "SpatialAttention": (SpatialAttention, [(2, 9, 12, 8)]),
+    "CCBAM, relu": (lambda **kw: CCBAM(4, "relu", **kw), [(2, 9, 12, 16), (2, 9, 12, 16)]),
     "CCBAM": (lambda **kw: CCBAM(4, **kw), [(2, 9, 12, 16), (2, 9, 12, 16)]),
     "SEASPP": (lambda **kw: SEASPP(8, (1, 2), **kw), [(2, 9, 12, 16)]),
     "ResizeLike": (ResizeLike, [(2, 5, 6, 4), (2, 9, 12, 3)]),
@@ -135,6 +136,20 @@ def test_ccbam(assert_matches, rng, size):
     layer = CCBAM(name="fuse")
     layer.build([low.shape, high.shape])
     assert_matches(layer, "ccbam", low, high, path="fuse")
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_activation_before_the_sigmoid_of_all_gates(assert_matches, rng, activation):
+    low, high = images(rng, 2, 6, 8, 32), images(rng, 2, 6, 8, 32)
+    relu = activation == "relu"
+    fuse = CCBAM(gate_activation=activation, name="fuse")
+    fuse.build([low.shape, high.shape])
+    assert_matches(fuse, "ccbam", low, high, path="fuse", relu=relu)
+    context = SEASPP(16, (1, 3), activation, name="context")
+    context.build(low.shape)
+    assert_matches(context, "se_aspp", low, path="context", rates=(1, 3), relu=relu)
+    for gate in (fuse.low_channel_attention, fuse.low_spatial_attention):
+        assert (ops.convert_to_numpy(gate(low)).min() >= 0.5) == relu
 
 
 @pytest.mark.parametrize("shut", ["low", "high"])

@@ -76,30 +76,36 @@ class Reference:
         fourth = self.conv_bn_relu(third, f"{path}_conv4", size=3)
         return torch.cat([first, second, third, fourth], dim=1)
 
-    def channel_attention(self, x, path):
+    def gate(self, x, path, relu):
+        """The convolution before a sigmoid, with or without a ReLU behind it."""
+        x = self.conv(x, path)
+        return nnf.relu(x) if relu else x
+
+    def channel_attention(self, x, path, relu=False):
         def mlp(pooled):
-            return self.conv(nnf.relu(self.conv(pooled, f"{path}/reduce")), f"{path}/expand")
+            hidden = nnf.relu(self.conv(pooled, f"{path}/reduce"))
+            return self.gate(hidden, f"{path}/expand", relu)
 
         return torch.sigmoid(mlp(nnf.adaptive_max_pool2d(x, 1)) + mlp(x.mean((2, 3), True)))
 
-    def spatial_attention(self, x, path):
+    def spatial_attention(self, x, path, relu=False):
         pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], dim=1)
-        return torch.sigmoid(self.conv(pooled, f"{path}/conv"))
+        return torch.sigmoid(self.gate(pooled, f"{path}/conv", relu))
 
-    def ccbam(self, low, high, path):
-        f_low = high * self.channel_attention(low, f"{path}/low_channel_attention")
-        f_high = low * self.channel_attention(high, f"{path}/high_channel_attention")
-        s_low = self.spatial_attention(f_low, f"{path}/low_spatial_attention")
-        s_high = self.spatial_attention(f_high, f"{path}/high_spatial_attention")
+    def ccbam(self, low, high, path, relu=False):
+        f_low = high * self.channel_attention(low, f"{path}/low_channel_attention", relu)
+        f_high = low * self.channel_attention(high, f"{path}/high_channel_attention", relu)
+        s_low = self.spatial_attention(f_low, f"{path}/low_spatial_attention", relu)
+        s_high = self.spatial_attention(f_high, f"{path}/high_spatial_attention", relu)
         return f_high * s_low + f_low * s_high
 
-    def se_aspp(self, x, path, rates):
+    def se_aspp(self, x, path, rates, relu=False):
         branches = [
             self.conv_bn_relu(x, f"{path}/branch_rate{r}", size=1 if r == 1 else 3, dilation=r)
             for r in rates
         ]
         hidden = nnf.relu(self.conv(x.mean((2, 3), True), f"{path}/reduce"))
-        excited = x * torch.sigmoid(self.conv(hidden, f"{path}/expand"))
+        excited = x * torch.sigmoid(self.gate(hidden, f"{path}/expand", relu))
         both = torch.cat([excited, sum(branches)], dim=1)
         return self.conv_bn_relu(both, f"{path}/project", size=3)
 

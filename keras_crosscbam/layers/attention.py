@@ -32,6 +32,8 @@ class ChannelAttention(layers.Layer):
     Args:
         reduction: by how much the hidden layer is narrower than the input (paper: 16); the
             hidden layer keeps at least one unit.
+        gate_activation: what stands between the last convolution and the sigmoid. The paper has
+            nothing there; `"relu"`, which MMCV's convolutions bring along, keeps gates above 0.5.
 
     Call arguments:
         inputs: feature maps of shape `(batch, height, width, channels)`.
@@ -43,11 +45,12 @@ class ChannelAttention(layers.Layer):
         ValueError: if `reduction` is not a positive integer.
     """
 
-    def __init__(self, reduction=16, **kwargs):
+    def __init__(self, reduction=16, gate_activation=None, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(reduction, int) or reduction < 1:
             raise ValueError(f"`reduction` must be a positive integer. Received: {reduction!r}")
         self.reduction = reduction
+        self.gate_activation = gate_activation
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -59,7 +62,7 @@ class ChannelAttention(layers.Layer):
             hidden, 1, kernel_initializer="he_normal", name="reduce", **common
         )
         self.relu = layers.ReLU(name="relu", **common)
-        self.expand = GateConv2D(channels, name="expand", **common)
+        self.expand = GateConv2D(channels, activation=self.gate_activation, name="expand", **common)
         self.reduce.build((None, 1, 1, channels))
         self.expand.build((None, 1, 1, hidden))
 
@@ -73,7 +76,11 @@ class ChannelAttention(layers.Layer):
         return (input_shape[0], 1, 1, input_shape[-1])
 
     def get_config(self):
-        return {**super().get_config(), "reduction": self.reduction}
+        return {
+            **super().get_config(),
+            "reduction": self.reduction,
+            "gate_activation": self.gate_activation,
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
@@ -88,6 +95,10 @@ class SpatialAttention(layers.Layer):
     `sigmoid(conv1x1([max over channels, mean over channels]))`. CBAM has a 7x7 convolution here;
     the paper keeps a 1x1 for speed.
 
+    Args:
+        gate_activation: what stands between the last convolution and the sigmoid. The paper has
+            nothing there; `"relu"`, which MMCV's convolutions bring along, keeps gates above 0.5.
+
     Call arguments:
         inputs: feature maps of shape `(batch, height, width, channels)`.
 
@@ -95,8 +106,14 @@ class SpatialAttention(layers.Layer):
         Gates of shape `(batch, height, width, 1)`, to be multiplied with feature maps.
     """
 
+    def __init__(self, gate_activation=None, **kwargs):
+        super().__init__(**kwargs)
+        self.gate_activation = gate_activation
+
     def build(self, input_shape):
-        self.conv = GateConv2D(1, name="conv", dtype=self.dtype_policy)
+        self.conv = GateConv2D(
+            1, activation=self.gate_activation, name="conv", dtype=self.dtype_policy
+        )
         self.conv.build((*input_shape[:-1], 2))
 
     def call(self, inputs):
@@ -106,3 +123,6 @@ class SpatialAttention(layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], 1)
+
+    def get_config(self):
+        return {**super().get_config(), "gate_activation": self.gate_activation}

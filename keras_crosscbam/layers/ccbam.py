@@ -23,6 +23,7 @@ class CCBAM(layers.Layer):
 
     Args:
         reduction: the channel attentions' reduction ratio (paper: 16).
+        gate_activation: as in `ChannelAttention`, for all four gates.
 
     Call arguments:
         inputs: a pair `[low, high]` of equal shape `(batch, height, width, channels)`: features
@@ -35,10 +36,11 @@ class CCBAM(layers.Layer):
         ValueError: if the two inputs differ in their number of channels.
     """
 
-    def __init__(self, reduction=16, **kwargs):
+    def __init__(self, reduction=16, gate_activation=None, **kwargs):
         super().__init__(**kwargs)
-        common = {"dtype": self.dtype_policy}
+        common = {"gate_activation": gate_activation, "dtype": self.dtype_policy}
         self.reduction = reduction
+        self.gate_activation = gate_activation
         self.low_channel_attention = ChannelAttention(
             reduction, name="low_channel_attention", **common
         )
@@ -72,4 +74,8 @@ class CCBAM(layers.Layer):
         return tuple(input_shape[0])
 
     def get_config(self):
-        return {**super().get_config(), "reduction": self.reduction}
+        return {
+            **super().get_config(),
+            "reduction": self.reduction,
+            "gate_activation": self.gate_activation,
+        }

@@ -27,6 +27,7 @@ class SEASPP(layers.Layer):
     Args:
         filters: channels of each branch, of the gate's hidden layer and of the output (256).
         dilation_rates: one branch for each rate (paper: `(1, 3)`).
+        gate_activation: as in `ChannelAttention`.
 
     Call arguments:
         inputs: feature maps of shape `(batch, height, width, channels)`.
@@ -38,7 +39,7 @@ class SEASPP(layers.Layer):
         ValueError: if `dilation_rates` is empty, repeats a rate or holds one below 1.
     """
 
-    def __init__(self, filters=256, dilation_rates=(1, 3), **kwargs):
+    def __init__(self, filters=256, dilation_rates=(1, 3), gate_activation=None, **kwargs):
         super().__init__(**kwargs)
         rates = tuple(dilation_rates)
         if not rates or len(set(rates)) < len(rates) or min(rates) < 1:
@@ -48,6 +49,7 @@ class SEASPP(layers.Layer):
             )
         self.filters = filters
         self.dilation_rates = rates
+        self.gate_activation = gate_activation
         common = {"dtype": self.dtype_policy}
         self.branches = [
             ConvBNReLU(
@@ -71,7 +73,9 @@ class SEASPP(layers.Layer):
         for branch in self.branches:
             branch.build(input_shape)
         self.reduce.build((None, 1, 1, channels))
-        self.expand = GateConv2D(channels, name="expand", dtype=self.dtype_policy)
+        self.expand = GateConv2D(
+            channels, activation=self.gate_activation, name="expand", dtype=self.dtype_policy
+        )
         self.expand.build((None, 1, 1, self.filters))
         self.project.build((*input_shape[:-1], channels + self.filters))
 
@@ -88,4 +92,5 @@ class SEASPP(layers.Layer):
             **super().get_config(),
             "filters": self.filters,
             "dilation_rates": self.dilation_rates,
+            "gate_activation": self.gate_activation,
         }

@@ -20,6 +20,7 @@ def CrossCBAM(
     aspp_dilation_rates=(1, 3),
     use_se_aspp=True,
     use_ccbam=True,
+    gate_activation=None,
     aux_head=False,
     weights=None,
     backbone_weights=None,
@@ -47,6 +48,8 @@ def CrossCBAM(
             place before CCBAM (paper, Table 4).
         use_ccbam: whether stages 4 and 3 are fused in by CCBAM. Without it the logits are made at
             1/32; with neither module the model is the baseline of Table 4, an FCN head on stage 5.
+        gate_activation: what stands before the sigmoid of every gate, in both modules. The paper
+            has nothing there; `"relu"` is what the authors' FLOPs hint at (`flops.count_macs`).
         aux_head: whether to add the auxiliary FCN head on stage 4, for training. The model then
             returns `{"main": ..., "aux": ...}`; `inference_model` gives the main part back.
         weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
@@ -88,15 +91,15 @@ def CrossCBAM(
 
     x = features["stage5"]
     if use_se_aspp:
-        x = SEASPP(aspp_filters, aspp_dilation_rates, name="se_aspp")(x)
+        x = SEASPP(aspp_filters, aspp_dilation_rates, gate_activation, name="se_aspp")(x)
     elif use_ccbam:
         x = _to_width(x, aspp_filters, name="neck")
     else:
         x = ConvBNReLU(HEAD_FILTERS, 3, name="fcn")(x)
     if use_ccbam:
-        x = _fuse(features["stage4"], x, aspp_filters, stage=4)
+        x = _fuse(features["stage4"], x, aspp_filters, gate_activation, stage=4)
         x = _to_width(x, min(aspp_filters, 256), name="neck4")
-        x = _fuse(features["stage3"], x, min(aspp_filters, 256), stage=3)
+        x = _fuse(features["stage3"], x, min(aspp_filters, 256), gate_activation, stage=3)
         x = _to_width(x, HEAD_FILTERS, name="neck3")
     outputs = logits(x)
     if aux_head:
@@ -119,11 +122,11 @@ def _to_width(x, filters, name):
     return x if x.shape[-1] == filters else ConvBNReLU(filters, 1, name=name)(x)
 
 
-def _fuse(low, high, filters, stage):
+def _fuse(low, high, filters, gate_activation, stage):
     """Resizes the decoder's features to a stage of the encoder and fuses the two by CCBAM."""
     high = ResizeLike(name=f"resize{stage}")([high, low])
     low = _to_width(low, filters, name=f"lateral{stage}")
-    return CCBAM(name=f"ccbam{stage}")([low, high])
+    return CCBAM(gate_activation=gate_activation, name=f"ccbam{stage}")([low, high])
 
 
 def _named(variant):

@@ -9,7 +9,13 @@ from keras_crosscbam.models.stdc import STAGE_BLOCKS
 from keras_crosscbam.training.losses import make_loss
 from keras_crosscbam.variants import VARIANTS
 
-SWITCHES = {"aspp_filters", "aspp_dilation_rates", "use_se_aspp", "use_ccbam"}
+SWITCHES = {
+    "aspp_filters",
+    "aspp_dilation_rates",
+    "use_se_aspp",
+    "use_ccbam",
+    "gate_activation",
+}
 """The arguments of `CrossCBAM` that a recipe may set."""
 
 

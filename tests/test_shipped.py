@@ -1,7 +1,10 @@
 """The shipped weights do what their manifest entries say, in Keras and in ONNX Runtime."""
 
+import importlib
 import re
+import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +12,8 @@ import keras_crosscbam as kc
 from keras_crosscbam.cli import main
 from keras_crosscbam.images import STREET
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+model_cards = importlib.import_module("model_cards")
 BUILDERS = {
     "cross_cbam_stdc1": kc.CrossCBAM_M,
     "cross_cbam_stdc2": kc.CrossCBAM_L,
@@ -79,3 +84,9 @@ def test_photograph_of_a_street_shows_a_street():
     shares = kc.visualize.class_shares(labels, model.classes)
     assert list(shares)[:2] == ["Building", "Sky"]
     assert shares["Road"] + shares["Pavement"] > 0.15
+
+
+def test_model_cards_are_those_of_the_manifest():
+    """`python tools/model_cards.py` writes them again."""
+    written = {path.name: path.read_text("utf-8") for path in model_cards.FOLDER.glob("*.md")}
+    assert written == model_cards.cards()

@@ -1,0 +1,120 @@
+"""Writes a model card for each of the shipped weights, from their manifest entries.
+
+    $ python tools/model_cards.py
+
+The figures in `docs/models/*.md` are those of `weights/manifest.json`, and nobody types them.
+"""
+
+from pathlib import Path
+
+import keras_crosscbam as kc
+
+FOLDER = Path(__file__).parents[1] / "docs" / "models"
+
+USES = {
+    "camvid": """\
+Segmenting street scenes into CamVid's eleven classes: as a demonstration, as a baseline, and above
+all as a start for your own classes (`crosscbam train --recipe finetune-m --data DIR`). Not for
+anything that a person's safety hangs on.
+""",
+    "imagenet20": """\
+Starting the training of a Cross-CBAM from (`backbone_weights="imagenet20"`), and comparing encoders
+under one schedule. As a classifier it only tells twenty kinds of things apart, eleven of them dogs.
+""",
+}
+LIMITS = {
+    "camvid": """\
+- One camera on one car, in and around Cambridge, by day and at dusk: other cities, weathers, heights
+  and nights were never seen. On the cobblestones of the demo photograph (`make demo`) it fails.
+- Thin and rare classes are the worst; the table above says by how much. Scores are made at an
+  eighth of the input's sides: what is thinner than a few pixels there is lost.
+- Neighbouring frames of the video sequences are nearly alike: 367 training frames are fewer than
+  they seem, and validation frames resemble them. Expect less on frames of your own.
+- People are a small share of the pixels, and were not balanced by any attribute.
+""",
+    "imagenet20": """\
+- 18,494 images of 128 pixels, a hundredth of ImageNet: the features are worth much less than those
+  of a full pretraining (`imagenet1k-stdc1`), and more than none.
+- ImageNet's photographs were collected from the web, with the biases of that.
+""",
+}
+
+
+def card(entry):
+    """The card of one manifest entry, as Markdown."""
+    name, architecture = entry["name"], entry["architecture"]
+    recipe = entry["recipe"]
+    phases = ", ".join(
+        f"{phase['epochs']} epochs at {'x'.join(map(str, phase['crop_size']))}"
+        for phase in recipe["phases"]
+    )
+    size = "x".join(map(str, entry["input_size"]))
+    lines = [
+        f"# `{name}` for `{architecture}`",
+        "",
+        f"{entry['data']}. Input {size}, {entry['num_classes']} classes. SHA-256 of the file: "
+        f"`{entry['sha256']}`.",
+        "",
+        "## Use",
+        "",
+        USES[name],
+        "## Data and terms",
+        "",
+        f"{entry['data']}. Terms: {entry['licence']}.",
+        "",
+        "## Training",
+        "",
+        f"Recipe `{recipe['name']}`: {phases}, batch {recipe['batch_size']}, "
+        f"{recipe.get('optimizer', 'adamw')}, learning rate "
+        f"{recipe['learning_rate']}, seed {recipe['seed']}; Keras {entry['keras']}. "
+        f"{entry['note']}",
+        "",
+        "## Figures",
+        "",
+        *figures(entry),
+        "",
+        "## Limits",
+        "",
+        LIMITS[name],
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def figures(entry):
+    """What was measured, and the command that measures it again."""
+    if "val_top1" in entry:
+        yield f"Top-1 {100 * entry['val_top1']:.2f} % on {entry['val_images']} validation images."
+        command = f"--data DIR --variant {entry['architecture'].upper()}"
+    else:
+        yield (
+            f"Mean IoU {100 * entry['val_mean_iou']:.2f} %, pixel accuracy "
+            f"{100 * entry['val_pixel_accuracy']:.2f} %, on the {entry['val_frames']} validation "
+            "frames, single scale."
+        )
+        yield ""
+        yield "| class | IoU, % |"
+        yield "|---|---|"
+        for name, iou in entry["val_iou"].items():
+            yield f"| {name} | {100 * iou:.1f} |"
+        variant = "L" if entry["architecture"].endswith("stdc2") else "M"
+        command = f"--data CamVid --variant {variant}"
+    yield ""
+    yield "```bash"
+    yield f"crosscbam evaluate {command} --weights {entry['name']}"
+    yield "```"
+
+
+def cards():
+    """All cards by the names of their files."""
+    return {
+        f"{name}-{entry['architecture']}.md": card(entry)
+        for name, entries in kc.list_weights().items()
+        for entry in entries
+    }
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in cards().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+        print(FOLDER / name)

@@ -24,8 +24,9 @@ under one schedule. As a classifier it only tells twenty kinds of things apart, 
 }
 LIMITS = {
     "camvid": """\
-- One camera on one car, in and around Cambridge, by day and at dusk: other cities, weathers, heights
-  and nights were never seen. On the cobblestones of the demo photograph (`make demo`) it fails.
+- One camera on one car, in and around Cambridge, by day and at dusk: other cities, weathers,
+  heights and nights were never seen. On the cobblestones of the demo photograph (`make demo`) it
+  fails.
 - Thin and rare classes are the worst; the table above says by how much. Scores are made at an
   eighth of the input's sides: what is thinner than a few pixels there is lost.
 - Neighbouring frames of the video sequences are nearly alike: 367 training frames are fewer than

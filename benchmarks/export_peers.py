@@ -56,8 +56,9 @@ def _networks(text):
 
 
 def main(args):
-    given = {name: getattr(args, name) for name in ("output", "input", "layout", "optimize_for")}
+    given = {name: getattr(args, name) for name in ("output", "input", "layout")}
     options = {name: value for name, value in given.items() if value is not None}
+    options["optimize_for"] = args.optimize_for
     for name in args.networks:
         model = NETWORKS[name]((*args.size, 3), num_classes=args.classes)
         path = args.out / f"{name}.onnx"

@@ -53,7 +53,7 @@ def onnx_file(network, tmp_path_factory):
     import keras_crosscbam as kc
 
     path = tmp_path_factory.mktemp("onnx") / "network.onnx"
-    kc.export.to_onnx(network, path, input_size=(90, 120))
+    kc.export.to_onnx(network, path, input_size=(90, 120), optimize_for=None)
     return path
 
 

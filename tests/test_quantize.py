@@ -40,7 +40,7 @@ def trained():
 @pytest.fixture(scope="module")
 def float_file(trained, tmp_path_factory):
     path = tmp_path_factory.mktemp("float") / "float.onnx"
-    kc.export.to_onnx(trained, path)
+    kc.export.to_onnx(trained, path, optimize_for=None)
     return path
 
 
@@ -196,6 +196,15 @@ def test_labelled_frames_are_judged_by_mean_iou(float_file, made_camvid, tmp_pat
 def test_runtime_and_ending_belong_together(frames, tmp_path, runtime_name, file):
     with pytest.raises(ValueError, match="files of these endings"):
         quantize("m.onnx", tmp_path / file, frames, runtime_name)
+
+
+def test_files_without_their_convolutions_are_refused(tmp_path, frames):
+    image = keras.Input((32, 32, 3))
+    model = keras.Model(image, keras.layers.Conv2D(64, 3, padding="same")(image))
+    kc.export.to_onnx(model, tmp_path / "float.onnx", optimize_for="openvino")
+    with pytest.raises(ValueError, match=r"written for openvino in float.* Quantize the Keras mod"):
+        quantize(tmp_path / "float.onnx", tmp_path / "m.onnx", frames[:1])
+    assert [path.name for path in tmp_path.iterdir()] == ["float.onnx"]
 
 
 def test_litert_wants_the_keras_model(frames, tmp_path):

@@ -109,7 +109,7 @@ def test_half_halves_the_weights(rtx, files, built, tmp_path):
 
 def test_camvid_network_at_full_size(rtx, tmp_path):
     model = kc.CrossCBAM_M(weights="camvid", input_shape=(720, 960, 3))
-    kc.export.to_onnx(model, tmp_path / "m.onnx")
+    kc.export.to_onnx(model, tmp_path / "m.onnx", optimize_for="tensorrt")
     report = build_engine(tmp_path / "m.onnx", tmp_path / "m.engine", "fp16", trt=rtx)
     assert set(report.precisions) == {"FP16"}
     assert read_beside(report.path).classes.names == kc.datasets.CAMVID_CLASSES.names
@@ -134,6 +134,13 @@ def test_nodes_that_tensorrt_cannot_take_are_named(rtx, files, tmp_path):
     with pytest.raises(ValueError, match=rf"odd.onnx: TensorRT-RTX .* Wobble '{node.name}'"):
         build_engine(tmp_path / "odd.onnx", tmp_path / "odd.engine", trt=rtx)
     assert [file.name for file in tmp_path.iterdir()] == ["odd.onnx"]
+
+
+def test_files_for_other_runtimes_are_refused(rtx, network, tmp_path):
+    kc.export.to_onnx(network, tmp_path / "m.onnx", (64, 96))
+    with pytest.raises(ValueError, match=r"written for onnxruntime, .* optimize_for=.tensorrt"):
+        build_engine(tmp_path / "m.onnx", tmp_path / "m.engine", trt=rtx)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
 def test_numbers_quantized_for_a_cpu_are_refused(rtx, files, tmp_path):

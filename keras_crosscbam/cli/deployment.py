@@ -23,8 +23,9 @@ def add_commands(command):
     sub.add_argument("--layout", choices=("nchw", "nhwc"), default="nchw", help="of ONNX files")
     sub.add_argument(
         "--optimize-for",
-        choices=("onnxruntime", "openvino", "tensorrt"),
-        help="rewrite an ONNX graph into an equal one that runs fastest there",
+        choices=("onnxruntime", "openvino", "tensorrt", "none"),
+        help="rewrite an ONNX graph into an equal one that runs fastest there "
+        "(default: onnxruntime, or what --to says)",
     )
     sub.add_argument("--batch", type=int, default=1, help="batch size, 0 for any (default: 1)")
     sub.add_argument("--frames", type=Path, help="image or folder to compare on")
@@ -107,8 +108,9 @@ def _export(args):
         print(f"{args.out}: {write[args.to](model, args.out, **common)}")
         return
     graph = args.out.with_suffix(".onnx") if args.to == "tensorrt" else args.out
-    runtime = args.optimize_for or ("tensorrt" if args.to == "tensorrt" else None)
-    parity = export.to_onnx(model, graph, layout=args.layout, optimize_for=runtime, **common)
+    runtime = args.optimize_for or ("tensorrt" if args.to == "tensorrt" else "onnxruntime")
+    optimize_for = None if runtime == "none" else runtime
+    parity = export.to_onnx(model, graph, layout=args.layout, optimize_for=optimize_for, **common)
     print(f"{graph}: {parity}")
     if args.to == "tensorrt":
         print(

@@ -31,7 +31,7 @@ def to_onnx(
     layout="nchw",
     input="float",
     output="logits",
-    optimize_for=None,
+    optimize_for="onnxruntime",
     opset=17,
     frames=None,
 ):
@@ -59,8 +59,9 @@ def to_onnx(
         output: `"logits"` or `"probabilities"`, float32 at the size of the image; `"labels"`, uint8
             class indices `(batch, height, width)`; or `"coarse_logits"`, those before the last
             upsampling, which the runtimes of this package finish to the same labels, faster.
-        optimize_for: `"onnxruntime"`, `"openvino"` or `"tensorrt"` rewrites the graph into an equal
-            one that runs fastest there (`keras_crosscbam.export.rewrites`); None leaves it plain.
+        optimize_for: `"onnxruntime"`, `"openvino"` or `"tensorrt"`: the graph is rewritten into an
+            equal one that runs fastest there (`keras_crosscbam.export.rewrites`). None leaves it
+            plain, for tools that look for convolutions.
         opset: 13 or 15 to 18; tf2onnx writes no later ones. Rewriting takes 13 to 17.
         frames: images, or paths of images, to compare on; None for a street photograph.
 

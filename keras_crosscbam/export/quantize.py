@@ -204,6 +204,7 @@ def _float_network(source, runtime, folder, options):
                 "LiteRT files are quantized from the Keras model: pass that, or a .keras file. "
                 f"Received: {str(source)!r}"
             )
+        _check_graph(source)
         return Path(source), Path(source)
     model = load(source, engine="keras").model
     if runtime != "tensorrt":
@@ -213,9 +214,18 @@ def _float_network(source, runtime, folder, options):
         to_litert(model, float_file, **options)
         return at_size(model, options["input_size"]), float_file
     float_file = folder / "float.onnx"
-    to_onnx(model, float_file, **options)
+    to_onnx(model, float_file, **options, optimize_for=None)
     _rewrite(float_file, runtime)
     return float_file, float_file
+
+
+def _check_graph(path):
+    written_for = load(path).description.extra.get("optimized_for")
+    if written_for in ("onnxruntime", "openvino"):
+        raise ValueError(
+            f"{path} was written for {written_for} in float, its convolutions as products of "
+            "matrices. Quantize the Keras model, or a file written with optimize_for=None."
+        )
 
 
 def _rewrite(path, runtime):

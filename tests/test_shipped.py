@@ -70,7 +70,7 @@ def test_validation_figures_in_both_formats(entry, data_root, tmp_path):
     frames = [image for image, _ in data.pairs[::20]]
     print(kc.export.to_onnx(model, file, input_size=entry["input_size"], frames=frames))
     for candidate in (model, file):
-        result = kc.evaluate(candidate, data)
+        result = kc.evaluate(candidate, data, tuple(entry["input_size"]))
         assert result["frames"] == entry["val_frames"]
         assert result["mean_iou"] == pytest.approx(entry["val_mean_iou"], abs=1e-4)
         assert result["pixel_accuracy"] == pytest.approx(entry["val_pixel_accuracy"], abs=1e-4)

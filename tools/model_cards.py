@@ -44,6 +44,7 @@ LIMITS = {
 def card(entry):
     """The card of one manifest entry, as Markdown."""
     name, architecture = entry["name"], entry["architecture"]
+    kind, _, _ = name.partition("-")
     recipe = entry["recipe"]
     phases = ", ".join(
         f"{phase['epochs']} epochs at {'x'.join(map(str, phase['crop_size']))}"
@@ -58,7 +59,7 @@ def card(entry):
         "",
         "## Use",
         "",
-        USES[name],
+        USES[kind],
         "## Data and terms",
         "",
         f"{entry['data']}. Terms: {entry['licence']}.",
@@ -76,7 +77,7 @@ def card(entry):
         "",
         "## Limits",
         "",
-        LIMITS[name],
+        LIMITS[kind],
     ]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -48,7 +48,10 @@ def main():
     to_float16(args.run / BEST, target)
 
     size = tuple(map(int, args.size.split("x")))
-    measure = measure_encoder if is_encoder else measure_segmentation
+    pretrained = bool(recipe.get("backbone_weights"))
+    measure = (
+        measure_encoder if is_encoder else partial(measure_segmentation, pretrained=pretrained)
+    )
     entry = {
         "name": args.name,
         "architecture": architecture,
@@ -70,7 +73,7 @@ def main():
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, sha256 {entry['sha256']}")
 
 
-def measure_segmentation(architecture, best, target, data, size):
+def measure_segmentation(architecture, best, target, data, size, pretrained):
     """The entry's fields of a network for CamVid's classes."""
     build = partial(kc.CrossCBAM, architecture.removeprefix("cross_cbam_"), ANY_SIZE)
     val = kc.datasets.load_camvid(data, "val")
@@ -80,7 +83,8 @@ def measure_segmentation(architecture, best, target, data, size):
         "num_classes": len(val.classes),
         "classes": "camvid",
         "data": "CamVid, train split (367 frames, 480x360)",
-        "licence": "weights: Apache-2.0; CamVid's frames: see its authors' terms",
+        "licence": "weights: Apache-2.0; CamVid's frames: see its authors' terms"
+        + ("; pretrained on images under ImageNet's terms" if pretrained else ""),
         "val_frames": scores[1]["frames"],
         "val_mean_iou": round(scores[1]["mean_iou"], 6),
         "val_pixel_accuracy": round(scores[1]["pixel_accuracy"], 6),

@@ -2,7 +2,7 @@
 
 >>> import keras_crosscbam
 >>> list(keras_crosscbam.list_weights())
-['camvid', 'imagenet20']
+['camvid-scratch', 'imagenet20', 'camvid']
 """
 
 import hashlib

@@ -51,7 +51,7 @@ def files(trained, float_file, frames, tmp_path_factory):
     for name, ending in ENDINGS.items():
         path = folder / f"{name}{ending}"
         source = trained if name == "litert" else float_file
-        made[name] = path, quantize(source, path, frames, name, max_loss=5)
+        made[name] = path, quantize(source, path, frames, name, max_loss=8)
     return made
 
 
@@ -62,7 +62,7 @@ def test_every_runtime_gets_a_file_that_says_what_it_is(files, name):
     assert report.convolutions == convolutions
     assert report.int8_convolutions == convolutions - GATES - 2  # nor the first and the last
     assert report.dataset is None
-    assert 0.95 < report.quantized < report.reference == 1
+    assert 0.92 < report.quantized < report.reference == 1
     assert "no labelled frames given" in str(report)
     run = runtime.load(path)
     assert run.size == (180, 240)
@@ -111,7 +111,7 @@ def test_tensorrt_gets_symmetric_scales_and_float_biases(files):
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_layers_are_excluded_by_name(float_file, frames, tmp_path, name):
     path = tmp_path / f"m{ENDINGS[name]}"
-    options = {"exclude": ("first", "se_aspp"), "max_loss": 5}
+    options = {"exclude": ("first", "se_aspp"), "max_loss": 8}
     report = quantize(float_file, path, frames[:1], name, **options)
     assert report.int8_convolutions == CONVOLUTIONS - GATES - 1 - 3
 

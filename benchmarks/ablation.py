@@ -1,7 +1,7 @@
 """Trains variations of one recipe, all by the same schedule, and prints what each is worth.
 
     $ python benchmarks/ablation.py --data CamVid --out runs/ablation
-    $ python benchmarks/ablation.py --data CamVid --out runs/ablation --rows both --seeds 0,1,2
+    $ python benchmarks/ablation.py --data CamVid --out runs/ablation --rows both --seeds 0 1 2
 
 A run that was interrupted goes on where it was, a finished one is only read.
 """
@@ -44,22 +44,11 @@ def parse(arguments=None):
     parser.add_argument("--recipe", default="camvid-m", help="recipe that is varied")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--crop", type=int, nargs=2, default=(256, 320), metavar=("H", "W"))
-    parser.add_argument("--rows", type=_rows, default=list(ROWS), help="by commas")
-    parser.add_argument("--seeds", type=_seeds, default=[0], help="by commas")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--read", action="store_true", help="print what there is, train nothing")
     return parser.parse_args(arguments)
-
-
-def _rows(text):
-    names = text.split(",")
-    if unknown := set(names) - set(ROWS):
-        raise argparse.ArgumentTypeError(f"no {sorted(unknown)}, only {list(ROWS)}")
-    return names
-
-
-def _seeds(text):
-    return [int(seed) for seed in text.split(",")]
 
 
 def recipe_of(args, row, seed):

@@ -36,7 +36,7 @@ def parse(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=_size, default=(512, 1024), help="HEIGHTxWIDTH in pixels")
     parser.add_argument("--classes", type=int, default=19)
-    parser.add_argument("--networks", type=_networks, default=list(NETWORKS), help="by commas")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     for option in ("output", "input", "layout", "optimize-for"):
         parser.add_argument(f"--{option}", help="as keras_crosscbam.export.to_onnx takes it")
     parser.add_argument("--out", type=Path, required=True, help="folder of the files")
@@ -46,13 +46,6 @@ def parse(arguments=None):
 def _size(text):
     height, width = map(int, text.split("x"))
     return height, width
-
-
-def _networks(text):
-    names = text.split(",")
-    if unknown := set(names) - set(NETWORKS):
-        raise argparse.ArgumentTypeError(f"no {sorted(unknown)}, only {list(NETWORKS)}")
-    return names
 
 
 def main(args):

@@ -17,8 +17,6 @@ import keras_crosscbam as kc
 from keras_crosscbam.images import STREET, read_image
 from keras_crosscbam.segment import segment_files
 
-SHORTER_SIDE = 360
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -28,7 +26,8 @@ def main():
 
     (weights,) = kc.list_weights()["camvid"][:1]
     model = kc.CrossCBAM_M(weights="camvid", input_shape=(None, None, 3))
-    (result,) = segment_files(model, args.image, args.out, size=SHORTER_SIDE)
+    size = min(weights["input_size"])
+    (result,) = segment_files(model, args.image, args.out, size)
     if result.error:
         raise SystemExit(result.error)
 
@@ -40,19 +39,19 @@ def main():
     )
     for name, share in result.shares.items():
         print(f"         {100 * share:5.1f} % {name}")
-    seconds = [time_once(model, image) for _ in range(10)]
+    seconds = [time_once(model, image, size) for _ in range(10)]
     print(
         f"Speed    {1000 * statistics.median(seconds):.0f} ms from image to labels, median of 10 "
-        f"({1000 * min(seconds):.0f} to {1000 * max(seconds):.0f}), shorter side {SHORTER_SIDE}, "
+        f"({1000 * min(seconds):.0f} to {1000 * max(seconds):.0f}), shorter side {size}, "
         f"Keras {keras.__version__} on {keras.backend.backend()}, {os.cpu_count()} cores; "
         "exported files are faster"
     )
     print(f"Picture  {result.overlay}")
 
 
-def time_once(model, image):
+def time_once(model, image, size):
     started = time.perf_counter()
-    kc.segment(model, image, size=SHORTER_SIDE)
+    kc.segment(model, image, size)
     return time.perf_counter() - started
 
 

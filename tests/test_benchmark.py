@@ -1,7 +1,6 @@
-"""Speed: what is timed, published loops, and real benchmarks of tiny networks."""
+"""Speed: what is timed, and real benchmarks of tiny networks."""
 
 import csv
-import dataclasses
 import doctest
 import hashlib
 import importlib
@@ -19,19 +18,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from counting_runtime import Counting, OnDevice
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from keras_crosscbam import benchmark as package
 from keras_crosscbam import runtime
-from keras_crosscbam.benchmark import PROTOCOLS, SCOPES, Report, benchmark, protocols
+from keras_crosscbam.benchmark import PROTOCOLS, SCOPES, Report, benchmark
 from keras_crosscbam.benchmark.contender import Contender, Task
 from keras_crosscbam.benchmark.isolation import Worker
 from keras_crosscbam.benchmark.scopes import stopwatch
 from keras_crosscbam.benchmark.statistics import Interval, round_ratios
 from keras_crosscbam.images import STREET, read_image
-from keras_crosscbam.runtime import Runtime
-from keras_crosscbam.runtime.description import Description
 
 MODULES = [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
 
@@ -42,24 +40,6 @@ def test_examples(module):
 
 
 # --- contenders
-
-
-class Counting(Runtime):
-    """Counts its runs, and keeps what it was run on last."""
-
-    def __init__(self, batch=None):
-        super().__init__("counting", (8, 16), 2, batch=batch, description=Description("nchw"))
-        self.runs = 0
-
-    def run(self, prepared):
-        self.runs, self.last = self.runs + 1, prepared
-        return np.zeros((len(prepared), 2, 8, 16), np.float32)
-
-
-class OnDevice(Counting):
-    def time_device(self, runs, batch, warm_up):
-        self.asked = runs, batch, warm_up
-        return np.full(runs, 1000 / 256)
 
 
 @pytest.fixture
@@ -102,50 +82,6 @@ def test_threads_reach_engines_that_take_them(tiny_files, image):
     assert contender.load()["classes"] == 5
     options = contender._runtime.session.get_session_options()
     assert options.intra_op_num_threads == 1
-
-
-# --- published loops
-
-
-@pytest.mark.parametrize(
-    ("name", "runs", "mean", "deviation"),
-    [
-        ("pp-liteseg", 2500, 0.5, 12**-0.5),
-        ("bisenet", 1000, 0.0, 0.0),
-        ("mmsegmentation", 200, None, None),
-    ],
-)
-def test_published_loops_run_as_often_as_published(name, runs, mean, deviation):
-    run, images = Counting(), np.full((2, 8, 16, 3), 77, np.uint8)
-    result = protocols.measure(PROTOCOLS[name], run, images)
-    assert run.runs == runs
-    assert result.calls == result.prescribed == PROTOCOLS[name].calls
-    assert result.fps == pytest.approx(2 * result.calls / result.seconds)
-    if mean is None:
-        assert (run.last == 77).all()
-    else:
-        assert run.last.mean() == pytest.approx(mean, abs=0.05)
-        assert run.last.std() == pytest.approx(deviation, abs=0.05)
-
-
-def test_stdc_seg_doubles_the_calls_before_it_divides():
-    blocks = []
-
-    def time_calls(calls):
-        blocks.append(calls)
-        return [1 / 256] * calls
-
-    # 400 calls are the first to take a second: 800 / (400 / 256) * 6, which is 12 seconds' worth.
-    assert protocols._calibrated(time_calls, limit=30) == 12 * 256
-    assert sum(blocks) == 700
-
-
-def test_time_limit_ends_a_published_loop_early():
-    run, images = OnDevice(), np.zeros((1, 8, 16, 3), np.uint8)
-    result = protocols.measure(PROTOCOLS["stdc-seg"], run, images, limit=0.9)
-    # The limit is looked at every 50 calls: after 250 they have taken 0.98 seconds.
-    assert (result.calls, result.prescribed) == (250, 12 * 256)
-    assert result.fps == pytest.approx(256)
 
 
 # --- benchmarks of files
@@ -426,68 +362,3 @@ def test_peer_that_fails_at_its_first_run_is_left_out(image):
     assert list(report.left_out) == ["counting #2"]
     assert "out of memory" in report.left_out["counting #2"]
     assert report.reference == "counting #3"
-
-
-# --- doubts
-
-
-@pytest.fixture
-def quiet(image):
-    """A report that nothing stands against."""
-    report = benchmark([Counting()], [Counting()], scopes=["network"], rounds=2, image=image)
-    conditions = {
-        "before": {"load": 0.0, "cpu_mhz": [2000.0, 2000.0], "governor": None, "gpus": []},
-        "after": {"load": 1.0, "cpu_mhz": [2000.0, 2000.0], "governor": None, "gpus": []},
-        "other_cores": 0.0,
-    }
-    seconds = {"network": {name: [[1.0] * 60, [1.0] * 60] for name in report.contenders}}
-    setting = {**report.setting, "isolated": True}
-    contenders = {
-        name: {**facts, "warm_up": {"network": {"calls": 9, "seconds": 1.0, "stable": True}}}
-        for name, facts in report.contenders.items()
-    }
-    return dataclasses.replace(
-        report, conditions=conditions, seconds=seconds, setting=setting, contenders=contenders
-    )
-
-
-def test_nothing_is_doubted_without_reason(quiet):
-    assert quiet.doubts() == []
-    assert "doubt" not in quiet.table()
-
-
-@pytest.mark.parametrize(
-    ("change", "doubt"),
-    [
-        (
-            ("seconds", "network", "counting", [[1.0] * 60, [2.0] * 60]),
-            "known to no better than 10 % for counting",
-        ),
-        (("conditions", "other_cores", 1.5), "other programs kept 1.5 of"),
-        (("conditions", "other_cores", None), "the load was 3.0 before"),
-        (("conditions", "after", "cpu_mhz", [1000.0, 1800.0]), "clock went from 2000 to 1800 MHz"),
-        (("contenders", "counting", "warm_up", "network", "stable", False), "still changing"),
-        (("contenders", "counting", "output", "labels"), "different outputs (labels, logits)"),
-        (("contenders", "counting", "clock", "device"), "timed by their device's clock"),
-        (("contenders", "counting", "classes", 19), "different numbers of classes"),
-        (("setting", "isolated", False), "shared one process"),
-    ],
-)
-def test_every_reason_for_doubt_is_given(quiet, change, doubt):
-    entries = json.loads(quiet.to_json())
-    *path, key, value = change
-    target = entries
-    for step in path:
-        target = target[step]
-    target[key] = value
-    if change[1:2] == ("other_cores",) and value is None:
-        entries["conditions"]["before"]["load"] = 3.0
-    doubts = Report.from_json(json.dumps(entries)).doubts()
-    assert len(doubts) == 1
-    assert doubt in doubts[0]
-
-
-def test_few_calls_make_p99_doubtful(quiet):
-    seconds = {"network": {name: [[1.0] * 49, [1.0] * 50] for name in quiet.contenders}}
-    (doubt,) = dataclasses.replace(quiet, seconds=seconds).doubts()
-    assert "fewer than 100 calls" in doubt

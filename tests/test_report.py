@@ -285,7 +285,8 @@ def test_headline_and_recipe(page):
     assert settings["photometric"] == "yes"
     assert settings["accumulate"] == "1"
     assert settings["scale_range"] == "0.5, 2.0"
-    assert settings["backbone_weights"] == DASH
+    assert settings["backbone_weights"] == "imagenet20"
+    assert settings["validation_size"] == DASH
 
 
 @pytest.mark.parametrize("size", [None, 12, (16, 32)])

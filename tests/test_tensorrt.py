@@ -138,7 +138,9 @@ def test_nodes_that_tensorrt_cannot_take_are_named(rtx, files, tmp_path):
 
 def test_files_for_other_runtimes_are_refused(rtx, network, tmp_path):
     kc.export.to_onnx(network, tmp_path / "m.onnx", (64, 96))
-    with pytest.raises(ValueError, match=r"written for onnxruntime, .* optimize_for=.tensorrt"):
+    with pytest.raises(
+        ValueError, match=r"written for onnxruntime in float, .* optimize_for=.tensorrt"
+    ):
         build_engine(tmp_path / "m.onnx", tmp_path / "m.engine", trt=rtx)
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 

@@ -48,6 +48,22 @@ def at_size(model, input_size, free=False):
     return model
 
 
+def require_convolutions(path, description, remedy):
+    """Raises a `ValueError` for a file in which they are products of matrices, for a CPU.
+
+    Args:
+        path: the file, for the message.
+        description: its `Description`, or None.
+        remedy: what to do instead.
+    """
+    written_for = description and description.extra.get("optimized_for")
+    if written_for in ("onnxruntime", "openvino"):
+        raise ValueError(
+            f"{path} was written for {written_for} in float, its convolutions as products of "
+            f"matrices: {remedy}"
+        )
+
+
 def frame_batches(frames, size, batch):
     """Images for the comparison: `(batch, height, width, 3)` uint8, the last batch filled up.
 

@@ -7,7 +7,8 @@ the flags FP16 and INT8 of weak types, timing caches, builds for a card that is 
 import contextlib
 from pathlib import Path
 
-from keras_crosscbam.runtime.description import METADATA, Description
+from keras_crosscbam.export.checked import require_convolutions
+from keras_crosscbam.runtime.description import METADATA, parse
 from keras_crosscbam.runtime.engine_file import flavour_of
 
 
@@ -20,12 +21,8 @@ def read_graph(path, precision):
     except Exception as error:  # protobuf's, ONNX' or the file system's
         raise ValueError(f"{path}: not a readable ONNX file ({error})") from error
     described = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA)
-    written_for = described and Description.from_json(described).extra.get("optimized_for")
-    if written_for in ("onnxruntime", "openvino"):
-        raise ValueError(
-            f"{path}: was written for {written_for}, and would be slow in TensorRT: write it with "
-            'to_onnx(..., optimize_for="tensorrt")'
-        )
+    remedy = 'write it with to_onnx(..., optimize_for="tensorrt")'
+    require_convolutions(path, described and parse(path, described), remedy)
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     if quantized and "int8" not in precision:
         raise ValueError(

@@ -11,7 +11,12 @@ import numpy as np
 from keras_crosscbam.evaluate import evaluate
 from keras_crosscbam.export import quantizers
 from keras_crosscbam.export.calibration import MAX_FRAMES, calibration_images
-from keras_crosscbam.export.checked import at_size, frame_batches, kept_if_good
+from keras_crosscbam.export.checked import (
+    at_size,
+    frame_batches,
+    kept_if_good,
+    require_convolutions,
+)
 from keras_crosscbam.export.litert import to_litert
 from keras_crosscbam.export.onnx import to_onnx
 from keras_crosscbam.export.pools import pools_as_convolutions
@@ -174,6 +179,8 @@ def quantize(
         options = {"input_size": input_size, "batch": batch, "input": input, "output": output}
         network, float_file = _float_network(source, runtime, Path(folder), options)
         reference = load(float_file, engine=target.engine)
+        remedy = "quantize the Keras model, or a file written with optimize_for=None"
+        require_convolutions(source, reference.description, remedy)
         extra = {**reference.description.extra, "precision": "int8", "runtime": runtime}
         description = dataclasses.replace(reference.description, extra=extra)
         batches = list(frame_batches(images, reference.size, reference.batch or batch))
@@ -204,7 +211,6 @@ def _float_network(source, runtime, folder, options):
                 "LiteRT files are quantized from the Keras model: pass that, or a .keras file. "
                 f"Received: {str(source)!r}"
             )
-        _check_graph(source)
         return Path(source), Path(source)
     model = load(source, engine="keras").model
     if runtime != "tensorrt":
@@ -217,15 +223,6 @@ def _float_network(source, runtime, folder, options):
     to_onnx(model, float_file, **options, optimize_for=None)
     _rewrite(float_file, runtime)
     return float_file, float_file
-
-
-def _check_graph(path):
-    written_for = load(path).description.extra.get("optimized_for")
-    if written_for in ("onnxruntime", "openvino"):
-        raise ValueError(
-            f"{path} was written for {written_for} in float, its convolutions as products of "
-            "matrices. Quantize the Keras model, or a file written with optimize_for=None."
-        )
 
 
 def _rewrite(path, runtime):

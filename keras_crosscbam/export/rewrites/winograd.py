@@ -11,6 +11,8 @@ are nothing but zeros and places in them. That is dense where a hand-written ker
 cheap where maps are small and channels many: the deep stages and SE-ASPP.
 """
 
+import itertools
+
 import numpy as np
 import onnx_ir as ir
 
@@ -114,11 +116,11 @@ class WinogradConv(Rule):
         filters, channels = kernel.shape[:2]
         dilations = attribute(conv, "dilations", (1, 1))
         rows, columns = map(_best_axis, x.shape[2:], dilations)
-        count = iter(range(100))
+        number = itertools.count()
 
         def constant(value, dtype):
             tensor = ir.tensor(np.ascontiguousarray(value, dtype))
-            return op.initializer(tensor, name=f"{conv.name}_winograd{next(count)}")
+            return op.initializer(tensor, name=f"{conv.name}_winograd{next(number)}")
 
         def reshape(value, *shape):
             return op.Reshape(value, constant(shape, np.int64))

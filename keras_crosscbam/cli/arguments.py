@@ -32,6 +32,18 @@ def add_model(sub):
     )
 
 
+def add_views(sub):
+    sub.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        metavar="FACTOR",
+        help="average over the image at these scales of its size, for instance 0.75 1 1.25",
+    )
+    sub.add_argument("--flip", action="store_true", help="average over the mirror image too")
+
+
 def image_size(text):
     sides = text.lower().split("x")
     if not all(side.isdigit() and int(side) for side in sides) or len(sides) > 2:
@@ -49,6 +61,19 @@ def load_model(args):
     build = getattr(kc, f"CrossCBAM_{variant.name}")
     model = build(weights=args.weights, input_shape=(None, None, 3))
     return model, trained_at(args.weights, f"cross_cbam_{variant.backbone}")
+
+
+def has_views(args):
+    return args.flip or args.scales != [1.0]
+
+
+def with_views(model, args):
+    """The model averaged over the views that the arguments ask for, if it is more than one."""
+    from keras_crosscbam import runtime
+
+    if not has_views(args):
+        return model
+    return runtime.Averaged(runtime.load(model), args.scales, args.flip)
 
 
 def trained_at(weights, architecture):

@@ -7,8 +7,11 @@ from pathlib import Path
 from keras_crosscbam.cli.arguments import (
     add_data,
     add_model,
+    add_views,
+    has_views,
     load_model,
     trained_at,
+    with_views,
     working_size,
 )
 
@@ -27,12 +30,14 @@ def add_commands(command):
     )
     add_data(sub, split="val")
     add_model(sub)
+    add_views(sub)
 
     sub = command(_predict, "predict", "Write the labels of a split's images, for a test server.")
     add_data(sub, split="test")
     sub.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
     sub.add_argument("--label-ids", action="store_true", help="write Cityscapes' label ids")
     add_model(sub)
+    add_views(sub)
 
 
 def _segment(args):
@@ -63,6 +68,7 @@ def _evaluate(args):
         return _evaluate_encoder(args)
     data = load_dataset(args.data, args.split)
     model, made_for = load_model(args)
+    model = with_views(model, args)
     print(report(evaluate(model, data, working_size(args, made_for), progress=True)))
 
 
@@ -71,6 +77,8 @@ def _evaluate_encoder(args):
     from keras_crosscbam.datasets.classification import load_image_folders
     from keras_crosscbam.training.pretrain import MONITOR, TopOneJudge
 
+    if has_views(args):
+        raise ValueError("--flip and --scales are for segmentation, not for encoders")
     data = load_image_folders(args.data, args.split)
     model = getattr(kc, args.variant)(weights=args.weights, input_shape=(None, None, 3))
     size = args.size or trained_at(args.weights, args.variant.lower()) or 224
@@ -86,6 +94,7 @@ def _predict(args):
 
     images = split_images(args.data, args.split)
     model, made_for = load_model(args)
+    model = with_views(model, args)
     size, ids = working_size(args, made_for), LABEL_IDS if args.label_ids else None
     written = write_predictions(model, images, args.out, ids, size, progress=True)
     print(f"{len(written)} files in {args.out}")

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_crosscbam.datasets.augment import (
+    ClassMix,
     PhotometricDistortion,
     RandomFlip,
     RandomScaleCrop,
@@ -21,6 +22,7 @@ def training_batches(
     *,
     scale_range=(0.5, 2.0),
     augmentations=AUGMENTATIONS,
+    class_mix=0.0,
     sampling_weights=None,
     seed=0,
     start_step=0,
@@ -48,6 +50,8 @@ def training_batches(
         augmentations: what is done to the crops: callables of a sample
             `{"images", "segmentation_masks"}` and a seed, as in `keras_crosscbam.datasets.augment`,
             or layers that `KerasAugmentation` takes.
+        class_mix: share of the crops, in 0..1, over which classes of another frame's crop are
+            pasted; see `ClassMix`.
         sampling_weights: how often each frame is drawn in relation to the others, as
             `class_balanced_weights` gives it; None for once a pass.
         seed: whole number that determines order and augmentation.
@@ -65,15 +69,30 @@ def training_batches(
         ValueError: if the batch cannot be shared equally.
     """
     steps = [RandomScaleCrop(crop_size, scale_range), *map(as_augmentation, augmentations)]
-    read = frame_reader(dataset, cache)
+    read, mix = frame_reader(dataset, cache), ClassMix(class_mix)
 
-    def augmented(index, position):
+    def crop(index, key):
         images, labels = read(index)
         sample = {"images": images, "segmentation_masks": labels}
-        keys = tf.random.split(tf.stack([tf.constant(seed, tf.int64), position]), len(steps))
-        for step, key in zip(steps, tf.unstack(keys), strict=True):
-            sample = step(sample, key)
+        for step, part in zip(steps, tf.unstack(tf.random.split(key, len(steps))), strict=True):
+            sample = step(sample, part)
+        return sample
+
+    def augmented(index, position):
+        key = tf.stack([tf.constant(seed, tf.int64), position])
+        sample = crop(index, key)
+        if class_mix:
+            sample = mixed(sample, tf.random.fold_in(key, 1))
         return sample["images"], sample["segmentation_masks"]
+
+    def mixed(sample, key):
+        chance, which, own, classes = tf.unstack(tf.random.split(key, 4))
+        frame = tf.random.stateless_uniform([], which, 0, len(dataset), tf.int64)
+        return tf.cond(
+            mix.acts(chance),
+            lambda: mix(sample, crop(frame, own), classes),
+            lambda: sample,
+        )
 
     frames = index_stream(
         len(dataset), batch_size, seed, sampling_weights, start_step, stop_step, shard

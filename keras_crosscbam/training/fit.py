@@ -164,6 +164,7 @@ def phased_batches(
             recipe.batch_size,
             scale_range=recipe.scale_range,
             augmentations=augmentations,
+            class_mix=recipe.class_mix,
             sampling_weights=sampling,
             seed=recipe.seed,
             start_step=start_step,

@@ -120,6 +120,7 @@ class Recipe(Optimization):
         dropout_rate: share of the channels dropped before each head's classifier.
         scale_range: random scale of the frames.
         photometric: whether brightness, contrast, saturation and hue vary.
+        class_mix: share of the crops that classes of another frame are pasted over, in 0..1.
         balanced_sampling: whether frames with rare classes are drawn more often.
         loss: loss of the main head, as `keras_crosscbam.training.make_loss` reads it.
         aux_loss: that of the auxiliary head.
@@ -139,6 +140,7 @@ class Recipe(Optimization):
     dropout_rate: float = 0.1
     scale_range: tuple[float, float] = (0.5, 2.0)
     photometric: bool = True
+    class_mix: float = 0.0
     balanced_sampling: bool = False
     loss: str = "ce"
     aux_loss: str = "ce"
@@ -158,6 +160,8 @@ class Recipe(Optimization):
             raise ValueError("`weights` hold an encoder already: leave out `backbone_weights`.")
         if not 0 < self.scale_range[0] <= self.scale_range[1]:
             raise ValueError(f"`scale_range` must rise from above 0. Received: {self.scale_range}")
+        if not 0 <= self.class_mix <= 1:
+            raise ValueError(f"`class_mix` must lie in [0, 1]. Received: {self.class_mix}")
         for loss in (self.loss, self.aux_loss):
             make_loss(loss, focal_gamma=self.focal_gamma, label_smoothing=self.label_smoothing)
 

@@ -29,7 +29,9 @@ def evaluate(model, dataset, size=None, progress=False):
     Returns:
         A dict: `"mean_iou"` over the classes that occur, `"iou"` by class name (NaN for one that
         does not occur), `"pixel_accuracy"`, all in 0..1 and over labelled pixels alone, `"frames"`,
-        and `"confusion"`, the counts behind it, rows the truth, int64 `(classes, classes)`.
+        `"confusion"`, the counts behind it, rows the truth, int64 `(classes, classes)`, and
+        `"frame_iou"`, the mean IoU of each frame over the classes in its truth or prediction,
+        float64 `(frames,)`, NaN for a frame without labels.
 
     Raises:
         ValueError: if model and data set differ in their classes.
@@ -40,7 +42,7 @@ def evaluate(model, dataset, size=None, progress=False):
         raise ValueError(
             f"{run.name} has {run.num_classes} classes, the data set {dataset.name!r} {classes}"
         )
-    confusion = np.zeros((classes, classes), np.int64)
+    confusion, frame_iou = np.zeros((classes, classes), np.int64), np.full(len(dataset), np.nan)
     bar = keras.utils.Progbar(len(dataset), unit_name="frame", verbose=int(progress))
     for index in range(len(dataset)):
         image, labels = dataset[index]
@@ -50,9 +52,12 @@ def evaluate(model, dataset, size=None, progress=False):
                 f"{run.name} gives label {prediction.max()}, but the data set {dataset.name!r} has "
                 f"{classes} classes"
             )
-        confusion += confusion_matrix(labels, prediction, classes)
+        counts = confusion_matrix(labels, prediction, classes)
+        confusion += counts
+        if counts.any():
+            frame_iou[index] = np.nanmean(iou_per_class(counts))
         bar.update(index + 1)
-    return summarize(confusion, dataset.classes, len(dataset))
+    return {**summarize(confusion, dataset.classes, len(dataset)), "frame_iou": frame_iou}
 
 
 def confusion_matrix(truth, prediction, num_classes):
@@ -64,7 +69,7 @@ def confusion_matrix(truth, prediction, num_classes):
 
 
 def summarize(confusion, classes, frames):
-    """The dict that `evaluate` returns, from a confusion matrix."""
+    """The dict that `evaluate` returns, but for what is told by frame, from a confusion matrix."""
     iou = iou_per_class(confusion)
     return {
         "mean_iou": float(np.nanmean(iou)),
@@ -73,6 +78,25 @@ def summarize(confusion, classes, frames):
         "frames": frames,
         "confusion": confusion,
     }
+
+
+def best_and_worst(frame_iou, count):
+    """Indices of the frames that came out best and worst.
+
+        >>> from keras_crosscbam.evaluate import best_and_worst
+        >>> best_and_worst([0.5, float("nan"), 0.1, 0.9], 2)
+        ([3, 0], [2])
+
+    Args:
+        frame_iou: mean IoU of each frame, as `evaluate` gives it.
+        count: how many to name of either kind.
+
+    Returns:
+        Two lists of up to `count` indices, the best and the worst one first; no frame is in both.
+    """
+    ranked = sorted(np.flatnonzero(~np.isnan(frame_iou)), key=lambda i: -frame_iou[i])
+    ranked = [int(index) for index in ranked]
+    return ranked[:count], ranked[max(count, len(ranked) - count) :][::-1]
 
 
 def report(result):

@@ -8,7 +8,10 @@ from PIL import Image
 
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.dataset import SegmentationDataset
+from keras_crosscbam.evaluate import best_and_worst
 from keras_crosscbam.images import read_image
+from keras_crosscbam.runtime.resize import bilinear
+from keras_crosscbam.visualize import comparison
 
 
 def write_predictions(model, images, out, label_ids=None, size=None, progress=False):
@@ -57,6 +60,37 @@ def write_predictions(model, images, out, label_ids=None, size=None, progress=Fa
         Image.fromarray(lookup[run(read_image(image), size)]).save(target)
         bar.update(done)
     return list(targets)
+
+
+def write_best_and_worst(model, dataset, frame_iou, out, size=None, count=3):
+    """Writes pictures of the frames that came out best and worst, beside truth and prediction.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.predictions import write_best_and_worst
+        >>> result = kc.evaluate(model, val)  # doctest: +SKIP
+        >>> write_best_and_worst(model, val, result["frame_iou"], "pictures")  # doctest: +SKIP
+
+    Args:
+        model: as in `write_predictions`.
+        dataset: the `SegmentationDataset` that was evaluated.
+        frame_iou: mean IoU of each of its frames, as `keras_crosscbam.evaluate` gives it.
+        out: folder for `best-1-NAME.png`, `worst-1-NAME.png` and so on; made if need be.
+        size: as in `keras_crosscbam.evaluate`.
+        count: how many of either kind.
+
+    Returns:
+        The paths written, a list.
+    """
+    run, written = runtime.load(model), []
+    Path(out).mkdir(parents=True, exist_ok=True)
+    for kind, indices in zip(("best", "worst"), best_and_worst(frame_iou, count), strict=True):
+        for place, index in enumerate(indices, start=1):
+            image, labels = dataset[index]
+            predicted = run.predict(image, size, output_size=labels.shape)
+            written.append(Path(out) / f"{kind}-{place}-{dataset.pairs[index][0].stem}.png")
+            picture = comparison(bilinear(image, labels.shape), labels, predicted, dataset.classes)
+            picture.save(written[-1])
+    return written
 
 
 def _lookup(label_ids, run):

@@ -55,10 +55,32 @@ def overlay(image, labels, classes, opacity=0.5, legend=True):
     picture = Image.fromarray(np.round(painted).astype(np.uint8))
     if not legend:
         return picture
-    column = _legend(class_shares(labels, classes), classes, image.shape[0])
-    canvas = Image.new("RGB", (picture.width + column.width, max(picture.height, column.height)))
-    canvas.paste(picture, (0, 0))
-    canvas.paste(column, (picture.width, 0))
+    return _row([picture, _legend(class_shares(labels, classes), classes, image.shape[0])])
+
+
+def comparison(image, truth, prediction, classes):
+    """Image, true labels, predicted labels and a legend side by side.
+
+    Args:
+        image: uint8 RGB `(height, width, 3)`.
+        truth: uint8 `(height, width)`; what is black in the picture does not count.
+        prediction: uint8 `(height, width)`.
+        classes: a `ClassTable`.
+
+    Returns:
+        A `PIL.Image.Image` in RGB; the legend's shares are those of the prediction.
+    """
+    pictures = [image, colourise(truth, classes), colourise(prediction, classes)]
+    legend = _legend(class_shares(prediction, classes), classes, image.shape[0])
+    return _row([*map(Image.fromarray, pictures), legend])
+
+
+def _row(pictures):
+    size = sum(p.width for p in pictures), max(p.height for p in pictures)
+    canvas, left = Image.new("RGB", size), 0
+    for picture in pictures:
+        canvas.paste(picture, (left, 0))
+        left += picture.width
     return canvas
 
 

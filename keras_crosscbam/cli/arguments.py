@@ -68,12 +68,11 @@ def has_views(args):
 
 
 def with_views(model, args):
-    """The model averaged over the views that the arguments ask for, if it is more than one."""
+    """The model as a `Runtime`, averaged over the views that the arguments ask for."""
     from keras_crosscbam import runtime
 
-    if not has_views(args):
-        return model
-    return runtime.Averaged(runtime.load(model), args.scales, args.flip)
+    run = runtime.load(model)
+    return runtime.Averaged(run, args.scales, args.flip) if has_views(args) else run
 
 
 def trained_at(weights, architecture):

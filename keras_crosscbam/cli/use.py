@@ -31,6 +31,9 @@ def add_commands(command):
     add_data(sub, split="val")
     add_model(sub)
     add_views(sub)
+    sub.add_argument(
+        "--pictures", type=Path, help="folder for pictures of the best and the worst frames"
+    )
 
     sub = command(_predict, "predict", "Write the labels of a split's images, for a test server.")
     add_data(sub, split="test")
@@ -63,13 +66,18 @@ def _segment(args):
 def _evaluate(args):
     from keras_crosscbam.datasets import load_dataset
     from keras_crosscbam.evaluate import evaluate, report
+    from keras_crosscbam.predictions import write_best_and_worst
 
     if args.variant in ("STDC1", "STDC2"):
         return _evaluate_encoder(args)
     data = load_dataset(args.data, args.split)
     model, made_for = load_model(args)
-    model = with_views(model, args)
-    print(report(evaluate(model, data, working_size(args, made_for), progress=True)))
+    model, size = with_views(model, args), working_size(args, made_for)
+    result = evaluate(model, data, size, progress=True)
+    print(report(result))
+    if args.pictures:
+        for path in write_best_and_worst(model, data, result["frame_iou"], args.pictures, size):
+            print(path)
 
 
 def _evaluate_encoder(args):
@@ -77,8 +85,8 @@ def _evaluate_encoder(args):
     from keras_crosscbam.datasets.classification import load_image_folders
     from keras_crosscbam.training.pretrain import MONITOR, TopOneJudge
 
-    if has_views(args):
-        raise ValueError("--flip and --scales are for segmentation, not for encoders")
+    if has_views(args) or args.pictures:
+        raise ValueError("--flip, --scales and --pictures are for segmentation, not for encoders")
     data = load_image_folders(args.data, args.split)
     model = getattr(kc, args.variant)(weights=args.weights, input_shape=(None, None, 3))
     size = args.size or trained_at(args.weights, args.variant.lower()) or 224

@@ -13,11 +13,10 @@ import numpy as np
 from PIL import Image
 
 from keras_crosscbam import runtime
-from keras_crosscbam.evaluate import confusion_matrix, summarize
+from keras_crosscbam.evaluate import best_and_worst, evaluate
 from keras_crosscbam.images import ASSETS
 from keras_crosscbam.training.files import replacing
 from keras_crosscbam.training.log import EpochLog
-from keras_crosscbam.training.metrics import iou_per_class
 from keras_crosscbam.training.pictures import figure_class, plot_curves
 from keras_crosscbam.training.run import BEST, DESCRIPTION, LOG
 from keras_crosscbam.visualize import colourise
@@ -65,13 +64,11 @@ def write_report(run, model, val_set, size=None):
     description = json.loads((folder / DESCRIPTION).read_text())
     rows = EpochLog(folder / LOG).rows
     network = runtime.load(model, val_set.classes)
-    result, frame_scores = _judge(network, val_set, size)
+    result = evaluate(network, val_set, size)
     recipe, data = description["recipe"], description["data"]
     validated = [row for row in rows if "val_mean_iou" in row]
     best = max(validated, key=lambda row: row["val_mean_iou"], default=None)
-    ranked = sorted(frame_scores, key=frame_scores.get, reverse=True)
-    # The worst one first; no frame is shown twice.
-    shown = {"Best": ranked[:SHOWN], "Worst": ranked[SHOWN:][-SHOWN:][::-1]}
+    shown = zip(("Best", "Worst"), best_and_worst(result["frame_iou"], SHOWN), strict=True)
     title = f"{recipe['name']} on {data['name']}"
     page = Template(PAGE.read_text(encoding="utf-8")).substitute(
         title=escape(title),
@@ -81,8 +78,8 @@ def write_report(run, model, val_set, size=None):
         classes=_class_table(result, val_set.classes),
         matrix=_matrix(result["confusion"], val_set.classes),
         frames="".join(
-            f"<h3>{name}</h3>{_frames(indices, frame_scores, network, val_set, size)}"
-            for name, indices in shown.items()
+            f"<h3>{name}</h3>{_frames(indices, result['frame_iou'], network, val_set, size)}"
+            for name, indices in shown
             if indices
         ),
         recipe="".join(_row(name, _setting(name, value)) for name, value in recipe.items()),
@@ -94,29 +91,6 @@ def write_report(run, model, val_set, size=None):
 
 
 # Figures
-
-
-def _judge(network, val_set, size):
-    """What `evaluate` returns, and the mean IoU of each frame that has labels, by its index."""
-    classes = len(val_set.classes)
-    if network.num_classes != classes:
-        raise ValueError(
-            f"{network.name} has {network.num_classes} classes, the data set {val_set.name!r} "
-            f"{classes}"
-        )
-    confusion, scores = np.zeros((classes, classes), np.int64), {}
-    for index in range(len(val_set)):
-        image, labels = val_set[index]
-        counts = confusion_matrix(labels, _predict(network, image, labels, size), classes)
-        confusion += counts
-        if counts.any():
-            scores[index] = np.nanmean(iou_per_class(counts))
-    return summarize(confusion, val_set.classes, len(val_set)), scores
-
-
-def _predict(network, image, labels, size):
-    scores = network.scores(image, size, output_size=labels.shape)
-    return scores.argmax(axis=-1).astype(np.uint8)
 
 
 def _headline(result, best, rows, data):
@@ -208,7 +182,7 @@ def _frames(indices, scores, network, val_set, size):
     figures = []
     for index in indices:
         image, labels = val_set[index]
-        predicted = _predict(network, image, labels, size)
+        predicted = network.predict(image, size, output_size=labels.shape)
         pictures = {
             "image": (Image.fromarray(image), "JPEG"),
             "truth": (_painted(labels, val_set.classes), "PNG"),

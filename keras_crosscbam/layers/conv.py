@@ -6,10 +6,13 @@ from keras import layers
 from keras_crosscbam.layers.batch_norm import BatchNormalization
 from keras_crosscbam.layers.dilated import dilated_convolution
 
+EPSILON = 1e-5
+"""What batch normalization adds to the variance."""
+
 
 def batch_norm(**kwargs):
     """A BatchNormalization layer with the network's momentum (0.1 in PyTorch's terms)."""
-    return BatchNormalization(momentum=0.9, epsilon=1e-5, **kwargs)
+    return BatchNormalization(momentum=0.9, epsilon=EPSILON, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")

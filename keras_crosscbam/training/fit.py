@@ -122,6 +122,7 @@ def _training_model(train_set, recipe, run):
         weights=run.weights,
         backbone_weights=None if run.state else recipe.backbone_weights,
     )
+    run.deepen(model, "cross_cbam_stdc1")
     if recipe.backbone_rate == 0:
         freeze_backbone(model)
     return model

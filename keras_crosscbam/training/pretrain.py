@@ -55,13 +55,16 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
     }
     run = Run(out, recipe, steps, data, workers or find_workers())
     model = run.build(
-        lambda: STDC(
-            recipe.backbone,
-            input_shape=(None, None, 3),
-            num_classes=classes,
-            classifier_activation=None,
-            dropout_rate=recipe.dropout_rate,
-            weights=run.weights,
+        lambda: run.deepen(
+            STDC(
+                recipe.backbone,
+                input_shape=(None, None, 3),
+                num_classes=classes,
+                classifier_activation=None,
+                dropout_rate=recipe.dropout_rate,
+                weights=run.weights,
+            ),
+            "stdc1",
         )
     )
     run.compile(

@@ -56,6 +56,8 @@ class Optimization:
         jit_compile: whether XLA compiles the step; `"auto"` leaves it to Keras (on TensorFlow
             only with a GPU).
         weights: name, path or URL of weights to start from.
+        deepened_from: the same of weights with STDC1, which a network with STDC2 then starts from;
+            see `keras_crosscbam.models.deepen`.
         cache: whether decoded frames are kept in memory.
         seed: of initialisation, order and augmentation.
     """
@@ -76,6 +78,7 @@ class Optimization:
     dtype_policy: str = "float32"
     jit_compile: bool | str = "auto"
     weights: str | None = None
+    deepened_from: str | None = None
     cache: bool = True
     seed: int = 0
 
@@ -96,6 +99,8 @@ class Optimization:
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise ValueError(f"`{name}` must be finite and not negative. Received: {value}")
+        if self.weights and self.deepened_from:
+            raise ValueError("A training starts from `weights` or `deepened_from`, not from both.")
         _check_choice(self, "optimizer", ("adamw", "sgd"))
         _check_choice(self, "jit_compile", (True, False, "auto"))
         _check_choice(self, "dtype_policy", ("float32", "mixed_float16", "mixed_bfloat16"))
@@ -156,8 +161,11 @@ class Recipe(Optimization):
             raise ValueError(
                 f"`architecture` may hold {sorted(SWITCHES)}. Received: {sorted(unknown)}"
             )
-        if self.weights and self.backbone_weights:
-            raise ValueError("`weights` hold an encoder already: leave out `backbone_weights`.")
+        if (self.weights or self.deepened_from) and self.backbone_weights:
+            raise ValueError(
+                "`weights` and `deepened_from` hold an encoder already: leave out "
+                "`backbone_weights`."
+            )
         if not 0 < self.scale_range[0] <= self.scale_range[1]:
             raise ValueError(f"`scale_range` must rise from above 0. Received: {self.scale_range}")
         if not 0 <= self.class_mix <= 1:

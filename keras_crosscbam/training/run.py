@@ -10,6 +10,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_crosscbam.models.deepen import deepened
+from keras_crosscbam.models.manifest import find_weights
 from keras_crosscbam.training.callbacks import KeepBest, Progress, Record, SeedDropout, StopOnNaN
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.files import replacing
@@ -68,6 +70,12 @@ class Run:
     def weights(self):
         """The weights to start from: those of the recipe, unless a checkpoint is loaded anyway."""
         return None if self.state else self.recipe.weights
+
+    def deepen(self, model, shallow):
+        """Loads the recipe's `deepened_from`, of an architecture of that name, if there is any."""
+        if self.recipe.deepened_from and not self.state:
+            deepened(find_weights(self.recipe.deepened_from, shallow)).load_into(model)
+        return model
 
     def build(self, make):
         """Builds a model under the recipe's seed and dtype policy, on all devices."""

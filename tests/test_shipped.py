@@ -77,6 +77,19 @@ def test_validation_figures_in_both_formats(entry, data_root, tmp_path):
         assert result["iou"] == pytest.approx(entry["val_iou"], abs=2e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", entries("val_full_size"))
+def test_validation_figures_at_full_size(entry, data_root):
+    data = kc.datasets.load_camvid(data_root / "camvid-960x720-val", "val")
+    result, expected = (
+        kc.evaluate(build(entry), data, tuple(entry["input_size"])),
+        entry["val_full_size"],
+    )
+    assert result["frames"] == expected["val_frames"]
+    assert result["mean_iou"] == pytest.approx(expected["val_mean_iou"], abs=1e-4)
+    assert result["iou"] == pytest.approx(expected["val_iou"], abs=2e-4)
+
+
 def test_photograph_of_a_street_shows_a_street():
     """A golden result that no rounding changes: what covers this picture, largest first."""
     model = kc.CrossCBAM_M(weights="camvid", input_shape=(None, None, 3))

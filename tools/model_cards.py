@@ -68,8 +68,8 @@ def card(entry):
         "",
         f"Recipe `{recipe['name']}`: {phases}, batch {recipe['batch_size']}, "
         f"{recipe.get('optimizer', 'adamw')}, learning rate "
-        f"{recipe['learning_rate']}, seed {recipe['seed']}; Keras {entry['keras']}. "
-        f"{entry['note']}",
+        f"{recipe['learning_rate']}, seed {recipe['seed']}; Keras {entry['keras']}, "
+        f"{entry['hardware']}, published from commit {entry['commit']}. {entry['note']}",
         "",
         "## Figures",
         "",
@@ -88,16 +88,18 @@ def figures(entry):
         yield f"Top-1 {100 * entry['val_top1']:.2f} % on {entry['val_images']} validation images."
         command = f"--data DIR --variant {entry['architecture'].upper()}"
     else:
+        full = entry["val_full_size"]
         yield (
-            f"Mean IoU {100 * entry['val_mean_iou']:.2f} %, pixel accuracy "
-            f"{100 * entry['val_pixel_accuracy']:.2f} %, on the {entry['val_frames']} validation "
-            "frames, single scale."
+            f"On the {entry['val_frames']} validation frames, single scale, in per cent; judged at "
+            "the size of the labels:"
         )
         yield ""
-        yield "| class | IoU, % |"
-        yield "|---|---|"
+        yield "| | labels of 360x480 | labels of 720x960 |"
+        yield "|---|---|---|"
+        for title, figure in (("mean IoU", "val_mean_iou"), ("pixels right", "val_pixel_accuracy")):
+            yield f"| **{title}** | **{100 * entry[figure]:.2f}** | **{100 * full[figure]:.2f}** |"
         for name, iou in entry["val_iou"].items():
-            yield f"| {name} | {100 * iou:.1f} |"
+            yield f"| {name} | {100 * iou:.1f} | {100 * full['val_iou'][name]:.1f} |"
         variant = "L" if entry["architecture"].endswith("stdc2") else "M"
         command = f"--data CamVid --variant {variant}"
     yield ""

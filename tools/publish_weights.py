@@ -1,15 +1,17 @@
 """Turns a finished training run into shipped weights with their manifest entry.
 
     $ python tools/publish_weights.py runs/camvid-m --name camvid --data CamVid \
-          --size 360x480 --note "..."
+          --full-size CamVid-960x720 --size 540x720 --hardware "2 CPU cores" --note "..."
 
 Writes `weights/ARCHITECTURE_NAME.weights.h5` in float16, loads it back the way users do, measures
-it on the validation split, and enters all that in `weights/manifest.json`. Takes pretrained
+it on the validation split, for CamVid also on the frames at full size, and enters all that in
+`weights/manifest.json`. Takes pretrained
 encoders too, with the folder of their images as the data set.
 """
 
 import argparse
 import json
+import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +37,8 @@ def main():
     parser.add_argument("run", type=Path, help="folder of the training run")
     parser.add_argument("--name", required=True, help="name of the weights, such as camvid")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--full-size", type=Path, help="folder of CamVid at 960x720")
+    parser.add_argument("--hardware", required=True, help="what the training ran on")
     parser.add_argument("--size", required=True, help="HEIGHTxWIDTH of the evaluation")
     parser.add_argument("--note", default="", help="what else users should know of the training")
     args = parser.parse_args()
@@ -48,9 +52,11 @@ def main():
     to_float16(args.run / BEST, target)
 
     size = tuple(map(int, args.size.split("x")))
-    pretrained = bool(recipe.get("backbone_weights"))
+    pretrained = any(recipe.get(field) for field in ("backbone_weights", "deepened_from"))
     measure = (
-        measure_encoder if is_encoder else partial(measure_segmentation, pretrained=pretrained)
+        measure_encoder
+        if is_encoder
+        else partial(measure_segmentation, full_size=args.full_size, pretrained=pretrained)
     )
     entry = {
         "name": args.name,
@@ -60,6 +66,8 @@ def main():
         "input_size": size,
         "recipe": recipe,
         "note": args.note,
+        "hardware": args.hardware,
+        "commit": commit(),
         "keras": keras.__version__,
         **measure(architecture, args.run / BEST, target, args.data, size),
         "val_curve": {
@@ -73,23 +81,43 @@ def main():
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, sha256 {entry['sha256']}")
 
 
-def measure_segmentation(architecture, best, target, data, size, pretrained):
+def commit():
+    """The commit that publishes, in 12 hexadecimal digits."""
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    return subprocess.check_output(command, cwd=WEIGHTS, text=True).strip()
+
+
+def measure_segmentation(architecture, best, target, data, size, full_size, pretrained):
     """The entry's fields of a network for CamVid's classes."""
     build = partial(kc.CrossCBAM, architecture.removeprefix("cross_cbam_"), ANY_SIZE)
     val = kc.datasets.load_camvid(data, "val")
     scores = [kc.evaluate(build(weights=p), val, size, progress=True) for p in (best, target)]
     print(f"mean IoU float32 {scores[0]['mean_iou']:.6f}, float16 {scores[1]['mean_iou']:.6f}")
     return {
+        **figures(scores[1]),
+        "val_full_size": measure_full_size(build(weights=target), full_size, size),
         "num_classes": len(val.classes),
         "classes": "camvid",
         "data": "CamVid, train split (367 frames, 480x360)",
         "licence": "weights: Apache-2.0; CamVid's frames: see its authors' terms"
         + ("; pretrained on images under ImageNet's terms" if pretrained else ""),
-        "val_frames": scores[1]["frames"],
-        "val_mean_iou": round(scores[1]["mean_iou"], 6),
-        "val_pixel_accuracy": round(scores[1]["pixel_accuracy"], 6),
-        "val_iou": {name: round(iou, 6) for name, iou in scores[1]["iou"].items()},
     }
+
+
+def figures(result):
+    """What the manifest keeps of a result of `evaluate`."""
+    return {
+        "val_frames": result["frames"],
+        "val_mean_iou": round(result["mean_iou"], 6),
+        "val_pixel_accuracy": round(result["pixel_accuracy"], 6),
+        "val_iou": {name: round(iou, 6) for name, iou in result["iou"].items()},
+    }
+
+
+def measure_full_size(model, data, size):
+    """The figures against the labels of 960x720 pixels."""
+    val = kc.datasets.load_camvid(data, "val")
+    return figures(kc.evaluate(model, val, size, progress=True))
 
 
 def measure_encoder(architecture, best, target, data, size):

@@ -2,6 +2,7 @@
 
     $ python benchmarks/ablation.py --data CamVid --out runs/ablation
     $ python benchmarks/ablation.py --data CamVid --out runs/ablation --rows both --seeds 0 1 2
+    $ python benchmarks/ablation.py --data CamVid --out runs/ablation --rows both-aux ohem dice
 
 A run that was interrupted goes on where it was, a finished one is only read.
 """
@@ -21,8 +22,9 @@ def _network(**switches):
     return {"architecture": switches}
 
 
-# Fields of the recipe that a row changes. `both` is the network of the paper.
-ROWS = {
+# Fields of the recipe that a row changes. `both` is the network of the paper, `both-aux` the recipe
+# as it is.
+NETWORKS = {
     "baseline": {**_network(use_se_aspp=False, use_ccbam=False), "aux_weight": 0.0},
     "se-aspp": {**_network(use_ccbam=False), "aux_weight": 0.0},
     "ccbam": {**_network(use_se_aspp=False), "aux_weight": 0.0},
@@ -35,6 +37,24 @@ ROWS = {
     "width-128": _network(aspp_filters=128),
     "width-512": _network(aspp_filters=512),
 }
+SETTINGS = {
+    "scratch": {"backbone_weights": None},
+    "even-classes": {"class_balance": 0.0},
+    "focal": {"loss": "focal"},
+    "ohem": {"loss": "ohem"},
+    "dice": {"loss": "ce:0.5,dice:0.5"},
+    "label-smoothing": {"label_smoothing": 0.1},
+    "ema": {"ema": 0.99},
+    "class-mix": {"class_mix": 0.5},
+    "balanced-sampling": {"balanced_sampling": True},
+    "same-colours": {"photometric": False},
+    "fewer-scales": {"scale_range": (0.75, 1.5)},
+    "more-scales": {"scale_range": (0.5, 3.0)},
+    "weight-decay-0.01": {"weight_decay": 0.01},
+    "rate-5e-4": {"learning_rate": 5e-4},
+    "rate-2e-3": {"learning_rate": 2e-3},
+}
+ROWS = NETWORKS | SETTINGS
 
 
 def parse(arguments=None):
@@ -44,7 +64,7 @@ def parse(arguments=None):
     parser.add_argument("--recipe", default="camvid-m", help="recipe that is varied")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--crop", type=int, nargs=2, default=(256, 320), metavar=("H", "W"))
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(NETWORKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--read", action="store_true", help="print what there is, train nothing")

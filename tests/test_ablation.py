@@ -1,5 +1,6 @@
 """The ablation trains what its rows say, and its table holds what the runs' logs hold."""
 
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -17,8 +18,9 @@ def parse(*arguments):
     return ablation.parse(["--data", "CamVid", "--out", "runs", *arguments])
 
 
-def test_rows_change_what_they_are_called_after():
-    recipes = {row: ablation.recipe_of(parse("--epochs", "7"), row, 3) for row in ablation.ROWS}
+def test_networks_differ_in_what_they_are_called_after():
+    rows = parse().rows
+    recipes = {row: ablation.recipe_of(parse("--epochs", "7"), row, 3) for row in rows}
     assert {recipe.seed for recipe in recipes.values()} == {3}
     assert {recipe.epochs for recipe in recipes.values()} == {7}
     networks = {
@@ -29,11 +31,19 @@ def test_rows_change_what_they_are_called_after():
     # The auxiliary head is not in the network that is kept.
     assert counts["both"] == counts["both-aux"] == counts["relu-gates"]
     assert counts["rates-2-4"] == counts["rates-3-5"]
-    assert len(set(counts.values())) == len(ablation.ROWS) - 3
+    assert len(set(counts.values())) == len(rows) - 3
     assert counts["width-128"] < counts["both"] < counts["rates-1-3-5"] < counts["width-512"]
     assert {network.output_shape for network in networks.values()} == {(None, 64, 64, 19)}
     without = [row for row, recipe in recipes.items() if recipe.aux_weight == 0]
     assert without == ["baseline", "se-aspp", "ccbam", "both"]
+
+
+def test_settings_change_the_recipe_alone():
+    recipe = ablation.recipe_of(parse(), "both-aux", 0)
+    for row, changes in ablation.SETTINGS.items():
+        changed = ablation.recipe_of(parse(), row, 0)
+        assert changed == dataclasses.replace(recipe, **changes)
+        assert changed != recipe
 
 
 def test_runs_and_table(made_camvid, tmp_path, capsys):

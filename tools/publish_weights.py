@@ -1,12 +1,13 @@
 """Turns a finished training run into shipped weights with their manifest entry.
 
     $ python tools/publish_weights.py runs/camvid-m --name camvid --data CamVid \
-          --full-size CamVid-960x720 --size 540x720 --hardware "2 CPU cores" --note "..."
+          --full-size CamVid-960x720 --size 540x720 --imagenet \
+          --hardware "2 CPU cores" --note "..."
 
 Writes `weights/ARCHITECTURE_NAME.weights.h5` in float16, loads it back the way users do, measures
 it on the validation split, for CamVid also on the frames at full size, and enters all that in
-`weights/manifest.json`. Takes pretrained
-encoders too, with the folder of their images as the data set.
+`weights/manifest.json`. Takes pretrained encoders too, with the folder of their images as the data
+set.
 """
 
 import argparse
@@ -38,6 +39,9 @@ def main():
     parser.add_argument("--name", required=True, help="name of the weights, such as camvid")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--full-size", type=Path, help="folder of CamVid at 960x720")
+    parser.add_argument(
+        "--imagenet", action="store_true", help="the encoder was pretrained on ImageNet's images"
+    )
     parser.add_argument("--hardware", required=True, help="what the training ran on")
     parser.add_argument("--size", required=True, help="HEIGHTxWIDTH of the evaluation")
     parser.add_argument("--note", default="", help="what else users should know of the training")
@@ -52,11 +56,10 @@ def main():
     to_float16(args.run / BEST, target)
 
     size = tuple(map(int, args.size.split("x")))
-    pretrained = any(recipe.get(field) for field in ("backbone_weights", "deepened_from"))
     measure = (
         measure_encoder
         if is_encoder
-        else partial(measure_segmentation, full_size=args.full_size, pretrained=pretrained)
+        else partial(measure_segmentation, full_size=args.full_size, imagenet=args.imagenet)
     )
     entry = {
         "name": args.name,
@@ -87,7 +90,7 @@ def commit():
     return subprocess.check_output(command, cwd=WEIGHTS, text=True).strip()
 
 
-def measure_segmentation(architecture, best, target, data, size, full_size, pretrained):
+def measure_segmentation(architecture, best, target, data, size, full_size, imagenet):
     """The entry's fields of a network for CamVid's classes."""
     build = partial(kc.CrossCBAM, architecture.removeprefix("cross_cbam_"), ANY_SIZE)
     val = kc.datasets.load_camvid(data, "val")
@@ -100,7 +103,7 @@ def measure_segmentation(architecture, best, target, data, size, full_size, pret
         "classes": "camvid",
         "data": "CamVid, train split (367 frames, 480x360)",
         "licence": "weights: Apache-2.0; CamVid's frames: see its authors' terms"
-        + ("; pretrained on images under ImageNet's terms" if pretrained else ""),
+        + ("; pretrained on images under ImageNet's terms" if imagenet else ""),
     }
 
 

@@ -1,0 +1,17 @@
+"""What an installation holds."""
+
+import configparser
+from pathlib import Path
+
+from setuptools import find_packages
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_package_is_installed():
+    """Beside `weights/`, which is a package in wheels alone, so that no tool finds the list."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = config["options"]["packages"].split()
+    found = find_packages(ROOT, include=["keras_crosscbam*"])
+    assert sorted(listed) == sorted([*found, "keras_crosscbam.weights"])

@@ -24,7 +24,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("demo-out"))
     args = parser.parse_args()
 
-    (weights,) = kc.list_weights()["camvid"][:1]
+    (weights,) = (w for w in kc.list_weights()["camvid"] if w["architecture"].endswith("stdc1"))
     model = kc.CrossCBAM_M(weights="camvid", input_shape=(None, None, 3))
     size = min(weights["input_size"])
     (result,) = segment_files(model, args.image, args.out, size)

@@ -54,6 +54,9 @@ def main():
     architecture = backbone if is_encoder else f"cross_cbam_{backbone}"
     target = WEIGHTS / f"{architecture}_{args.name}.weights.h5"
     to_float16(args.run / BEST, target)
+    # Its own hash: the manifest still has that of the file before it.
+    digest = sha256(target)
+    published = f"{target}#sha256={digest}"
 
     size = tuple(map(int, args.size.split("x")))
     measure = (
@@ -65,14 +68,14 @@ def main():
         "name": args.name,
         "architecture": architecture,
         "file": target.name,
-        "sha256": sha256(target),
+        "sha256": digest,
         "input_size": size,
         "recipe": recipe,
         "note": args.note,
         "hardware": args.hardware,
         "commit": commit(),
         "keras": keras.__version__,
-        **measure(architecture, args.run / BEST, target, args.data, size),
+        **measure(architecture, args.run / BEST, published, args.data, size),
         "val_curve": {
             int(row["epoch"]): round(row[name], 4)
             for row in EpochLog(args.run / LOG).rows
@@ -81,7 +84,7 @@ def main():
         },
     }
     write_entry(entry)
-    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, sha256 {entry['sha256']}")
+    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, sha256 {digest}")
 
 
 def commit():
@@ -90,15 +93,15 @@ def commit():
     return subprocess.check_output(command, cwd=WEIGHTS, text=True).strip()
 
 
-def measure_segmentation(architecture, best, target, data, size, full_size, imagenet):
+def measure_segmentation(architecture, best, published, data, size, full_size, imagenet):
     """The entry's fields of a network for CamVid's classes."""
     build = partial(kc.CrossCBAM, architecture.removeprefix("cross_cbam_"), ANY_SIZE)
     val = kc.datasets.load_camvid(data, "val")
-    scores = [kc.evaluate(build(weights=p), val, size, progress=True) for p in (best, target)]
+    scores = [kc.evaluate(build(weights=p), val, size, progress=True) for p in (best, published)]
     print(f"mean IoU float32 {scores[0]['mean_iou']:.6f}, float16 {scores[1]['mean_iou']:.6f}")
     return {
         **figures(scores[1]),
-        "val_full_size": measure_full_size(build(weights=target), full_size, size),
+        "val_full_size": measure_full_size(build(weights=published), full_size, size),
         "num_classes": len(val.classes),
         "classes": "camvid",
         "data": "CamVid, train split (367 frames, 480x360)",
@@ -123,12 +126,12 @@ def measure_full_size(model, data, size):
     return figures(kc.evaluate(model, val, size, progress=True))
 
 
-def measure_encoder(architecture, best, target, data, size):
+def measure_encoder(architecture, best, published, data, size):
     """The entry's fields of a classifier for ImageNet's classes."""
     val = load_image_folders(data, "val")
     scores = [
         TopOneJudge(kc.STDC(architecture, ANY_SIZE, weights=p), val, min(size))()[ENCODER_MONITOR]
-        for p in (best, target)
+        for p in (best, published)
     ]
     print(f"top-1 float32 {scores[0]:.4f}, float16 {scores[1]:.4f}")
     return {

@@ -85,6 +85,18 @@ def _camvid_enlarged(variant, **changes):
     )
 
 
+def _finetune(variant):
+    # For people's own classes on top of shipped weights: the encoder is trained gently.
+    return Recipe(
+        name=f"finetune-{variant.lower()}",
+        variant=variant,
+        phases=(Phase(30, (360, 480)),),
+        weights="camvid",
+        backbone_rate=0.1,
+        class_balance=0.5,
+    )
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -108,15 +120,8 @@ RECIPES = {
             deepened_from="runs/camvid-m-enlarged/best.weights.h5",
             phases=(Phase(30, (360, 480)),),
         ),
-        # For people's own classes on top of shipped weights: the encoder is trained gently.
-        Recipe(
-            name="finetune-m",
-            variant="M",
-            phases=(Phase(30, (360, 480)),),
-            weights="camvid",
-            backbone_rate=0.1,
-            class_balance=0.5,
-        ),
+        _finetune("M"),
+        _finetune("L"),
     )
 }
 

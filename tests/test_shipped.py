@@ -38,8 +38,18 @@ def build(entry):
 
 def test_weights_that_ship():
     shipped = kc.list_weights()
-    assert "cross_cbam_stdc1" in [entry["architecture"] for entry in shipped["camvid"]]
-    assert "stdc1" in [entry["architecture"] for entry in shipped["imagenet20"]]
+    found = {name: {entry["architecture"] for entry in shipped[name]} for name in shipped}
+    assert found == {
+        "camvid": {"cross_cbam_stdc1", "cross_cbam_stdc2"},
+        "camvid-scratch": {"cross_cbam_stdc1"},
+        "imagenet20": {"stdc1", "stdc2"},
+    }
+
+
+@pytest.mark.parametrize("variant", ["M1", "L1", "M2", "L2", "M", "L"])
+def test_every_variant_loads_them_at_its_size(variant):
+    model = getattr(kc, f"CrossCBAM_{variant}")(weights="camvid")
+    assert model.output_shape[-1] == len(model.classes) == 11
 
 
 @pytest.fixture(scope="module")

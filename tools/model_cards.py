@@ -14,8 +14,8 @@ FOLDER = Path(__file__).parents[1] / "docs" / "models"
 USES = {
     "camvid": """\
 Segmenting street scenes into CamVid's eleven classes: as a demonstration, as a baseline, and above
-all as a start for your own classes (`crosscbam train --recipe finetune-m --data DIR`). Not for
-anything that a person's safety hangs on.
+all as a start for your own classes (`crosscbam train --recipe finetune-m --data DIR`, or
+`finetune-l`). Not for anything that a person's safety hangs on.
 """,
     "imagenet20": """\
 Starting the training of a Cross-CBAM from (`backbone_weights="imagenet20"`), and comparing encoders

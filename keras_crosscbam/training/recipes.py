@@ -72,8 +72,8 @@ def _camvid(variant):
 
 
 def _camvid_enlarged(variant, **changes):
-    # Frames of 360x480 at twice their size: thin things then are more than a pixel wide where the
-    # scores are made, at an eighth. Goes on from the weights of another training.
+    # Frames of 360x480 at up to three times their size: scores are made at an eighth of the input,
+    # where thin things would be lost. Goes on from the weights of another training.
     return Recipe(
         name=f"camvid-{variant.lower()}-enlarged",
         variant=variant,

@@ -12,10 +12,12 @@ import statistics
 from dataclasses import replace
 from pathlib import Path
 
+from keras_crosscbam import CrossCBAM, flops
 from keras_crosscbam.datasets import load_dataset
 from keras_crosscbam.training import RECIPES, Phase, with_settings
 from keras_crosscbam.training.fit import MONITOR, train
 from keras_crosscbam.training.log import EpochLog
+from keras_crosscbam.variants import VARIANTS
 
 
 def _network(**switches):
@@ -90,16 +92,32 @@ def score_of(folder, epochs):
     return 100 * max(row[MONITOR] for row in rows if MONITOR in row)
 
 
+def cost_of(recipe):
+    """Parameters and MACs of a frame of the paper's size, without the auxiliary head."""
+    variant = VARIANTS[recipe.variant]
+    network = CrossCBAM(
+        variant.backbone,
+        input_shape=(*variant.input_size, 3),
+        num_classes=variant.num_classes,
+        **recipe.architecture,
+    )
+    return network.count_params(), flops.count_macs(network)
+
+
 def table(args):
-    """A line for each row of which there is a result: mean, and lowest and highest."""
-    yield "| network | seeds | validation mean IoU |"
-    yield "|---|---|---|"
+    """A line for each row of which there is a result: its cost; mean, lowest and highest score."""
+    yield "| row | parameters, M | MACs, G | seeds | validation mean IoU |"
+    yield "|---|---|---|---|---|"
     for row in args.rows:
         found = [score_of(folder_of(args, row, seed), args.epochs) for seed in args.seeds]
         scores = [score for score in found if score is not None]
         if scores:
             spread = f" ({min(scores):.2f}..{max(scores):.2f})" if len(scores) > 1 else ""
-            yield f"| {row} | {len(scores)} | {statistics.mean(scores):.2f}{spread} |"
+            params, macs = cost_of(recipe_of(args, row, args.seeds[0]))
+            yield (
+                f"| {row} | {params / 1e6:.2f} | {macs / 1e9:.2f} | {len(scores)} "
+                f"| {statistics.mean(scores):.2f}{spread} |"
+            )
 
 
 def main(args):

@@ -32,10 +32,11 @@ def test_networks_differ_in_what_they_are_called_after():
     assert counts["both"] == counts["both-aux"] == counts["relu-gates"]
     assert counts["rates-2-4"] == counts["rates-3-5"]
     assert len(set(counts.values())) == len(rows) - 3
+    assert counts["se-aspp"] < counts["sum"] < counts["both"]
     assert counts["width-128"] < counts["both"] < counts["rates-1-3-5"] < counts["width-512"]
     assert {network.output_shape for network in networks.values()} == {(None, 64, 64, 19)}
     without = [row for row, recipe in recipes.items() if recipe.aux_weight == 0]
-    assert without == ["baseline", "se-aspp", "ccbam", "both"]
+    assert without == ["baseline", "se-aspp", "ccbam", "both", "sum"]
 
 
 def test_settings_change_the_recipe_alone():

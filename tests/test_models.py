@@ -119,15 +119,16 @@ def test_classes_default_to_cityscapes():
 # --- switches
 
 
-@pytest.mark.parametrize("use_ccbam", [True, False])
+@pytest.mark.parametrize("use_ccbam", [True, False, "sum"])
 @pytest.mark.parametrize("use_se_aspp", [True, False])
 def test_ablation_switches(rng, use_se_aspp, use_ccbam):
     model = small(use_se_aspp=use_se_aspp, use_ccbam=use_ccbam)
     names = {layer.name for layer in model.layers}
     assert ("se_aspp" in names) == use_se_aspp
-    assert {"ccbam3", "ccbam4"} & names == ({"ccbam3", "ccbam4"} if use_ccbam else set())
-    # What stands in for SE-ASPP: a narrow neck before CCBAM, an FCN head without it.
-    assert ("neck" in names) == (use_ccbam and not use_se_aspp)
+    fusions = {True: {"ccbam3", "ccbam4"}, "sum": {"sum3", "sum4"}, False: set()}
+    assert {"ccbam3", "ccbam4", "sum3", "sum4"} & names == fusions[use_ccbam]
+    # What stands in for SE-ASPP: a narrow neck before the fusion, an FCN head without one.
+    assert ("neck" in names) == (bool(use_ccbam) and not use_se_aspp)
     assert ("fcn" in names) == (not use_ccbam and not use_se_aspp)
     output = predict(model, pixels(rng))
     assert output.shape == (2, *SIZE, 4)
@@ -412,6 +413,7 @@ def test_mixed_precision(mixed_precision, model, rng, dtype, tolerance):
         ({"input_shape": (64, 64)}, r"must be \(height, width, channels\).*Received: \(64, 64\)"),
         ({"input_shape": (64, 64, None)}, "fixed number of channels"),
         ({"input_tensor": np.zeros((1, 64, 64, 3))}, "must be a Keras tensor.*Received: ndarray"),
+        ({"use_ccbam": "add"}, "must be True, False or 'sum'. Received: 'add'"),
         ({"aspp_dilation_rates": ()}, r"at least one. Received: \(\)"),
         ({"weights": "no such weights"}, "No weights 'no such weights' for cross_cbam_stdc1"),
         ({"backbone_weights": "no such weights"}, "No weights 'no such weights' for stdc1"),

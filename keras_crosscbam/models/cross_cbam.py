@@ -48,6 +48,8 @@ def CrossCBAM(
             place before CCBAM (paper, Table 4).
         use_ccbam: whether stages 4 and 3 are fused in by CCBAM. Without it the logits are made at
             1/32; with neither module the model is the baseline of Table 4, an FCN head on stage 5.
+            `"sum"` adds the stages up instead, which tells what attention is worth and what the
+            detail of the early stages.
         gate_activation: what stands before the sigmoid of every gate, in both modules. The paper
             has nothing there; `"relu"` is what the authors' FLOPs hint at (`flops.count_macs`).
         aux_head: whether to add the auxiliary FCN head on stage 4, for training. The model then
@@ -68,6 +70,8 @@ def CrossCBAM(
     Raises:
         ValueError: for arguments out of range, unknown names, or weights that do not fit.
     """
+    if use_ccbam not in (True, False, "sum"):
+        raise ValueError(f"`use_ccbam` must be True, False or 'sum'. Received: {use_ccbam!r}")
     pretrained = weights and find_weights(weights, f"cross_cbam_{backbone}")
     encoder = backbone_weights and find_weights(backbone_weights, backbone)
     if num_classes is None:
@@ -97,9 +101,9 @@ def CrossCBAM(
     else:
         x = ConvBNReLU(HEAD_FILTERS, 3, name="fcn")(x)
     if use_ccbam:
-        x = _fuse(features["stage4"], x, aspp_filters, gate_activation, stage=4)
+        x = _fuse(features["stage4"], x, aspp_filters, 4, use_ccbam, gate_activation)
         x = _to_width(x, min(aspp_filters, 256), name="neck4")
-        x = _fuse(features["stage3"], x, min(aspp_filters, 256), gate_activation, stage=3)
+        x = _fuse(features["stage3"], x, min(aspp_filters, 256), 3, use_ccbam, gate_activation)
         x = _to_width(x, HEAD_FILTERS, name="neck3")
     outputs = logits(x)
     if aux_head:
@@ -122,10 +126,12 @@ def _to_width(x, filters, name):
     return x if x.shape[-1] == filters else ConvBNReLU(filters, 1, name=name)(x)
 
 
-def _fuse(low, high, filters, gate_activation, stage):
-    """Resizes the decoder's features to a stage of the encoder and fuses the two by CCBAM."""
+def _fuse(low, high, filters, stage, use_ccbam, gate_activation):
+    """Resizes the decoder's features to a stage of the encoder and makes one of the two."""
     high = ResizeLike(name=f"resize{stage}")([high, low])
     low = _to_width(low, filters, name=f"lateral{stage}")
+    if use_ccbam == "sum":
+        return layers.Add(name=f"sum{stage}")([low, high])
     return CCBAM(gate_activation=gate_activation, name=f"ccbam{stage}")([low, high])
 
 

@@ -102,7 +102,7 @@ def measure_segmentation(architecture, best, published, data, size, full_size, i
     return {
         **figures(scores[1]),
         "val_full_size": measure_full_size(build(weights=published), full_size, size),
-        "num_classes": len(val.classes),
+        "num_classes": val.classes.num_classes,
         "classes": "camvid",
         "data": "CamVid, train split (367 frames, 480x360)",
         "licence": "weights: Apache-2.0; CamVid's frames: see its authors' terms"

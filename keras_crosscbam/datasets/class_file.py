@@ -6,6 +6,8 @@ from pathlib import Path
 import yaml
 
 from keras_crosscbam.datasets.labels import (
+    BACKGROUND,
+    BACKGROUND_COLOUR,
     IGNORE,
     ClassTable,
     ColourEncoding,
@@ -14,6 +16,8 @@ from keras_crosscbam.datasets.labels import (
 )
 
 CLASS_FILE = "dataset.yaml"
+REST = "rest"
+"""What `background` says where all ids or colours that stand nowhere else are background."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,17 @@ def read_class_file(path):
 
     - `name`: of the data set.
     - `masks`: `ids` for masks of one channel (the default), `colours` for masks in RGB.
-    - `ignore`: list of the ids or colours that do not count; by default `[255]` for ids, none
-      for colours.
-    - `classes`: list of 2 to 254 classes, in the order of the network's outputs, each with
+    - `ignore`: list of the ids or colours that do not count; by default `[255]` for ids, unless
+      255 stands elsewhere in the file, and none for colours.
+    - `background`: for one class alone: list of the ids or colours that are its background, by
+      default `[0]` and `[[0, 0, 0]]`, or `rest` for all that stand nowhere else in the file.
+    - `classes`: list of 2 to 254 classes, in the order of the network's outputs, or of one, the
+      object, which is label 1, the background being label 0; each with
         - `name`;
         - `colour`: `[red, green, blue]`, for pictures, and in masks of colours the class's colour
           there; only those of ids may leave it out;
         - `id`: the class's id in masks of ids, by default its position in the list, counted
-          from 0; or `ids`, a list of several that make one class;
+          from 0, and 1 for one class alone; or `ids`, a list of several that make one class;
         - `also`: list of further colours of the class, in masks of colours.
 
     Args:
@@ -85,22 +92,29 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _parse(content):
-    _check_fields(content, "the file", ("name", "classes"), ("masks", "ignore"))
+    _check_fields(content, "the file", ("name", "classes"), ("masks", "ignore", "background"))
     name = _text(content["name"], "name")
     masks = content.get("masks", "ids")
     if masks not in ("ids", "colours"):
         raise ValueError(f"masks must be ids or colours. Received: {masks!r}")
     read_value = _id if masks == "ids" else _colour
-    ignored = content.get("ignore", [255] if masks == "ids" else [])
     entries = _list(content["classes"], "classes")
-    if not 2 <= len(entries) <= 254:
-        raise ValueError(f"classes must be a list of 2 to 254. Received: {len(entries)}")
+    if not 1 <= len(entries) <= 254:
+        raise ValueError(f"classes must be a list of 1 to 254. Received: {len(entries)}")
+    one = len(entries) == 1
+    if "background" in content and not one:
+        raise ValueError(
+            "background goes with one class alone; of several it is one. "
+            f"Received: {len(entries)} classes"
+        )
 
     names, colours, values = _Register(), _Register(), _Register()
-    for position, value in enumerate(_list(ignored, "ignore")):
+    for position, value in enumerate(_list(content.get("ignore", []), "ignore")):
         values.add(read_value(value, f"ignore[{position}]"), IGNORE, f"ignore[{position}]")
-    for label, entry in enumerate(entries):
-        field = f"classes[{label}]"
+    if one:
+        names.add(BACKGROUND, 0, "label 0, all that is not the class,")
+    for label, entry in enumerate(entries, start=int(one)):
+        field = f"classes[{label - one}]"
         optional = ("colour", "id", "ids") if masks == "ids" else ("also",)
         required = ("name",) if masks == "ids" else ("name", "colour")
         _check_fields(entry, field, required, optional)
@@ -110,11 +124,32 @@ def _parse(content):
             colours.add(colour, label, f"{field}.colour")
         for where, value in _disk_values(entry, field, label, masks):
             values.add(read_value(value, where), label, where)
+    rest = one and _add_background(content, values, read_value)
+    if masks == "ids" and "ignore" not in content:
+        values.labels.setdefault(255, IGNORE)
 
-    encoding = (IndexEncoding if masks == "ids" else ColourEncoding)(values.labels)
-    return ClassFile(
-        name, ClassTable(tuple(names.labels), _palette(colours, len(entries))), encoding
-    )
+    if masks == "colours":
+        encoding = ColourEncoding(values.labels, rest=0 if rest else None)
+    else:
+        others = dict.fromkeys(range(256), 0) if rest else {}
+        encoding = IndexEncoding({**others, **values.labels})
+    table = ClassTable(tuple(names.labels), _palette(colours, len(names.labels), one), one)
+    return ClassFile(name, table, encoding)
+
+
+def _add_background(content, values, read_value):
+    """Enters the background of one class alone; whether it is all that stands nowhere else."""
+    default = 0 if read_value is _id else [0, 0, 0]
+    listed = content.get("background", [default])
+    if listed == REST:
+        return True
+    if not _list(listed, "background"):
+        raise ValueError("background must be a list that is not empty, or rest. Received: []")
+    for position, value in enumerate(listed):
+        said = "background" in content
+        field = f"background[{position}]" if said else "the default of background"
+        values.add(read_value(value, field), 0, field)
+    return False
 
 
 def _disk_values(entry, field, label, masks):
@@ -133,10 +168,11 @@ def _disk_values(entry, field, label, masks):
     return first + [(f"{field}.{name}[{i}]", value) for i, value in enumerate(further)]
 
 
-def _palette(colours, count):
-    """A colour per class: what the file says, else the numbered classes' that are still free."""
+def _palette(colours, count, one):
+    """A colour per label: what the file says, else the numbered classes' that are still free."""
     said = {label: colour for colour, label in colours.labels.items()}
-    free = (colour for colour in numbered_classes(255).colours if colour not in colours.labels)
+    choice = (*[BACKGROUND_COLOUR] * one, *numbered_classes(255).colours)
+    free = (colour for colour in choice if colour not in colours.labels)
     return tuple(said.get(label) or next(free) for label in range(count))
 
 

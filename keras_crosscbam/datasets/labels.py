@@ -1,6 +1,6 @@
 """Class tables: names, colours, and how masks on disk encode them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -8,17 +8,26 @@ IGNORE = 255
 """The label of pixels that count neither in training nor in evaluation, everywhere inside."""
 
 
+BACKGROUND = "background"
+BACKGROUND_COLOUR = (64, 64, 64)
+"""Name and colour of label 0 where there is one object class; black is what does not count."""
+
+
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes of a data set, in the order of the network's outputs.
+    """The classes of a data set: what its labels 0, 1, ... stand for.
 
     Attributes:
-        names: one name per class.
-        colours: one `(red, green, blue)` of 0..255 per class, for pictures.
+        names: one name per label.
+        colours: one `(red, green, blue)` of 0..255 per label, for pictures.
+        one_logit: whether a network for them gives one logit for the second label, the object, and
+            none for the first, the background, instead of one logit per label. Tables that differ
+            in nothing else are equal: the labels mean the same.
     """
 
     names: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
+    one_logit: bool = field(default=False, compare=False)
 
     def __post_init__(self):
         if len(self.names) != len(self.colours):
@@ -26,9 +35,39 @@ class ClassTable:
                 f"A class table needs one colour per name. Received: {len(self.names)} names, "
                 f"{len(self.colours)} colours"
             )
+        if self.one_logit and len(self.names) != 2:
+            raise ValueError(
+                "One logit tells two labels apart, background and object. "
+                f"Received: {len(self.names)} names"
+            )
 
     def __len__(self):
         return len(self.names)
+
+    @property
+    def num_classes(self):
+        """The `num_classes` of a network for these labels: 1 for one logit, else their number."""
+        return 1 if self.one_logit else len(self)
+
+
+def count_labels(num_classes):
+    """How many labels a network of so many classes gives: one class has the background beside it.
+
+        >>> from keras_crosscbam.datasets.labels import count_labels
+        >>> count_labels(1), count_labels(2), count_labels(19)
+        (2, 2, 19)
+    """
+    return max(num_classes, 2)
+
+
+def object_classes(name="object", colour=(128, 0, 0)):
+    """The table of one object class: label 0 is the background, label 1 the object."""
+    return ClassTable((BACKGROUND, name), (BACKGROUND_COLOUR, colour), one_logit=True)
+
+
+def unnamed_classes(num_classes):
+    """The table of a network of so many classes that nobody has named."""
+    return object_classes() if num_classes == 1 else numbered_classes(num_classes)
 
 
 def numbered_classes(count):
@@ -70,9 +109,13 @@ class IndexEncoding:
 
 @dataclass(frozen=True)
 class ColourEncoding:
-    """Masks that hold colours: `colours` says which label each `(r, g, b)` stands for."""
+    """Masks that hold colours: `colours` says which label each `(r, g, b)` stands for.
+
+    `rest` is the label of all other colours; None refuses them.
+    """
 
     colours: dict[tuple[int, int, int], int]
+    rest: int | None = None
 
     def decode(self, mask):
         """Turns RGB `(height, width, 3)` into uint8 labels; `ValueError` names a stray colour."""
@@ -84,13 +127,13 @@ class ColourEncoding:
         values, inverse = np.unique(packed, return_inverse=True)
         known = {int(_pack(np.array(c))): label for c, label in self.colours.items()}
         unknown = [v for v in values.tolist() if v not in known]
-        if unknown:
+        if unknown and self.rest is None:
             colours = [(v >> 16, v >> 8 & 255, v & 255) for v in unknown[:5]]
             raise ValueError(
                 f"{len(unknown)} colours stand for no class, for instance {colours} "
                 "(lossy compression or resizing of a mask makes such colours)"
             )
-        labels = np.array([known[v] for v in values.tolist()], np.uint8)
+        labels = np.array([known.get(v, self.rest) for v in values.tolist()], np.uint8)
         return labels[inverse].reshape(mask.shape[:2])
 
 

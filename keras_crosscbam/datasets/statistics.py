@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_crosscbam.datasets.labels import IGNORE, IndexEncoding
+from keras_crosscbam.datasets.labels import IGNORE, ColourEncoding, IndexEncoding
 
 
 def balanced_weights(counts, exponent):
@@ -76,6 +76,8 @@ def decode_leniently(mask, encoding):
         values, counts = (array.tolist() for array in np.unique(packed, return_counts=True))
         colours = [(value >> 16, value >> 8 & 255, value & 255) for value in values]
         found = dict(zip(colours, counts, strict=True))
+    if isinstance(encoding, ColourEncoding) and encoding.rest is not None:
+        return encoding.decode(mask), {}
     strays = {value: pixels for value, pixels in found.items() if value not in known}
     everything = {**known, **dict.fromkeys(strays, IGNORE)}
     return type(encoding)(everything).decode(mask), strays

@@ -6,7 +6,7 @@ from keras import layers
 from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike
 from keras_crosscbam.models.inputs import image_input, normalize
 from keras_crosscbam.models.manifest import find_weights
-from keras_crosscbam.models.stdc import stdc_features
+from keras_crosscbam.models.stdc import check_classifier, stdc_features
 from keras_crosscbam.variants import VARIANTS
 
 HEAD_FILTERS = 128
@@ -41,7 +41,10 @@ def CrossCBAM(
         backbone: `"stdc1"` (Cross-CBAM-M) or `"stdc2"` (Cross-CBAM-L).
         input_shape: `(height, width, channels)`, any sizes; None for sizes that vary from call to
             call. One and the same set of weights serves all sizes.
-        num_classes: number of classes; None follows the weights, or means 19 without weights.
+        num_classes: number of classes; None follows the weights, or means 19 without weights. 1 is
+            for one kind of object: one logit a pixel, whose sigmoid is the probability of the
+            object. Labels are 1 for the object, 0 for background, 255 for what does not count;
+            a pixel is taken for the object where its logit is above 0, its probability above 0.5.
         aspp_filters: width c of SE-ASPP and of the decoder (paper, Table 6).
         aspp_dilation_rates: rates of SE-ASPP's branches (paper, Table 5).
         use_se_aspp: whether stage 5 goes through SE-ASPP. Without it a ConvBNReLU 1x1 takes its
@@ -58,7 +61,8 @@ def CrossCBAM(
         backbone_weights: the same for the encoder alone; loaded before `weights`.
         include_preprocessing: whether the model normalizes pixels of 0..255 itself. Without it,
             it expects them normalized to ImageNet's mean and standard deviation.
-        classifier_activation: activation on the logits, for instance `"softmax"`; None for none.
+        classifier_activation: activation on the logits, for instance `"softmax"`, or `"sigmoid"`
+            for one class; None for none, as training needs it.
         dropout_rate: share of whole channels dropped before the classifier, in training.
         input_tensor: optional Keras tensor to build on instead of a new input.
         name: name of the model.
@@ -76,6 +80,7 @@ def CrossCBAM(
     encoder = backbone_weights and find_weights(backbone_weights, backbone)
     if num_classes is None:
         num_classes = (pretrained and pretrained.num_classes) or 19
+    check_classifier(num_classes, classifier_activation)
     inputs, source = image_input(input_shape, input_tensor)
     pixels = normalize(inputs) if include_preprocessing else inputs
     features = stdc_features(pixels, backbone)

@@ -3,6 +3,11 @@
 import keras
 
 _BACKBONE_PREFIXES = ("stem_", "stage")
+# Layers and operations that leave a logit a logit and a probability a probability.
+_NEUTRAL = (
+    *("ResizeLike", "Resizing", "Resize", "UpSampling2D", "CenterCrop", "Cropping2D"),
+    *("Dropout", "SpatialDropout2D", "Identity", "Cast"),
+)
 
 
 def inference_model(model):
@@ -26,6 +31,35 @@ def inference_model(model):
     main = keras.Model(model.input, model.output["main"], name=model.name)
     _carry_classes(model, main)
     return main
+
+
+def final_activation(model):
+    """Name of the activation that a model's output went through last, or None if it cannot be told.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.models.surgery import final_activation
+        >>> final_activation(kc.CrossCBAM_M(num_classes=1))
+        'linear'
+        >>> final_activation(kc.CrossCBAM_M(num_classes=1, classifier_activation="sigmoid"))
+        'sigmoid'
+
+    Args:
+        model: a functional or sequential model of one output. What only resizes or casts its
+            output is looked through.
+    """
+    tensor = model.outputs[0]
+    while True:
+        operation, node, index = tensor._keras_history
+        kind = type(operation).__name__
+        activation = getattr(getattr(operation, "activation", None), "__name__", None)
+        if isinstance(operation, keras.Model):
+            tensor = operation.outputs[index]
+        elif kind in _NEUTRAL or (kind, activation) == ("Activation", "linear"):
+            tensor = operation._inbound_nodes[node].input_tensors[0]
+        elif kind in ("Softmax", "Sigmoid"):
+            return kind.lower()
+        else:
+            return activation
 
 
 def is_backbone(layer_name):

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from keras_crosscbam.datasets.labels import numbered_classes
+from keras_crosscbam.datasets.labels import count_labels, object_classes, unnamed_classes
 from keras_crosscbam.runtime.coarse import labels_of_coarse, labels_of_scores, upsample, winners
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.messages import one_line
@@ -16,12 +16,17 @@ class Runtime(ABC):
 
     A runtime reuses its buffers, so it serves one thread at a time.
 
+    A network of one class gives one score a pixel, that of the object. Its scores are two here, as
+    those of a network of two classes: the logits 0 and z, or the probabilities 1 - p and p, of
+    background (label 0) and object (label 1). So it takes a pixel for the object where z is above
+    0, or p above 0.5.
+
     Attributes:
         name: for messages and reports.
         size: `(height, width)` that the network is fixed to, or None if it takes any.
         batch: how many images the network is fixed to, or None if it takes any number.
-        num_classes: number of classes; None for a foreign file that gives labels, and so does not
-            say.
+        num_classes: number of classes, which is that of the labels: 2, background and object, of a
+            network of one class. None for a foreign file that gives labels, and so does not say.
         classes: their `ClassTable`; numbered ones where nobody said what they are.
         description: the `Description` of the network.
         dtype: the NumPy type that the network takes pixels in.
@@ -42,17 +47,20 @@ class Runtime(ABC):
     ):
         self.description = description or Description()
         classes = classes or self.description.classes
-        if classes is not None and num_classes is not None and len(classes) != num_classes:
+        if num_classes == 1 and classes is not None and len(classes) == 1:
+            classes = object_classes(classes.names[0], classes.colours[0])
+        labels = num_classes and count_labels(num_classes)
+        if classes is not None and labels is not None and len(classes) != labels:
             raise ValueError(
-                f"{name} has {num_classes} classes, but the class table names {len(classes)}"
+                f"{name} has {labels} classes, but the class table names {len(classes)}"
             )
-        if (num_classes or 0) > 256:
-            raise ValueError(f"Labels are uint8, so {name} cannot have {num_classes} classes")
+        if (labels or 0) > 256:
+            raise ValueError(f"Labels are uint8, so {name} cannot have {labels} classes")
         self.name = name
         self.size = size
         self.batch = batch
-        self.num_classes = len(classes) if classes else num_classes
-        self.classes = classes or numbered_classes(num_classes or 256)
+        self.num_classes = len(classes) if classes else labels
+        self.classes = classes or unnamed_classes(num_classes or 256)
         self.dtype = np.dtype(dtype or self.description.pixels)
         self.scores_layout = scores_layout or self.description.layout
 
@@ -196,7 +204,7 @@ class Runtime(ABC):
 
     def _scores(self, output, images):
         """The scores at the size of the images, in memory that is nobody else's."""
-        scores = self._channels_last(output)
+        scores = self._scores_of_labels(output)
         if scores.shape[1:3] != images.shape[1:3]:
             return upsample(scores, images.shape[1:3])
         return np.array(scores, np.float32)
@@ -205,10 +213,19 @@ class Runtime(ABC):
         if self.description.output == "labels":
             labels = self._whole(output)
             return np.stack([nearest(array, images.shape[1:3]) for array in labels])
-        scores = self._channels_last(output)
+        scores = self._scores_of_labels(output)
         if scores.shape[1:3] != images.shape[1:3]:
             return labels_of_coarse(scores, images.shape[1:3])
         return labels_of_scores(scores)
+
+    def _scores_of_labels(self, output):
+        """The output with one channel, the last axis, for each label: one score becomes two."""
+        scores = self._channels_last(output)
+        if scores.shape[-1] > 1:
+            return scores
+        probable = self.description.output == "probabilities"
+        background = 1 - scores if probable else np.zeros_like(scores)
+        return np.concatenate([background, scores], axis=-1)
 
     def _channels_last(self, output):
         return output.transpose(0, 2, 3, 1) if self.scores_layout == "nchw" else output
@@ -223,7 +240,8 @@ class Runtime(ABC):
             raise ValueError(
                 f"{self.name} was taken to give class indices, which must be whole numbers of "
                 f"0..{last}. Received: values in {output.min()}..{output.max()}. Its first output "
-                "must be scores of all classes, or their argmax."
+                "must be scores of all classes, or their argmax. A network of one class must give "
+                "labels (logit > 0, or probability > 0.5): its file does not say which it gives."
             )
         return labels
 

@@ -62,6 +62,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
     data = {
         "name": train_set.name,
         "classes": list(train_set.classes.names),
+        "num_classes": train_set.classes.num_classes,
         "train_frames": len(train_set),
         "val_frames": len(val_set),
     }
@@ -101,7 +102,7 @@ def _report(out, best, recipe, val_set):
     model = CrossCBAM(
         VARIANTS[recipe.variant].backbone,
         input_shape=(None, None, 3),
-        num_classes=len(val_set.classes),
+        num_classes=val_set.classes.num_classes,
         **recipe.architecture,
         weights=best,
     )
@@ -115,7 +116,7 @@ def _training_model(train_set, recipe, run):
     model = CrossCBAM(
         VARIANTS[recipe.variant].backbone,
         input_shape=(None, None, 3),
-        num_classes=len(train_set.classes),
+        num_classes=train_set.classes.num_classes,
         aux_head=True,
         dropout_rate=recipe.dropout_rate,
         **recipe.architecture,

@@ -9,6 +9,7 @@ from keras_crosscbam.evaluate import confusion_matrix, summarize
 from keras_crosscbam.layers import ResizeLike
 from keras_crosscbam.models.surgery import inference_model
 from keras_crosscbam.training.pictures import evenly_spaced
+from keras_crosscbam.training.pixels import logits_of_labels
 
 
 class SegmentationJudge:
@@ -52,4 +53,4 @@ def _labeller(model, size):
     image = keras.Input((None, None, 3), name="image")
     resized = keras.layers.Resizing(*size, dtype="float32")(image) if size else image
     logits = ResizeLike(dtype="float32")([model(resized), image])
-    return keras.Model(image, ops.argmax(logits, axis=-1))
+    return keras.Model(image, ops.argmax(logits_of_labels(logits), axis=-1))

@@ -1,4 +1,8 @@
-"""What the losses share: float32, the labelled pixels, their weights, and the mean over them."""
+"""What the losses share: float32, the labelled pixels, their weights, and the mean over them.
+
+One logit z, that of an object, is taken as the two logits (0, z) of background and object, whose
+softmax is the sigmoid of z. So every loss is the same function for one class as for several.
+"""
 
 import math
 
@@ -30,7 +34,8 @@ class ClassWeightedLoss(SegmentationLoss):
     """Base of the losses that are a mean over labelled pixels, optionally weighted by class.
 
     Args:
-        class_weights: one positive number per class, or None.
+        class_weights: one positive number per label, or None; two for one class, background and
+            object.
         ignore_class: the label that does not count; neither do labels that are no class.
     """
 
@@ -47,13 +52,14 @@ class ClassWeightedLoss(SegmentationLoss):
         self.ignore_class = ignore_class
 
     def weight_of_classes(self, logits):
-        """Class weights as a float32 tensor `(classes,)`; ones where none were given."""
+        """Class weights as a float32 tensor `(labels,)`; ones where none were given."""
         if self.class_weights is None:
             return ops.ones((ops.shape(logits)[-1],), "float32")
         if logits.shape[-1] != len(self.class_weights):
             raise ValueError(
-                f"The logits must have the {len(self.class_weights)} classes of `class_weights`. "
-                f"Received: logits of shape {tuple(logits.shape)}"
+                f"The logits must have the {len(self.class_weights)} classes of `class_weights`; "
+                "one logit has two, background and object. "
+                f"Received: logits of {logits.shape[-1]} classes"
             )
         return ops.convert_to_tensor(self.class_weights, "float32")
 
@@ -63,6 +69,13 @@ class ClassWeightedLoss(SegmentationLoss):
             "class_weights": self.class_weights,
             "ignore_class": self.ignore_class,
         }
+
+
+def logits_of_labels(logits):
+    """Logits `(..., labels)`: one alone, that of an object, gets the background's, 0, beside it."""
+    if logits.shape[-1] != 1:
+        return logits
+    return ops.concatenate([ops.zeros_like(logits), logits], axis=-1)
 
 
 def labelled_pixels(y_true, y_pred, ignore_class):
@@ -75,7 +88,7 @@ def labelled_pixels(y_true, y_pred, ignore_class):
 
     Returns:
         labels: int32, 0 for the pixels that do not count.
-        logits: float32.
+        logits: float32, one for each label: two for one class.
         valid: float32 of the labels' shape, 1 for the pixels that count, else 0.
 
     Raises:
@@ -87,6 +100,7 @@ def labelled_pixels(y_true, y_pred, ignore_class):
             "The labels must have the shape of the logits but for the last axis, the classes. "
             f"Received: labels of shape {tuple(labels.shape)}, logits of {tuple(logits.shape)}"
         )
+    logits = logits_of_labels(logits)
     valid = (labels != ignore_class) & (labels >= 0) & (labels < ops.shape(logits)[-1])
     return ops.where(valid, labels, 0), logits, ops.cast(valid, "float32")
 

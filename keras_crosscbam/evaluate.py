@@ -18,7 +18,8 @@ def evaluate(model, dataset, size=None, progress=False):
 
     A frame is resized to the size of the network, if that is fixed or `size` says so; the logits
     are resized to the labels before the argmax (for Cityscapes that is the usual protocol). Labels
-    of a network that gives nothing else are resized by nearest neighbour.
+    of a network that gives nothing else are resized by nearest neighbour. For one class the figures
+    are those of background and object, and so is the mean.
 
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.

@@ -30,7 +30,8 @@ def segment(model, images, size=None):
             shorter side; None for the network's size, or the image's own if the network takes any.
 
     Returns:
-        uint8 labels `(height, width)` of the image's own size, or a list of them for a list.
+        uint8 labels `(height, width)` of the image's own size, or a list of them for a list; of a
+        network of one class, 1 for the object and 0 for background.
 
     Raises:
         ValueError: for what is no image, with the name of the file.

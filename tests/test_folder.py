@@ -21,6 +21,7 @@ from keras_crosscbam.datasets import (
 )
 from keras_crosscbam.datasets.folder import read_class_file
 from keras_crosscbam.datasets.labels import numbered_classes
+from keras_crosscbam.datasets.statistics import decode_leniently
 
 DOCS = Path(__file__).parents[1] / "docs" / "own-data.md"
 TWO = {"name": "mine", "classes": [{"name": "a"}, {"name": "b"}]}
@@ -102,7 +103,51 @@ def test_fewest_and_most_classes(tmp_path, count):
     assert len(set(read.classes.colours)) == len(read.classes) == count
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (of_ids({}), IndexEncoding({0: 0, 1: 1, 255: IGNORE})),
+        (of_ids({"id": 255}), IndexEncoding({0: 0, 255: 1})),
+        (
+            of_ids({"ids": [3, 4]}, background=[0, 1], ignore=[2]),
+            IndexEncoding({0: 0, 1: 0, 3: 1, 4: 1, 2: IGNORE}),
+        ),
+        (
+            of_ids({"id": 7}, background="rest"),
+            IndexEncoding({**dict.fromkeys(range(255), 0), 7: 1, 255: IGNORE}),
+        ),
+        (
+            of_colours({"colour": [255, 255, 255]}),
+            ColourEncoding({(0, 0, 0): 0, (255, 255, 255): 1}),
+        ),
+        (
+            of_colours({"colour": [255, 0, 0]}, background="rest", ignore=[[0, 0, 0]]),
+            ColourEncoding({(0, 0, 0): IGNORE, (255, 0, 0): 1}, rest=0),
+        ),
+    ],
+)
+def test_one_class_is_label_1_and_background_label_0(tmp_path, content, encoding):
+    read = read_class_file(class_file(tmp_path, content))
+    assert read.encoding == encoding
+    assert read.classes.names == ("background", "c0")
+    assert read.classes.num_classes == 1
+    assert len(set(read.classes.colours)) == 2
+
+
+@given(data=st.data())
+def test_the_rest_of_the_colours_is_background(data):
+    colours = [(0, 0, 0), (255, 0, 0), (1, 2, 3), (254, 0, 0)]
+    chosen = data.draw(st.lists(st.sampled_from(range(4)), min_size=6, max_size=6))
+    mask = np.array([colours[i] for i in chosen], np.uint8).reshape(2, 3, 3)
+    encoding = ColourEncoding({(0, 0, 0): IGNORE, (255, 0, 0): 1}, rest=0)
+    expected = np.array([IGNORE, 1, 0, 0])[chosen].reshape(2, 3)
+    np.testing.assert_array_equal(encoding.decode(mask), expected)
+    labels, strays = decode_leniently(mask, encoding)
+    np.testing.assert_array_equal(labels, expected)
+    assert strays == {}
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_documented_files(tmp_path, number):
     content = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)[number]
     read = read_class_file(class_file(tmp_path, content))
@@ -117,6 +162,7 @@ def test_documented_files(tmp_path, number):
                 (0, 60, 100): 1,
             }
         ),
+        IndexEncoding({0: 0, 255: 1}),
     ]
     assert read.encoding == expected[number]
 
@@ -142,8 +188,19 @@ def test_documented_files(tmp_path, number):
         (TWO | {"ignore": [9, 9]}, r"ignore\[1\] is 9, as ignore\[0\] is already"),
         (TWO | {"ignore": [1]}, r"classes\[1\].id is 1, as ignore\[0\] is already"),
         (TWO | {"classes": {"a": 0}}, "classes must be a list. Received: {'a': 0}"),
-        (of_ids({}), "classes must be a list of 2 to 254. Received: 1"),
-        (of_ids(*[{}] * 255), "classes must be a list of 2 to 254. Received: 255"),
+        (of_ids(), "classes must be a list of 1 to 254. Received: 0"),
+        (of_ids(*[{}] * 255), "classes must be a list of 1 to 254. Received: 255"),
+        (TWO | {"background": [0]}, "background goes with one class alone.*Received: 2 classes"),
+        (of_ids({}, background=0), "background must be a list. Received: 0"),
+        (of_ids({}, background=[]), "background must be a list that is not empty, or rest"),
+        (of_ids({}, background=[0, 1]), r"background\[1\] is 1, as classes\[0\].id is already"),
+        (of_ids({"id": 0}), r"the default of background is 0, as classes\[0\].id is already"),
+        (of_ids({}, ignore=[0]), r"the default of background is 0, as ignore\[0\] is already"),
+        (of_ids({"name": "background"}), r"classes\[0\].name is 'background', as label 0"),
+        (
+            of_colours({"colour": [0, 0, 0]}),
+            r"the default of background is \[0, 0, 0\], as classes\[0\].colour is already",
+        ),
         (TWO | {"classes": ["a", "b"]}, r"classes\[0\] must be a mapping .*Received: 'a'"),
         (TWO | {"classes": [{"name": "a"}, {"id": 3}]}, r"classes\[1\] lacks the field name"),
         ("name: m\nclasses: [{name: a}, {name: no}]", r"classes\[1\].name must be text"),
@@ -159,7 +216,10 @@ def test_documented_files(tmp_path, number):
         (of_ids({}, {"id": 1.0}), r"classes\[1\].id must be .*Received: 1.0"),
         (of_ids({}, {"id": [1]}), r"classes\[1\].id must be .*Received: \[1\]"),
         (of_ids({}, {"id": 0}), r"classes\[1\].id is 0, as classes\[0\].id is already"),
-        (of_ids({}, {"id": 255}), r"classes\[1\].id is 255, as ignore\[0\] is already"),
+        (
+            of_ids({}, {"id": 255}, ignore=[255]),
+            r"classes\[1\].id is 255, as ignore\[0\] is already",
+        ),
         (of_ids({}, {"id": 1, "ids": [2]}), r"classes\[1\] must have either id or ids"),
         (of_ids({}, {"ids": 2}), r"classes\[1\].ids must be a list. Received: 2"),
         (of_ids({}, {"ids": []}), r"classes\[1\].ids must hold at least one id"),
@@ -203,7 +263,9 @@ def test_missing_class_file(tmp_path):
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 300), st.floats(), st.text(max_size=3)
 )
-fields = st.sampled_from(["name", "masks", "ignore", "classes", "colour", "id", "ids", "also", "x"])
+fields = st.sampled_from(
+    ["name", "masks", "ignore", "background", "classes", "colour", "id", "ids", "also", "x"]
+)
 anything = st.recursive(
     scalars | st.just("colours"),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(fields, inner, max_size=5),

@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 import replica_losses
 import tensorflow as tf
-from backend_losses import CASES, CLASSES, WEIGHTS, value_and_gradient
+from backend_losses import (
+    CASES,
+    CLASSES,
+    OF_ONE_CLASS,
+    WEIGHTS,
+    of_one_class,
+    value_and_gradient,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -23,6 +30,7 @@ from keras_crosscbam.training import (
     SegmentationCrossEntropy,
     SegmentationDice,
     SegmentationFocalLoss,
+    SegmentationMeanIoU,
     SegmentationOHEM,
     WeightedSum,
     make_loss,
@@ -401,6 +409,21 @@ def test_backends_agree(results_of, traced, backend):
         np.testing.assert_allclose(
             results[f"{case}_gradient"], gradient, atol=1e-6, err_msg=f"gradient of {case}"
         )
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_backends_agree_on_one_class(results_of, backend):
+    results, pair = results_of(backend), of_one_class(*SPREAD_UNEVENLY)
+    for case, loss in OF_ONE_CLASS.items():
+        value, gradient = value_and_gradient(loss, *pair)
+        assert value > 0
+        np.testing.assert_allclose(results[f"one_{case}"], value, rtol=1e-5, err_msg=case)
+        np.testing.assert_allclose(
+            results[f"one_{case}_gradient"], gradient, atol=1e-6, err_msg=f"gradient of {case}"
+        )
+    metric = SegmentationMeanIoU(num_classes=1)
+    metric.update_state(*pair)
+    np.testing.assert_allclose(results["one_mean_iou"], metric.per_class())
 
 
 def test_replicas_add_up_to_the_whole_batch(results_of):

@@ -129,11 +129,14 @@ class SplitInspection:
             f"{self._stray_files[value]})"
             for value, pixels in self._stray_pixels.most_common()
         )
-        return (
+        text = (
             f"{self.split}: {kind} that stand for no class, {len(self._stray_masks)} masks in "
             f"{self.frames} frames: {shortened(strays)}; for instance in "
             f"{shortened(self._stray_masks, 3)}"
         )
+        if self.classes.one_logit:
+            text += ". If they are background, say `background: rest` in dataset.yaml"
+        return text
 
 
 def _wrong_kind(mask):

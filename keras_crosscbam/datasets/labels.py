@@ -53,9 +53,9 @@ class ClassTable:
 def count_labels(num_classes):
     """How many labels a network of so many classes gives: one class has the background beside it.
 
-        >>> from keras_crosscbam.datasets.labels import count_labels
-        >>> count_labels(1), count_labels(2), count_labels(19)
-        (2, 2, 19)
+    >>> from keras_crosscbam.datasets.labels import count_labels
+    >>> count_labels(1), count_labels(2), count_labels(19)
+    (2, 2, 19)
     """
     return max(num_classes, 2)
 

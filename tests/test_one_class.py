@@ -388,15 +388,21 @@ def test_coarse_logits_of_the_network_itself(model, tmp_path):
     np.testing.assert_array_equal(labels, kc.segment(model, frames[0]))
 
 
-def test_int8_files_of_one_class(tmp_path):
+@pytest.mark.parametrize(
+    ("runtime", "file"),
+    [("onnxruntime", "m.onnx"), ("openvino", "m.xml"), ("litert", "m.tflite")],
+)
+@pytest.mark.parametrize("output", ["probabilities", "labels"])
+def test_int8_files_of_one_class(tmp_path, runtime, file, output):
     keras.utils.set_random_seed(2)
     convolutions = [keras.layers.Conv2D(8, 3, padding="same", activation="relu") for _ in range(3)]
     model = ending_in(keras.layers.Rescaling(1 / 255), *convolutions, keras.layers.Conv2D(1, 1))
     bias = np.median(model.predict(images(4).astype(np.float32), verbose=0))
     model.layers[-1].bias.assign([-bias])
-    made = kc.export.quantize(model, tmp_path / "m.onnx", list(images(4)), max_loss=10)
+    frames, options = list(images(4)), {"output": output, "max_loss": 10}
+    made = kc.export.quantize(model, tmp_path / file, frames, runtime, **options)
     assert made.int8_convolutions == 2
-    labels = kc.runtime.load(tmp_path / "m.onnx").labels(images(4))
+    labels = kc.runtime.load(tmp_path / file).labels(images(4))
     expected = kc.runtime.load(model).labels(images(4))
     assert 0.2 < expected.mean() < 0.8
     assert (labels == expected).mean() > 0.9
@@ -557,6 +563,17 @@ def test_doctor_train_evaluate_segment_export(cracks, tmp_path, capsys, monkeypa
     last = {name: float(rows[-1][f"val_iou_{name}"]) for name in ("background", "crack")}
     assert float(rows[-1]["val_mean_iou"]) == pytest.approx(np.mean([*last.values()]), abs=1e-4)
     assert (out / "report.html").is_file()
+
+    # The same names with two logits are other data: the run does not go on with another head.
+    content = yaml.safe_load((cracks / "dataset.yaml").read_text())
+    content["classes"] = [{"name": "background"}, *content["classes"]]
+    (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(content))
+    for folder in ("images", "masks"):
+        (tmp_path / folder).symlink_to(cracks / folder)
+    capsys.readouterr()
+    again = ["train", "--recipe", "one", "--data", str(tmp_path), "--out", str(out)]
+    assert cli.main(again) == 2
+    assert "num_classes" in capsys.readouterr().err
 
     weights = ["--weights", str(out / "best.weights.h5")]
     assert not cli.main(["evaluate", "--data", str(cracks), *weights])

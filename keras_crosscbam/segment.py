@@ -9,7 +9,8 @@ from PIL import Image
 
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.labels import ClassTable
-from keras_crosscbam.images import EXTENSIONS, read_image, to_rgb
+from keras_crosscbam.image_files import image_files
+from keras_crosscbam.images import read_image, to_rgb
 from keras_crosscbam.visualize import class_shares, overlay
 
 
@@ -108,19 +109,6 @@ def segment_files(model, source, out, size=None, classes: ClassTable | None = No
         results.append(_segment_file(run, file, out / name, size))
         bar.update(done)
     return results
-
-
-def image_files(source):
-    """The image files that a path stands for: itself, or those directly in the folder."""
-    source = Path(source)
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise ValueError(f"{source}: no such file or folder")
-    files = [f for f in sorted(source.iterdir()) if f.suffix.lower() in EXTENSIONS and f.is_file()]
-    if not files:
-        raise ValueError(f"{source}: the folder holds no images")
-    return files
 
 
 def _segment_file(run, file, target, size):

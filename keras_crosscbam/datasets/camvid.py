@@ -5,6 +5,7 @@ from pathlib import Path
 
 from keras_crosscbam.datasets.labels import IGNORE, ClassTable, ColourEncoding, IndexEncoding
 from keras_crosscbam.datasets.listing import Frame, Listing, pair, shortened
+from keras_crosscbam.image_files import image_files_below
 
 CAMVID_CLASSES = ClassTable(
     names=(
@@ -165,9 +166,10 @@ def _find(root, name):
 def _original_frames(root, split):
     masks = {
         path.stem.removesuffix("_L"): path
-        for path in sorted((root / "LabeledApproved_full").glob("[!.]*_L.*"))
+        for path in image_files_below(root / "LabeledApproved_full")
+        if path.stem.endswith("_L")
     }
-    images = {path.stem: path for path in sorted((root / "701_StillsRaw_full").glob("[!.]*.*"))}
+    images = {path.stem: path for path in image_files_below(root / "701_StillsRaw_full")}
     frames = pair(images, masks)
     strangers = [frame.name for frame in frames if _split_of(frame.name) is None]
     faults = []

@@ -12,17 +12,19 @@ from keras_crosscbam.datasets.labels import (
     IndexEncoding,
     numbered_classes,
 )
+from keras_crosscbam.images import EXTENSIONS
 
 CLASS_FILE = "dataset.yaml"
 
 
 @dataclass(frozen=True)
 class ClassFile:
-    """What a `dataset.yaml` says: name, classes, and how masks encode them."""
+    """What a `dataset.yaml` says: name, classes, and how masks are named and encode the classes."""
 
     name: str
     classes: ClassTable
     encoding: IndexEncoding | ColourEncoding
+    mask_suffix: str = ""
 
 
 def read_class_file(path):
@@ -36,8 +38,9 @@ def read_class_file(path):
 
     - `name`: of the data set.
     - `masks`: `ids` for masks of one channel (the default), `colours` for masks in RGB.
-    - `ignore`: list of the ids or colours that do not count; by default `[255]` for ids, none
-      for colours.
+    - `mask_suffix`: what the name of a mask has behind that of its image, such as `_mask`.
+    - `ignore`: list of the ids or colours that do not count; by default none for colours, and
+      `[255]` for ids, unless a class has the id 255.
     - `classes`: list of 2 to 254 classes, in the order of the network's outputs, each with
         - `name`;
         - `colour`: `[red, green, blue]`, for pictures, and in masks of colours the class's colour
@@ -85,13 +88,14 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _parse(content):
-    _check_fields(content, "the file", ("name", "classes"), ("masks", "ignore"))
+    _check_fields(content, "the file", ("name", "classes"), ("masks", "mask_suffix", "ignore"))
     name = _text(content["name"], "name")
     masks = content.get("masks", "ids")
     if masks not in ("ids", "colours"):
         raise ValueError(f"masks must be ids or colours. Received: {masks!r}")
     read_value = _id if masks == "ids" else _colour
-    ignored = content.get("ignore", [255] if masks == "ids" else [])
+    mask_suffix = _name_ending(content["mask_suffix"]) if "mask_suffix" in content else ""
+    ignored = content.get("ignore", [])
     entries = _list(content["classes"], "classes")
     if not 2 <= len(entries) <= 254:
         raise ValueError(f"classes must be a list of 2 to 254. Received: {len(entries)}")
@@ -110,11 +114,12 @@ def _parse(content):
             colours.add(colour, label, f"{field}.colour")
         for where, value in _disk_values(entry, field, label, masks):
             values.add(read_value(value, where), label, where)
+    if masks == "ids" and "ignore" not in content:
+        values.labels.setdefault(255, IGNORE)
 
+    classes = ClassTable(tuple(names.labels), _palette(colours, len(entries)))
     encoding = (IndexEncoding if masks == "ids" else ColourEncoding)(values.labels)
-    return ClassFile(
-        name, ClassTable(tuple(names.labels), _palette(colours, len(entries))), encoding
-    )
+    return ClassFile(name, classes, encoding, mask_suffix)
 
 
 def _disk_values(entry, field, label, masks):
@@ -177,6 +182,17 @@ def _text(value, field):
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{field} must be text (in quotes, if need be). Received: {value!r}")
     return value
+
+
+def _name_ending(value):
+    """The end of a file's name, without folders and without the extension of an image."""
+    text = _text(value, "mask_suffix")
+    if "/" in text or "\\" in text or Path(text).suffix.lower() in EXTENSIONS:
+        raise ValueError(
+            "mask_suffix must be the end of the masks' names without their extension, such as "
+            f"_mask. Received: {value!r}"
+        )
+    return text
 
 
 def _id(value, field):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_crosscbam.datasets.inspection import SplitInspection
+from keras_crosscbam.datasets.labelled import never_labelled
 from keras_crosscbam.datasets.labels import ClassTable
 from keras_crosscbam.datasets.listing import shortened
 from keras_crosscbam.datasets.loading import list_split
@@ -84,8 +85,9 @@ def examine(root, splits=("train", "val"), crop_size=None, scale_range=(0.5, 2.0
     Errors are what loading would stop at, or would not notice to the harm of the labels: an
     unknown layout, mistakes in lists or YAML, missing or unreadable files, images and masks of
     different sizes, masks of the wrong kind, JPEG masks, ids and colours that stand for no class,
-    a split without a labelled pixel. Warnings: classes that training never sees, images that
-    stand in two splits, and training crops without a label, if there are many.
+    a split in which no class is labelled, or one alone of several. Warnings: classes that training
+    never sees or validation never judges, images that stand in two splits, and training crops
+    without a label, if there are many.
 
     Args:
         root: a folder in one of the layouts of `keras_crosscbam.datasets.load_dataset`.
@@ -144,11 +146,14 @@ def _warnings(train, others):
     """What makes a training on one split worse, or its judgement on the others untrue."""
     unseen = train.counts == 0
     if unseen.any() and not unseen.all():
-        yield f"{train.split}: never seen, so never learnt: {_names(train.classes, unseen)}"
+        yield never_labelled(train.split, _names(train.classes, unseen), trained_on=True)
     for other in others:
+        unjudged = other.counts == 0
+        if unjudged.any() and not unjudged.all():
+            yield never_labelled(other.split, _names(other.classes, unjudged), trained_on=False)
         surprises = unseen & (other.counts > 0)
         if surprises.any():
-            names = _names(train.classes, surprises)
+            names = shortened(_names(train.classes, surprises), 10)
             yield f"{other.split}: holds classes that {train.split} lacks: {names}"
         if shared := [path for key, path in other.hashes.items() if key in train.hashes]:
             yield (
@@ -163,7 +168,7 @@ def _warnings(train, others):
 
 
 def _names(classes, chosen):
-    return shortened((classes.names[i] for i in np.flatnonzero(chosen)), 10)
+    return [classes.names[i] for i in np.flatnonzero(chosen)]
 
 
 def report(findings):

@@ -97,6 +97,20 @@ def test_a_resumed_training_has_to_beat_the_file(tmp_path):
     assert best_score(path) == 0.8
 
 
+def test_nan_never_stays_the_best(tmp_path):
+    """Neither within a training nor when one goes on that kept it."""
+    nan, model, path = math.nan, compiled(), tmp_path / "best.weights.h5"
+    callback = keep_best(model, path, [nan, 0.1, nan, 0.2], epochs=4)
+    found = []
+    for epoch in range(4):
+        callback.on_epoch_end(epoch, {})
+        found.append(best_score(path))
+    assert found == [pytest.approx(nan, nan_ok=True), 0.1, 0.1, 0.2]
+    keep_best(model, other := tmp_path / "other.weights.h5", [nan], epochs=1).on_epoch_end(0, {})
+    keep_best(model, other, [0.3], epochs=2).on_epoch_end(1, {})
+    assert best_score(other) == 0.3
+
+
 def test_without_a_path_it_judges_and_keeps_nothing():
     logs = {}
     keep_best(compiled(), None, [0.7], epochs=1).on_epoch_end(0, logs)
@@ -269,6 +283,12 @@ def test_each_epoch_leaves_a_line_in_a_file(clock):
         "epoch 2/2  step 4/4  loss 0.5000  mIoU 25.00 %  val mIoU 66.46 %  16.0 images/s"
         "  0:00:00 left",
     ]
+
+
+def test_a_title_may_show_other_figures(clock):
+    stream = io.StringIO()
+    train(Progress(1, 1, 8, {"acc of {loss}": "acc"}, stream), clock, epochs=1, steps=1, seconds=1)
+    assert "  acc of 0.5 25.00 %" in stream.getvalue()
 
 
 def test_a_terminal_shows_every_step_in_one_place(clock):

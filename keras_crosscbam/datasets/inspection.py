@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from keras_crosscbam.datasets.dataset import mask_array
-from keras_crosscbam.datasets.labels import IndexEncoding
+from keras_crosscbam.datasets.labelled import are_enough, too_few_labels
+from keras_crosscbam.datasets.labels import IGNORE, IndexEncoding
 from keras_crosscbam.datasets.listing import shortened
 from keras_crosscbam.datasets.statistics import decode_leniently, random_crop_is_empty
 from keras_crosscbam.images import open_image, read_image
@@ -38,6 +39,7 @@ class SplitInspection:
         sizes: a `Counter` of the readable images' `(height, width)`.
         hashes: a dict from the SHA-256 of each readable image file to its path.
         counts: labelled pixels of each class, int64 `(classes,)`.
+        ignored: pixels of each id or colour that does not count, a `Counter`.
         pixels: pixels of all masks that could be decoded, labelled or not.
         crops: whether each training crop drawn was without a labelled pixel; empty if none was.
     """
@@ -50,6 +52,7 @@ class SplitInspection:
         self.sizes = Counter()
         self.hashes = {}
         self.counts = np.zeros(len(listing.classes), np.int64)
+        self.ignored = Counter()
         self.pixels = 0
         self.crops = []
         self._problems = listing.problems()
@@ -103,6 +106,9 @@ class SplitInspection:
             self._stray_masks.append(path)
             self._stray_pixels.update(strays)
             self._stray_files.update(strays.keys())
+        left_out = Counter(self._encoding.count_values(mask[labels == IGNORE]))
+        left_out.subtract(strays)
+        self.ignored += left_out
         self.pixels += labels.size
         self.counts += np.bincount(labels.ravel(), minlength=256)[: len(self.counts)]
         return labels
@@ -118,8 +124,8 @@ class SplitInspection:
                 )
         if self._stray_masks:
             errors.append(self._describe_strays())
-        if self.pixels and not self.counts.any():
-            errors.append(f"{self.split}: no pixel is labelled")
+        if self.pixels and not are_enough(self.counts):
+            errors.append(too_few_labels(self.split, self.classes, self.counts, self.ignored))
         return errors
 
     def _describe_strays(self):

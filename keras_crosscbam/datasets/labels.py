@@ -67,6 +67,11 @@ class IndexEncoding:
             raise ValueError(f"expected ids {_ranges(self.ids)}; received also {unknown[:10]}")
         return labels.astype(np.uint8)
 
+    def count_values(self, pixels):
+        """The number of pixels of each id that occurs, a dict."""
+        counts = np.bincount(pixels.ravel(), minlength=256).tolist()
+        return {value: count for value, count in enumerate(counts) if count}
+
 
 @dataclass(frozen=True)
 class ColourEncoding:
@@ -92,6 +97,12 @@ class ColourEncoding:
             )
         labels = np.array([known[v] for v in values.tolist()], np.uint8)
         return labels[inverse].reshape(mask.shape[:2])
+
+    def count_values(self, pixels):
+        """The number of pixels `(..., 3)` of each `(r, g, b)` that occurs, a dict."""
+        values, counts = np.unique(_pack(pixels[..., :3]), return_counts=True)
+        colours = [(value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
+        return dict(zip(colours, counts.tolist(), strict=True))
 
 
 def _pack(rgb):

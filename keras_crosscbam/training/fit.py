@@ -4,6 +4,7 @@ import logging
 from importlib.util import find_spec
 
 from keras_crosscbam.datasets.augment import RandomFlip
+from keras_crosscbam.datasets.labelled import check_labels
 from keras_crosscbam.datasets.pipeline import AUGMENTATIONS, steps_per_epoch, training_batches
 from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
 from keras_crosscbam.datasets.statistics import balanced_weights
@@ -52,12 +53,14 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         The path of `best.weights.h5`.
 
     Raises:
-        ValueError: for data that cannot be read, or a folder that holds another run.
+        ValueError: for data that cannot be read or in which fewer than two classes are labelled,
+            or a folder that holds another run.
         RuntimeError: if the loss becomes NaN, or the disk is full.
     """
     # Reading everything once also finds bad files now, not hours into the training.
     counts = train_set.count_pixels()
-    val_set.count_pixels()
+    check_labels(train_set, "train", counts.sum(axis=0))
+    check_labels(val_set, "val", val_set.count_pixels().sum(axis=0))
     steps = recipe.steps_per_epoch or steps_per_epoch(train_set, recipe.batch_size)
     data = {
         "name": train_set.name,
@@ -87,7 +90,10 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         monitor=MONITOR,
         kept=inference_model(model),
         files_of=files_of,
-        scores={"mIoU": "main_mean_iou", "val mIoU": MONITOR},
+        scores={
+            "mIoU": "main_mean_iou",
+            f"val mIoU over {{val_classes_in_mean}} of {len(val_set.classes)} classes": MONITOR,
+        },
         extra=pictures,
         verbose=verbose,
     )

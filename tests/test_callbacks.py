@@ -21,6 +21,7 @@ from keras_crosscbam.training.callbacks import (
     best_score,
 )
 from keras_crosscbam.training.checkpoints import Checkpoints
+from keras_crosscbam.training.fit import progress_scores
 from keras_crosscbam.training.log import EpochLog
 
 
@@ -285,10 +286,14 @@ def test_each_epoch_leaves_a_line_in_a_file(clock):
     ]
 
 
-def test_a_title_may_show_other_figures(clock):
+def test_a_mean_says_over_how_many_classes_it_is():
     stream = io.StringIO()
-    train(Progress(1, 1, 8, {"acc of {loss}": "acc"}, stream), clock, epochs=1, steps=1, seconds=1)
-    assert "  acc of 0.5 25.00 %" in stream.getvalue()
+    logs = {"loss": 0.5, "main_mean_iou": 0.25, "val_mean_iou": 1.0, "val_classes_in_mean": 2}
+    progress = Progress(1, 4, 8, progress_scores(classes=3), stream)
+    progress.on_epoch_begin(0)
+    progress.on_epoch_end(0, logs)
+    expected = "loss 0.5000  mIoU 25.00 %  val mIoU over 2 of 3 classes 100.00 %"
+    assert expected in stream.getvalue()
 
 
 def test_a_terminal_shows_every_step_in_one_place(clock):

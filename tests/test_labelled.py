@@ -89,7 +89,9 @@ def test_an_ignored_colour_that_may_be_a_class(tmp_path):
     mask = np.where(BINARY[..., None] > 0, np.uint8([1, 2, 3]), np.uint8([9, 9, 9]))
     classes = [{"name": "a", "colour": [9, 9, 9]}, {"name": "b", "colour": [4, 4, 4]}]
     root = tree(tmp_path / "data", classes, mask, mask, masks="colours", ignore=[[1, 2, 3]])
-    advice = "25 % of the pixels have the colour [1, 2, 3], which does not count. If they belong to b, "
+    advice = (
+        "25 % of the pixels have the colour [1, 2, 3], which does not count. If they belong to b, "
+    )
     assert advice + "write `colour: [1, 2, 3]` in" in errors(root)[0]
     assert advice in refused(root, tmp_path / "run")
 

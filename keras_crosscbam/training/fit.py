@@ -90,16 +90,19 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         monitor=MONITOR,
         kept=inference_model(model),
         files_of=files_of,
-        scores={
-            "mIoU": "main_mean_iou",
-            f"val mIoU over {{val_classes_in_mean}} of {len(val_set.classes)} classes": MONITOR,
-        },
+        scores=progress_scores(len(val_set.classes)),
         extra=pictures,
         verbose=verbose,
     )
     if run.workers.is_chief:
         _report(run.out, best, recipe, val_set)
     return best
+
+
+def progress_scores(classes):
+    """What `Progress` shows of a network of so many classes."""
+    over = f"over {{val_classes_in_mean}} of {classes} classes"
+    return {"mIoU": "main_mean_iou", f"val mIoU {over}": MONITOR}
 
 
 def _report(out, best, recipe, val_set):

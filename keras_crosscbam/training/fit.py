@@ -4,6 +4,7 @@ import logging
 from importlib.util import find_spec
 
 from keras_crosscbam.datasets.augment import RandomFlip
+from keras_crosscbam.datasets.cache import Cached
 from keras_crosscbam.datasets.labelled import check_labels
 from keras_crosscbam.datasets.pipeline import AUGMENTATIONS, steps_per_epoch, training_batches
 from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
@@ -166,10 +167,12 @@ def phased_batches(
     """The batches of a recipe, from a step on, with labels for both heads."""
     if augmentations is None:
         augmentations = AUGMENTATIONS if recipe.photometric else [RandomFlip()]
+    # One cache for all phases.
+    frames = Cached(train_set) if recipe.cache else train_set
 
     def batches_of(phase, start_step, stop_step):
         return training_batches(
-            train_set,
+            frames,
             phase.crop_size,
             recipe.batch_size,
             scale_range=recipe.scale_range,
@@ -180,7 +183,7 @@ def phased_batches(
             start_step=start_step,
             stop_step=stop_step,
             shard=shard,
-            cache=recipe.cache,
+            cache=False,
         )
 
     return in_phases(recipe, steps, start_step, batches_of).map(_for_both_heads)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 
 from keras_crosscbam.datasets import IGNORE, ColourEncoding, IndexEncoding, load_dataset
 from keras_crosscbam.datasets.augment import RandomScaleCrop
+from keras_crosscbam.datasets.inspection import _FAULTS
 from keras_crosscbam.datasets.statistics import (
     balanced_weights,
     decode_leniently,
@@ -21,6 +23,7 @@ from keras_crosscbam.datasets.statistics import (
 )
 from keras_crosscbam.doctor import examine, report
 
+DOCS = Path(__file__).parents[1] / "docs" / "own-data.md"
 PALETTE = np.array([(10, 20, 30), (40, 50, 60), (70, 80, 90)], np.uint8)
 
 
@@ -232,6 +235,11 @@ def test_lists_of_camvid(tmp_path):
     assert re.search("line 2: expected an image and a mask", errors[0])
     assert re.search("lack their image: .*line 3 .*lack their mask: .*line 3", errors[1])
     assert findings.splits[0].counts.tolist() == [1] * 11
+
+
+@pytest.mark.parametrize("fault", _FAULTS.values())
+def test_every_kind_of_faulty_file_is_documented(fault):
+    assert f"`{fault.partition(' (')[0].partition(',')[0]}`" in DOCS.read_text()
 
 
 # Warnings

@@ -115,7 +115,7 @@ def test_fewest_and_most_classes(tmp_path, count):
     assert len(set(read.classes.colours)) == len(read.classes) == count
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_documented_files(tmp_path, number):
     content = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)[number]
     read = read_class_file(class_file(tmp_path, content))
@@ -130,6 +130,7 @@ def test_documented_files(tmp_path, number):
                 (0, 60, 100): 1,
             }
         ),
+        IndexEncoding({0: 0, 255: 1}),
     ]
     assert read.encoding == expected[number]
 

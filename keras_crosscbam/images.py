@@ -163,7 +163,7 @@ def _to_8_bits(samples, value_range):
         _check_fills_16_bits(samples)
         value_range = (0, 65535)
     low, high = value_range
-    scaled = (samples.astype(np.float64) - low) * (255 / (high - low))
+    scaled = (samples.astype(np.float64) - low) * 255 / (high - low)
     return np.round(scaled.clip(0, 255)).astype(np.uint8)
 
 
@@ -193,7 +193,8 @@ def _check_fills_16_bits(samples):
 def open_image(path, read):
     """Applies `read` to the opened image; every failure becomes a `ValueError` with the name."""
     try:
-        with Image.open(path) as image:
+        # Of a path Pillow would map uncompressed TIFF into memory, and garble it if it is turned.
+        with open(path, "rb") as file, Image.open(file) as image:
             return read(image)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error

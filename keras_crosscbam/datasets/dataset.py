@@ -49,15 +49,11 @@ class SegmentationDataset:
         except ValueError as error:
             raise ValueError(f"{mask_path}: {error}") from error
         if labels.shape != image.shape[:2]:
+            turned = f" after EXIF orientation {mask.orientation} of the mask, {orientation} of it"
             raise ValueError(
                 f"{mask_path}: the mask is {labels.shape[1]}x{labels.shape[0]} pixels, its image "
-                f"{image_path} {image.shape[1]}x{image.shape[0]}; they must be equal"
-                + (
-                    f" (EXIF orientation {orientation} of the image and {mask.orientation} of the "
-                    "mask are applied)"
-                    if orientation != mask.orientation
-                    else ""
-                )
+                f"{image_path} {image.shape[1]}x{image.shape[0]}"
+                f"{turned if orientation != mask.orientation else ''}; they must be equal"
             )
         return image, labels, mask
 

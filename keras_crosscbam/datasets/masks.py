@@ -98,7 +98,8 @@ def _read(image, encoding):
                 if image.mode == "P" and not encoding.stored:
                     colours = shown[used[used < len(shown)], :3].tolist()
                     palette = dict(zip(used.tolist(), map(tuple, colours), strict=False))
-                kind += " whose indices are the ids" if image.mode == "P" else " of 0, 1, ..."
+                numbers = "indices" if image.mode == "P" else "stored numbers"
+                kind += f" whose {numbers} are the ids"
             else:
                 pixels = shown[:, 0][pixels]
                 kind += " whose greys are the ids"

@@ -149,8 +149,13 @@ def test_documented_files(tmp_path, number):
         ({"name": "mine"}, "the file lacks the field classes"),
         (TWO | {"colors": []}, "the file has an unknown field 'colors'; known are name, classes"),
         (TWO | {"name": 3}, "name must be text .*Received: 3"),
-        (TWO | {"masks": "color"}, "masks must be ids or colours. Received: 'color'"),
-        (TWO | {"masks": ["ids"]}, "masks must be ids or colours"),
+        (TWO | {"masks": "color"}, "masks must be ids, indices or colours. Received: 'color'"),
+        (TWO | {"masks": ["ids"]}, "masks must be ids, indices or colours"),
+        (TWO | {"range": 255}, r"range must be \[low, high\], two rising numbers. Received: 255"),
+        (TWO | {"range": [0]}, "range must be"),
+        (TWO | {"range": [0, 0]}, "range must be"),
+        (TWO | {"range": [0, float("inf")]}, "range must be"),
+        (TWO | {"range": [False, 9]}, "range must be"),
         (TWO | {"ignore": 255}, "ignore must be a list. Received: 255"),
         (TWO | {"ignore": [256]}, r"ignore\[0\] must be a whole number of 0..255. Received: 256"),
         (TWO | {"ignore": [9, 9]}, r"ignore\[1\] is 9, as ignore\[0\] is already"),
@@ -282,6 +287,27 @@ def test_masks_of_colours(tmp_path):
     tree(tmp_path, content, names=["a"], mask=np.array(colours, np.uint8))
     save(tmp_path / "images/train/a.png", IMAGE[:, :2])
     assert load_folder(tmp_path, "train")[0][1].tolist() == [[0, 1], [1, 0]]
+
+
+def test_masks_of_indices(tmp_path):
+    """A palette of black and white to look at: 255 is no id here, whatever the file shows."""
+    tree(tmp_path, TWO, names=["a"])
+    mask = Image.fromarray(IDS % 254)
+    mask.putpalette([0, 0, 0, 255, 255, 255])
+    mask.save(tmp_path / "masks/train/a.png")
+    with pytest.raises(ValueError, match=r"masks/train/a.png: .*`masks: indices`"):
+        load_folder(tmp_path, "train")[0]
+    class_file(tmp_path, TWO | {"masks": "indices"})
+    data = load_folder(tmp_path, "train")
+    assert data.encoding == IndexEncoding({0: 0, 1: 1, 255: IGNORE}, stored=True)
+    np.testing.assert_array_equal(data[0][1], IDS % 254)
+
+
+def test_images_of_another_range(tmp_path):
+    tree(tmp_path, TWO | {"range": [100, 355.0]}, names=["a"])
+    save(tmp_path / "images/train/a.png", 100 + IDS.astype(np.uint16))
+    image, _ = load_folder(tmp_path, "train").subset([0])[0]
+    np.testing.assert_array_equal(image, IDS[..., None].repeat(3, axis=-1))
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".bmp", ".TIFF", ".webp"])

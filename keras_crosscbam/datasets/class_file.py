@@ -1,6 +1,7 @@
 """The YAML file that says what people's own masks hold."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import yaml
@@ -19,11 +20,12 @@ CLASS_FILE = "dataset.yaml"
 
 @dataclass(frozen=True)
 class ClassFile:
-    """What a `dataset.yaml` says: name, classes, and how masks are named and encode the classes."""
+    """What a `dataset.yaml` says: name, classes, masks' encoding and names, and images' range."""
 
     name: str
     classes: ClassTable
     encoding: IndexEncoding | ColourEncoding
+    value_range: tuple[float, float] | None = None
     mask_suffix: str = ""
 
 
@@ -37,10 +39,14 @@ def read_class_file(path):
     Its fields:
 
     - `name`: of the data set.
-    - `masks`: `ids` for masks of one channel (the default), `colours` for masks in RGB.
+    - `masks`: `ids` for masks of one channel (the default), `indices` for those whose ids are the
+      indices of their palette whatever greys it shows (see
+      `keras_crosscbam.datasets.masks.read_mask`), `colours` for masks whose colours count.
     - `mask_suffix`: what the name of a mask has behind that of its image, such as `_mask`.
     - `ignore`: list of the ids or colours that do not count; by default none for colours, and
       `[255]` for ids, unless a class has the id 255.
+    - `range`: `[low, high]`, the values that are black and white in images of more than 8 bits;
+      by default `[0, 65535]`.
     - `classes`: list of 2 to 254 classes, in the order of the network's outputs, each with
         - `name`;
         - `colour`: `[red, green, blue]`, for pictures, and in masks of colours the class's colour
@@ -88,11 +94,13 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _parse(content):
-    _check_fields(content, "the file", ("name", "classes"), ("masks", "mask_suffix", "ignore"))
+    optional = ("masks", "mask_suffix", "ignore", "range")
+    _check_fields(content, "the file", ("name", "classes"), optional)
     name = _text(content["name"], "name")
-    masks = content.get("masks", "ids")
-    if masks not in ("ids", "colours"):
-        raise ValueError(f"masks must be ids or colours. Received: {masks!r}")
+    said = content.get("masks", "ids")
+    if said not in ("ids", "indices", "colours"):
+        raise ValueError(f"masks must be ids, indices or colours. Received: {said!r}")
+    masks = "colours" if said == "colours" else "ids"
     read_value = _id if masks == "ids" else _colour
     mask_suffix = _name_ending(content["mask_suffix"]) if "mask_suffix" in content else ""
     ignored = content.get("ignore", [])
@@ -117,9 +125,12 @@ def _parse(content):
     if masks == "ids" and "ignore" not in content:
         values.labels.setdefault(255, IGNORE)
 
+    if masks == "ids":
+        encoding = IndexEncoding(values.labels, stored=said == "indices")
+    else:
+        encoding = ColourEncoding(values.labels)
     classes = ClassTable(tuple(names.labels), _palette(colours, len(entries)))
-    encoding = (IndexEncoding if masks == "ids" else ColourEncoding)(values.labels)
-    return ClassFile(name, classes, encoding, mask_suffix)
+    return ClassFile(name, classes, encoding, _range(content.get("range")), mask_suffix)
 
 
 def _disk_values(entry, field, label, masks):
@@ -200,6 +211,15 @@ def _id(value, field):
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
         raise ValueError(f"{field} must be a whole number of 0..255. Received: {value!r}")
     return value
+
+
+def _range(value):
+    if value is None:
+        return None
+    numbers = isinstance(value, list) and all(type(number) in (int, float) for number in value)
+    if not numbers or len(value) != 2 or not -inf < value[0] < value[1] < inf:
+        raise ValueError(f"range must be [low, high], two rising numbers. Received: {value!r}")
+    return tuple(value)
 
 
 def _colour(value, field):

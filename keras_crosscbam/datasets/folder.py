@@ -64,6 +64,7 @@ def list_folder(root, split):
         description.classes,
         description.encoding,
         tuple(image_faults + mask_faults),
+        description.value_range,
         hint="" if suffix else _suffix_hint(images, masks),
     )
 

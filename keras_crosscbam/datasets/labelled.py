@@ -5,10 +5,9 @@ from collections import Counter
 
 import numpy as np
 
-from keras_crosscbam.datasets.dataset import mask_array
 from keras_crosscbam.datasets.labels import IGNORE
 from keras_crosscbam.datasets.listing import shortened
-from keras_crosscbam.images import open_image
+from keras_crosscbam.datasets.masks import read_mask
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ def _ignored(dataset):
     """Pixels of each id or colour that does not count in the masks of a data set."""
     ignored = Counter()
     for _, path in dataset.pairs:
-        mask = open_image(path, mask_array)
+        mask = read_mask(path, dataset.encoding).pixels
         left_out = mask[dataset.encoding.decode(mask) == IGNORE]
         ignored.update(dataset.encoding.count_values(left_out))
     return ignored

@@ -47,9 +47,16 @@ def numbered_classes(count):
 
 @dataclass(frozen=True)
 class IndexEncoding:
-    """Masks of one channel that hold ids: `ids` says which label each id on disk stands for."""
+    """Masks of one channel that hold ids.
+
+    Attributes:
+        ids: which label each id on disk stands for.
+        stored: whether the ids are the numbers that a file stores, such as the indices of a
+            palette, whatever greys it shows; see `keras_crosscbam.datasets.masks.read_mask`.
+    """
 
     ids: dict[int, int]
+    stored: bool = False
 
     def decode(self, mask):
         """Turns ids `(height, width)` into uint8 labels; `ValueError` names an unknown id."""

@@ -28,14 +28,15 @@ def evaluate(model, dataset, size=None, progress=False):
         progress: whether to print a progress bar.
 
     Returns:
-        A dict: `"mean_iou"` over the classes that occur, `"iou"` by class name (NaN for one that
-        does not occur), `"pixel_accuracy"`, all in 0..1 and over labelled pixels alone, `"frames"`,
+        A dict: `"mean_iou"` over the classes that occur in truth or prediction,
+        `"classes_in_mean"`, their number, `"iou"` by class name (NaN for one that does not occur),
+        `"pixel_accuracy"`, IoU and accuracy in 0..1 and over labelled pixels alone, `"frames"`,
         `"confusion"`, the counts behind it, rows the truth, int64 `(classes, classes)`, and
         `"frame_iou"`, the mean IoU of each frame over the classes in its truth or prediction,
         float64 `(frames,)`, NaN for a frame without labels.
 
     Raises:
-        ValueError: if model and data set differ in their classes.
+        ValueError: if model and data set differ in their classes, or no pixel is labelled.
     """
     run = runtime.load(model)
     classes = len(dataset.classes)
@@ -58,6 +59,11 @@ def evaluate(model, dataset, size=None, progress=False):
         if counts.any():
             frame_iou[index] = np.nanmean(iou_per_class(counts))
         bar.update(index + 1)
+    if not confusion.any():
+        raise ValueError(
+            f"The data set {dataset.name!r} has no labelled pixel in its {len(dataset)} frames: "
+            "there is nothing to measure"
+        )
     return {**summarize(confusion, dataset.classes, len(dataset)), "frame_iou": frame_iou}
 
 
@@ -74,6 +80,7 @@ def summarize(confusion, classes, frames):
     iou = iou_per_class(confusion)
     return {
         "mean_iou": float(np.nanmean(iou)),
+        "classes_in_mean": int(np.count_nonzero(~np.isnan(iou))),
         "iou": dict(zip(classes.names, iou.tolist(), strict=True)),
         "pixel_accuracy": float(np.trace(confusion) / max(confusion.sum(), 1)),
         "frames": frames,
@@ -100,15 +107,21 @@ def best_and_worst(frame_iou, count):
     return ranked[:count], ranked[max(count, len(ranked) - count) :][::-1]
 
 
+def over_classes(result):
+    """How many of the classes the mean IoU of a result of `evaluate` is over, as text."""
+    return f"over {result['classes_in_mean']} of {len(result['iou'])} classes"
+
+
 def report(result):
-    """The result of `evaluate` as lines of text, in percent."""
+    """The result of `evaluate` as lines of text, in percent; "-" for a class that never occurs."""
     width = max(map(len, result["iou"]))
-    lines = [f"{name:<{width}}  {100 * iou:6.2f}" for name, iou in result["iou"].items()]
+    figures = {n: "-" if np.isnan(iou) else f"{100 * iou:.2f}" for n, iou in result["iou"].items()}
+    lines = [f"{name:<{width}}  {figure:>6}" for name, figure in figures.items()]
     return "\n".join(
         [
             f"IoU per class (%), {result['frames']} frames",
             *lines,
-            f"mean IoU        {100 * result['mean_iou']:.2f} %",
+            f"mean IoU        {100 * result['mean_iou']:.2f} % ({over_classes(result)})",
             f"pixel accuracy  {100 * result['pixel_accuracy']:.2f} %",
         ]
     )

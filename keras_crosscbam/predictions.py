@@ -14,7 +14,9 @@ from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.visualize import comparison
 
 
-def write_predictions(model, images, out, label_ids=None, size=None, progress=False):
+def write_predictions(
+    model, images, out, label_ids=None, size=None, progress=False, value_range=None
+):
     """Writes `NAME.png` with the predicted labels of each image `NAME.EXT`, at its own size.
 
         >>> import keras_crosscbam as kc
@@ -35,6 +37,7 @@ def write_predictions(model, images, out, label_ids=None, size=None, progress=Fa
             writes the classes' own numbers, 0, 1, ...
         size: as in `keras_crosscbam.segment`.
         progress: whether to print a progress bar.
+        value_range: as in `keras_crosscbam.segment`; None for that of a `SegmentationDataset`.
 
     Returns:
         The paths written, a list in the order of the images.
@@ -45,6 +48,7 @@ def write_predictions(model, images, out, label_ids=None, size=None, progress=Fa
     """
     run = runtime.load(model)
     if isinstance(images, SegmentationDataset):
+        value_range = value_range or images.value_range
         images = [image for image, _ in images.pairs]
     images = [Path(image) for image in images]
     lookup = _lookup(label_ids, run)
@@ -57,7 +61,7 @@ def write_predictions(model, images, out, label_ids=None, size=None, progress=Fa
     Path(out).mkdir(parents=True, exist_ok=True)
     bar = keras.utils.Progbar(len(targets), unit_name="image", verbose=int(progress))
     for done, (target, image) in enumerate(targets.items(), start=1):
-        Image.fromarray(lookup[run(read_image(image), size)]).save(target)
+        Image.fromarray(lookup[run(read_image(image, value_range), size)]).save(target)
         bar.update(done)
     return list(targets)
 

@@ -21,6 +21,7 @@ from keras_crosscbam.training.callbacks import (
     best_score,
 )
 from keras_crosscbam.training.checkpoints import Checkpoints
+from keras_crosscbam.training.fit import progress_scores
 from keras_crosscbam.training.log import EpochLog
 
 
@@ -95,6 +96,20 @@ def test_a_resumed_training_has_to_beat_the_file(tmp_path):
     assert best_score(path) == 0.7
     resumed.on_epoch_end(2, {})
     assert best_score(path) == 0.8
+
+
+def test_nan_never_stays_the_best(tmp_path):
+    """Neither within a training nor when one goes on that kept it."""
+    nan, model, path = math.nan, compiled(), tmp_path / "best.weights.h5"
+    callback = keep_best(model, path, [nan, 0.1, nan, 0.2], epochs=4)
+    found = []
+    for epoch in range(4):
+        callback.on_epoch_end(epoch, {})
+        found.append(best_score(path))
+    assert found == [pytest.approx(nan, nan_ok=True), 0.1, 0.1, 0.2]
+    keep_best(model, other := tmp_path / "other.weights.h5", [nan], epochs=1).on_epoch_end(0, {})
+    keep_best(model, other, [0.3], epochs=2).on_epoch_end(1, {})
+    assert best_score(other) == 0.3
 
 
 def test_without_a_path_it_judges_and_keeps_nothing():
@@ -269,6 +284,16 @@ def test_each_epoch_leaves_a_line_in_a_file(clock):
         "epoch 2/2  step 4/4  loss 0.5000  mIoU 25.00 %  val mIoU 66.46 %  16.0 images/s"
         "  0:00:00 left",
     ]
+
+
+def test_a_mean_says_over_how_many_classes_it_is():
+    stream = io.StringIO()
+    logs = {"loss": 0.5, "main_mean_iou": 0.25, "val_mean_iou": 1.0, "val_classes_in_mean": 2}
+    progress = Progress(1, 4, 8, progress_scores(classes=3), stream)
+    progress.on_epoch_begin(0)
+    progress.on_epoch_end(0, logs)
+    expected = "loss 0.5000  mIoU 25.00 %  val mIoU over 2 of 3 classes 100.00 %"
+    assert expected in stream.getvalue()
 
 
 def test_a_terminal_shows_every_step_in_one_place(clock):

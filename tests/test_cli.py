@@ -1,5 +1,6 @@
 """The command line: real calls of `main`, real files, and the exit status that scripts rely on."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,22 @@ def test_segment_reports_a_broken_file_and_does_the_rest(capsys, onnx_file, tmp_
     assert "1 of 2 images" in out
     assert "broken.png: not a readable image" in err
     assert (out_folder / "good_overlay.png").is_file()
+
+
+def test_segment_of_an_image_of_12_bits(capsys, onnx_file, tmp_path):
+    """It says so in one line, and with its range gives the labels of the image of 8 bits."""
+    grey = np.asarray(Image.open(STREET).convert("L").resize((60, 40)))
+    Image.fromarray(grey).save(tmp_path / "plain.png")
+    Image.fromarray(grey.astype(np.uint16) * 16).save(tmp_path / "deep.png")
+    arguments = [tmp_path, "--model", onnx_file, "--out", tmp_path / "out"]
+    status, out, err = run(capsys, "segment", *arguments)
+    assert status == 1
+    assert "1 of 2 images" in out
+    assert re.fullmatch(r"crosscbam segment: .*deep.png: .*--range LOW HIGH.*0 4095.*\n", err)
+    status, _, err = run(capsys, "segment", *arguments, "--range", 0, 255 * 16)
+    assert (status, err) == (0, "")
+    plain, deep = (Image.open(tmp_path / f"out/{name}_labels.png") for name in ("plain", "deep"))
+    np.testing.assert_array_equal(plain, deep)
 
 
 def test_evaluate_keras_and_onnx_alike(capsys, network, onnx_file, data_root, tmp_path):
@@ -270,6 +287,19 @@ def test_predict_of_another_split_of_own_data(capsys, tmp_path, nineteen, own_da
     status, _, _ = run(capsys, "predict", *arguments, "--out", tmp_path / "out")
     assert status == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["0.png"]
+
+
+def test_predict_takes_the_range_of_the_data(capsys, tmp_path, nineteen, own_data):
+    (image,) = (own_data / "images/val").iterdir()
+    grey = np.asarray(Image.open(image).convert("L")).astype(np.uint16)
+    Image.fromarray(grey * 16).save(image.with_suffix(".png"))
+    with (own_data / "dataset.yaml").open("a") as file:
+        file.write("\nrange: [0, 4080]\n")
+    arguments = ("--data", own_data, "--split", "val", "--model", nineteen[0])
+    assert run(capsys, "predict", *arguments, "--out", tmp_path / "out")[0] == 0
+    (written,) = (tmp_path / "out").iterdir()
+    expected = (grey[..., None] @ nineteen[1].sum(axis=0, keepdims=True)).argmax(axis=-1)
+    np.testing.assert_array_equal(Image.open(written), expected)
 
 
 def test_label_ids_are_for_networks_of_19_classes(capsys, tmp_path, onnx_file, own_data):

@@ -62,6 +62,7 @@ def test_the_best_weights_give_the_logged_score(undisturbed, made_camvid):
     logged = max(log_of(undisturbed), key=lambda row: row["val_mean_iou"])
     assert scores["mean_iou"] == pytest.approx(logged["val_mean_iou"], abs=1e-6)
     assert scores["pixel_accuracy"] == pytest.approx(logged["val_pixel_accuracy"], abs=1e-6)
+    assert scores["classes_in_mean"] == logged["val_classes_in_mean"]
     for name, iou in scores["iou"].items():
         assert iou == pytest.approx(logged.get(f"val_iou_{name}", np.nan), abs=1e-6, nan_ok=True)
 

@@ -115,6 +115,7 @@ def figures(result):
     return {
         "val_frames": result["frames"],
         "val_mean_iou": round(result["mean_iou"], 6),
+        "val_classes_in_mean": result["classes_in_mean"],
         "val_pixel_accuracy": round(result["pixel_accuracy"], 6),
         "val_iou": {name: round(iou, 6) for name, iou in result["iou"].items()},
     }

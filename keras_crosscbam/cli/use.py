@@ -20,6 +20,13 @@ def add_commands(command):
     sub = command(_segment, "segment", "Segment an image or a folder of images.")
     sub.add_argument("path", type=Path, help="an image, or a folder of images")
     sub.add_argument("--out", type=Path, default=Path("segmented"), help="folder for the pictures")
+    sub.add_argument(
+        "--range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values that are black and white in images of more than 8 bits (default: 0 65535)",
+    )
     add_model(sub)
 
     sub = command(
@@ -48,7 +55,8 @@ def _segment(args):
 
     model, made_for = load_model(args)
     started = time.perf_counter()
-    results = segment_files(model, args.path, args.out, working_size(args, made_for))
+    size = working_size(args, made_for)
+    results = segment_files(model, args.path, args.out, size, value_range=args.range)
     seconds = time.perf_counter() - started
     failed = [result for result in results if result.error]
     for result in results:
@@ -96,13 +104,16 @@ def _evaluate_encoder(args):
 
 
 def _predict(args):
-    from keras_crosscbam.datasets import split_images
     from keras_crosscbam.datasets.cityscapes import LABEL_IDS
+    from keras_crosscbam.datasets.loading import list_split
     from keras_crosscbam.predictions import write_predictions
 
-    images = split_images(args.data, args.split)
+    listing = list_split(args.data, args.split)
+    images = listing.images()
     model, made_for = load_model(args)
     model = with_views(model, args)
     size, ids = working_size(args, made_for), LABEL_IDS if args.label_ids else None
-    written = write_predictions(model, images, args.out, ids, size, progress=True)
+    written = write_predictions(
+        model, images, args.out, ids, size, progress=True, value_range=listing.value_range
+    )
     print(f"{len(written)} files in {args.out}")

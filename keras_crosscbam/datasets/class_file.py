@@ -1,6 +1,7 @@
 """The YAML file that says what people's own masks hold."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import yaml
@@ -14,6 +15,7 @@ from keras_crosscbam.datasets.labels import (
     IndexEncoding,
     numbered_classes,
 )
+from keras_crosscbam.images import EXTENSIONS
 
 CLASS_FILE = "dataset.yaml"
 REST = "rest"
@@ -22,11 +24,13 @@ REST = "rest"
 
 @dataclass(frozen=True)
 class ClassFile:
-    """What a `dataset.yaml` says: name, classes, and how masks encode them."""
+    """What a `dataset.yaml` says: name, classes, masks' encoding and names, and images' range."""
 
     name: str
     classes: ClassTable
     encoding: IndexEncoding | ColourEncoding
+    value_range: tuple[float, float] | None = None
+    mask_suffix: str = ""
 
 
 def read_class_file(path):
@@ -39,11 +43,16 @@ def read_class_file(path):
     Its fields:
 
     - `name`: of the data set.
-    - `masks`: `ids` for masks of one channel (the default), `colours` for masks in RGB.
-    - `ignore`: list of the ids or colours that do not count; by default `[255]` for ids, unless
-      255 stands elsewhere in the file, and none for colours.
+    - `masks`: `ids` for masks of one channel (the default), `indices` for those whose ids are the
+      indices of their palette whatever greys it shows (see
+      `keras_crosscbam.datasets.masks.read_mask`), `colours` for masks whose colours count.
+    - `mask_suffix`: what the name of a mask has behind that of its image, such as `_mask`.
+    - `ignore`: list of the ids or colours that do not count; by default none for colours, and
+      `[255]` for ids, unless 255 stands elsewhere in the file.
     - `background`: for one class alone: list of the ids or colours that are its background, by
       default `[0]` and `[[0, 0, 0]]`, or `rest` for all that stand nowhere else in the file.
+    - `range`: `[low, high]`, the values that are black and white in images of more than 8 bits;
+      by default `[0, 65535]`.
     - `classes`: list of 2 to 254 classes, in the order of the network's outputs, or of one, the
       object, which is label 1, the background being label 0; each with
         - `name`;
@@ -92,12 +101,15 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _parse(content):
-    _check_fields(content, "the file", ("name", "classes"), ("masks", "ignore", "background"))
+    optional = ("masks", "mask_suffix", "ignore", "background", "range")
+    _check_fields(content, "the file", ("name", "classes"), optional)
     name = _text(content["name"], "name")
-    masks = content.get("masks", "ids")
-    if masks not in ("ids", "colours"):
-        raise ValueError(f"masks must be ids or colours. Received: {masks!r}")
+    said = content.get("masks", "ids")
+    if said not in ("ids", "indices", "colours"):
+        raise ValueError(f"masks must be ids, indices or colours. Received: {said!r}")
+    masks = "colours" if said == "colours" else "ids"
     read_value = _id if masks == "ids" else _colour
+    mask_suffix = _name_ending(content["mask_suffix"]) if "mask_suffix" in content else ""
     entries = _list(content["classes"], "classes")
     if not 1 <= len(entries) <= 254:
         raise ValueError(f"classes must be a list of 1 to 254. Received: {len(entries)}")
@@ -128,13 +140,13 @@ def _parse(content):
     if masks == "ids" and "ignore" not in content:
         values.labels.setdefault(255, IGNORE)
 
-    if masks == "colours":
-        encoding = ColourEncoding(values.labels, rest=0 if rest else None)
-    else:
+    if masks == "ids":
         others = dict.fromkeys(range(256), 0) if rest else {}
-        encoding = IndexEncoding({**others, **values.labels})
-    table = ClassTable(tuple(names.labels), _palette(colours, len(names.labels), one), one)
-    return ClassFile(name, table, encoding)
+        encoding = IndexEncoding({**others, **values.labels}, stored=said == "indices")
+    else:
+        encoding = ColourEncoding(values.labels, rest=0 if rest else None)
+    classes = ClassTable(tuple(names.labels), _palette(colours, len(names.labels), one), one)
+    return ClassFile(name, classes, encoding, _range(content.get("range")), mask_suffix)
 
 
 def _add_background(content, values, read_value):
@@ -215,11 +227,31 @@ def _text(value, field):
     return value
 
 
+def _name_ending(value):
+    """The end of a file's name, without folders and without the extension of an image."""
+    text = _text(value, "mask_suffix")
+    if "/" in text or "\\" in text or Path(text).suffix.lower() in EXTENSIONS:
+        raise ValueError(
+            "mask_suffix must be the end of the masks' names without their extension, such as "
+            f"_mask. Received: {value!r}"
+        )
+    return text
+
+
 def _id(value, field):
     # YAML's yes and no are numbers to Python.
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
         raise ValueError(f"{field} must be a whole number of 0..255. Received: {value!r}")
     return value
+
+
+def _range(value):
+    if value is None:
+        return None
+    numbers = isinstance(value, list) and all(type(number) in (int, float) for number in value)
+    if not numbers or len(value) != 2 or not -inf < value[0] < value[1] < inf:
+        raise ValueError(f"range must be [low, high], two rising numbers. Received: {value!r}")
+    return tuple(value)
 
 
 def _colour(value, field):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_crosscbam.image_files import image_files, subfolders
 from keras_crosscbam.images import read_image
-from keras_crosscbam.segment import image_files
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,10 @@ def load_image_folders(root, split):
         ValueError: for a folder that is missing or has no classes, and a class without images.
     """
     root = Path(root)
-    classes = tuple(sorted(p.name for p in (root / "train").glob("[!.]*") if p.is_dir()))
+    classes = tuple(subfolders(root / "train"))
     if len(classes) < 2:
         raise ValueError(f"{root}: expected train/CLASS/IMAGE files of two classes or more")
-    unknown = sorted(
-        p.name for p in (root / split).glob("[!.]*") if p.is_dir() and p.name not in classes
-    )
+    unknown = [name for name in subfolders(root / split) if name not in classes]
     if unknown:
         raise ValueError(f"{root / split} holds classes that train/ does not have: {unknown[:5]}")
     files = [

@@ -86,9 +86,16 @@ def numbered_classes(count):
 
 @dataclass(frozen=True)
 class IndexEncoding:
-    """Masks of one channel that hold ids: `ids` says which label each id on disk stands for."""
+    """Masks of one channel that hold ids.
+
+    Attributes:
+        ids: which label each id on disk stands for.
+        stored: whether the ids are the numbers that a file stores, such as the indices of a
+            palette, whatever greys it shows; see `keras_crosscbam.datasets.masks.read_mask`.
+    """
 
     ids: dict[int, int]
+    stored: bool = False
 
     def decode(self, mask):
         """Turns ids `(height, width)` into uint8 labels; `ValueError` names an unknown id."""
@@ -105,6 +112,11 @@ class IndexEncoding:
             unknown = sorted(set(np.unique(mask).tolist()) - set(self.ids))
             raise ValueError(f"expected ids {_ranges(self.ids)}; received also {unknown[:10]}")
         return labels.astype(np.uint8)
+
+    def count_values(self, pixels):
+        """The number of pixels of each id that occurs, a dict."""
+        counts = np.bincount(pixels.ravel(), minlength=256).tolist()
+        return {value: count for value, count in enumerate(counts) if count}
 
 
 @dataclass(frozen=True)
@@ -135,6 +147,12 @@ class ColourEncoding:
             )
         labels = np.array([known.get(v, self.rest) for v in values.tolist()], np.uint8)
         return labels[inverse].reshape(mask.shape[:2])
+
+    def count_values(self, pixels):
+        """The number of pixels `(..., 3)` of each `(r, g, b)` that occurs, a dict."""
+        values, counts = np.unique(_pack(pixels[..., :3]), return_counts=True)
+        colours = [(value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
+        return dict(zip(colours, counts.tolist(), strict=True))
 
 
 def _pack(rgb):

@@ -8,6 +8,7 @@ from keras_crosscbam.datasets.augment import (
     RandomFlip,
     RandomScaleCrop,
 )
+from keras_crosscbam.datasets.cache import Cached
 from keras_crosscbam.datasets.keras_augmentation import as_augmentation
 from keras_crosscbam.datasets.sampling import index_stream
 
@@ -59,7 +60,8 @@ def training_batches(
         stop_step: the step to end before; None goes on forever.
         shard: `(index, count)` of this process among several that share every batch; it makes
             `batch_size / count` of the frames.
-        cache: whether to keep the decoded frames in memory (0.2 GB for CamVid at 480x360).
+        cache: whether to keep the decoded frames in memory (0.2 GB for CamVid at 480x360), as long
+            as they take no more of it than they leave free; see `Cached`.
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`: float32 `(batch, height, width, 3)` in 0..255
@@ -69,7 +71,8 @@ def training_batches(
         ValueError: if the batch cannot be shared equally.
     """
     steps = [RandomScaleCrop(crop_size, scale_range), *map(as_augmentation, augmentations)]
-    read, mix = frame_reader(dataset, cache), ClassMix(class_mix)
+    read = frame_reader(Cached(dataset) if cache else dataset)
+    mix = ClassMix(class_mix)
 
     def crop(index, key):
         images, labels = read(index)
@@ -121,7 +124,7 @@ def evaluation_batches(dataset, batch_size=1, input_size=None):
     Returns:
         A `tf.data.Dataset` like that of `training_batches`.
     """
-    read = frame_reader(dataset, cache=False)
+    read = frame_reader(dataset)
 
     def sample(index):
         images, labels = read(index)
@@ -142,24 +145,16 @@ def evaluation_batches(dataset, batch_size=1, input_size=None):
 MASK = tf.TensorSpec((None, None), tf.uint8)
 
 
-def frame_reader(dataset, cache, label=MASK):
+def frame_reader(dataset, label=MASK):
     """A TensorFlow function from an index to an image of a data set and its label.
 
     Args:
         dataset: a sequence of images, uint8 `(height, width, 3)`, and their labels.
-        cache: whether to keep what was read in memory.
         label: `tf.TensorSpec` of a label.
     """
-    decoded = {}
 
     def decode(index):
-        index = int(index)
-        if index not in decoded:
-            frame = dataset[index]
-            if not cache:
-                return frame
-            decoded[index] = frame
-        return decoded[index]
+        return dataset[int(index)]
 
     def read(index):
         types = (tf.uint8, label.dtype)

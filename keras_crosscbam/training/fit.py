@@ -4,6 +4,8 @@ import logging
 from importlib.util import find_spec
 
 from keras_crosscbam.datasets.augment import RandomFlip
+from keras_crosscbam.datasets.cache import Cached
+from keras_crosscbam.datasets.labelled import check_labels
 from keras_crosscbam.datasets.pipeline import AUGMENTATIONS, steps_per_epoch, training_batches
 from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
 from keras_crosscbam.datasets.statistics import balanced_weights
@@ -52,12 +54,14 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         The path of `best.weights.h5`.
 
     Raises:
-        ValueError: for data that cannot be read, or a folder that holds another run.
+        ValueError: for data that cannot be read or in which fewer than two classes are labelled,
+            or a folder that holds another run.
         RuntimeError: if the loss becomes NaN, or the disk is full.
     """
     # Reading everything once also finds bad files now, not hours into the training.
     counts = train_set.count_pixels()
-    val_set.count_pixels()
+    check_labels(train_set, "train", counts.sum(axis=0))
+    check_labels(val_set, "val", val_set.count_pixels().sum(axis=0))
     steps = recipe.steps_per_epoch or steps_per_epoch(train_set, recipe.batch_size)
     data = {
         "name": train_set.name,
@@ -88,13 +92,19 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         monitor=MONITOR,
         kept=inference_model(model),
         files_of=files_of,
-        scores={"mIoU": "main_mean_iou", "val mIoU": MONITOR},
+        scores=progress_scores(len(val_set.classes)),
         extra=pictures,
         verbose=verbose,
     )
     if run.workers.is_chief:
         _report(run.out, best, recipe, val_set)
     return best
+
+
+def progress_scores(classes):
+    """What `Progress` shows of a network of so many classes."""
+    over = f"over {{val_classes_in_mean}} of {classes} classes"
+    return {"mIoU": "main_mean_iou", f"val mIoU {over}": MONITOR}
 
 
 def _report(out, best, recipe, val_set):
@@ -158,10 +168,12 @@ def phased_batches(
     """The batches of a recipe, from a step on, with labels for both heads."""
     if augmentations is None:
         augmentations = AUGMENTATIONS if recipe.photometric else [RandomFlip()]
+    # One cache for all phases.
+    frames = Cached(train_set) if recipe.cache else train_set
 
     def batches_of(phase, start_step, stop_step):
         return training_batches(
-            train_set,
+            frames,
             phase.crop_size,
             recipe.batch_size,
             scale_range=recipe.scale_range,
@@ -172,7 +184,7 @@ def phased_batches(
             start_step=start_step,
             stop_step=stop_step,
             shard=shard,
-            cache=recipe.cache,
+            cache=False,
         )
 
     return in_phases(recipe, steps, start_step, batches_of).map(_for_both_heads)

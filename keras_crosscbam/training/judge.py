@@ -32,7 +32,11 @@ class SegmentationJudge:
         self.samples = dict.fromkeys(evenly_spaced(len(dataset)))
 
     def __call__(self):
-        """Returns `val_mean_iou`, `val_pixel_accuracy` and `val_iou_NAME` of each class, 0..1."""
+        """Returns the scores of validation, a dict of numbers.
+
+        They are `val_mean_iou`, `val_pixel_accuracy` and `val_iou_NAME` of each class, in 0..1, and
+        `val_classes_in_mean`, the number of classes that the mean is over.
+        """
         classes = self.dataset.classes
         confusion = np.zeros((len(classes), len(classes)), np.int64)
         for index, (images, labels) in enumerate(self.batches.as_numpy_iterator()):
@@ -43,6 +47,7 @@ class SegmentationJudge:
         scores = summarize(confusion, classes, len(self.dataset))
         return {
             "val_mean_iou": scores["mean_iou"],
+            "val_classes_in_mean": scores["classes_in_mean"],
             "val_pixel_accuracy": scores["pixel_accuracy"],
             **{f"val_iou_{name}": iou for name, iou in scores["iou"].items()},
         }

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_crosscbam.datasets.augment import PhotometricDistortion, RandomFlip
+from keras_crosscbam.datasets.cache import Cached
 from keras_crosscbam.datasets.pipeline import frame_reader, steps_per_epoch
 from keras_crosscbam.datasets.sampling import frames_of_step, index_stream
 from keras_crosscbam.models.stdc import STDC
@@ -74,7 +75,7 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
         ),
         metrics=["accuracy"],
     )
-    read = frame_reader(train_set, recipe.cache, _CLASS)
+    read = frame_reader(Cached(train_set) if recipe.cache else train_set, _CLASS)
 
     def batches_of(shard):
         def phase_batches(phase, start_step, stop_step):
@@ -169,7 +170,7 @@ class TopOneJudge:
         # A model of its own, so that prediction has nothing to do with how training is spread.
         self.model = keras.Model(model.input, model.output)
         self.images = len(dataset)
-        read = frame_reader(dataset, cache=False, label=_CLASS)
+        read = frame_reader(dataset, _CLASS)
 
         def central_crop(index):
             image, label = read(index)

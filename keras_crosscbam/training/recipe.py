@@ -58,7 +58,7 @@ class Optimization:
         weights: name, path or URL of weights to start from.
         deepened_from: the same of weights with STDC1, which a network with STDC2 then starts from;
             see `keras_crosscbam.models.deepen`.
-        cache: whether decoded frames are kept in memory.
+        cache: whether decoded frames are kept in memory, as far as it reaches.
         seed: of initialisation, order and augmentation.
     """
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from keras_crosscbam import runtime
-from keras_crosscbam.evaluate import best_and_worst, evaluate
+from keras_crosscbam.evaluate import best_and_worst, evaluate, over_classes
 from keras_crosscbam.images import ASSETS
 from keras_crosscbam.training.files import replacing
 from keras_crosscbam.training.log import EpochLog
@@ -66,7 +66,7 @@ def write_report(run, model, val_set, size=None):
     network = runtime.load(model, val_set.classes)
     result = evaluate(network, val_set, size)
     recipe, data = description["recipe"], description["data"]
-    validated = [row for row in rows if "val_mean_iou" in row]
+    validated = [row for row in rows if not np.isnan(row.get("val_mean_iou", np.nan))]
     best = max(validated, key=lambda row: row["val_mean_iou"], default=None)
     shown = zip(("Best", "Worst"), best_and_worst(result["frame_iou"], SHOWN), strict=True)
     title = f"{recipe['name']} on {data['name']}"
@@ -97,7 +97,7 @@ def _headline(result, best, rows, data):
     last = rows[-1] if rows else {}
     epochs = f"{last.get('epoch', 0):.0f}"
     tiles = {
-        "mean IoU": _percent(result["mean_iou"]),
+        f"mean IoU {over_classes(result)}": _percent(result["mean_iou"]),
         "pixel accuracy": _percent(result["pixel_accuracy"]),
         "best epoch": f"{best['epoch']:.0f} of {epochs}" if best else DASH,
         "steps": f"{last.get('step', 0):,.0f}",

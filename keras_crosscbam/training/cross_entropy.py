@@ -30,7 +30,8 @@ class SegmentationCrossEntropy(ClassWeightedLoss):
     Under `tf.distribute` the mean is that over the labelled pixels of all replicas.
 
     Args:
-        class_weights: one positive number per class, or None.
+        class_weights: one positive number per class, in order or as a dict from each class's
+            index to its weight; or None.
         label_smoothing: share e in 0..1 of the target that is spread evenly over all classes; the
             true class keeps `1 - e` and its part of that. Each class counts with its own weight,
             as in PyTorch.
@@ -93,7 +94,8 @@ class SegmentationFocalLoss(ClassWeightedLoss):
 
     Args:
         gamma: in 0..5 as in the paper; 0 gives cross-entropy.
-        class_weights: one positive number per class, or None.
+        class_weights: one positive number per class, in order or as a dict from each class's
+            index to its weight; or None.
         ignore_class: the label that does not count; neither do labels that are no class.
     """
 
@@ -145,7 +147,8 @@ class SegmentationOHEM(ClassWeightedLoss):
         threshold: probability in 0..1 of the true class; 0.7 in Fan et al.
         min_kept: share in 0..1 of all pixels of the batch, labelled or not, rounded down: so many
             labelled pixels count at least, if there are so many, and never less than one.
-        class_weights: one positive number per class, or None.
+        class_weights: one positive number per class, in order or as a dict from each class's
+            index to its weight; or None.
         ignore_class: the label that does not count; neither do labels that are no class.
     """
 

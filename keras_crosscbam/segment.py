@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.labels import ClassTable
-from keras_crosscbam.images import EXTENSIONS, read_image, to_rgb
+from keras_crosscbam.images import EXTENSIONS, read_image, save_image, to_rgb
 from keras_crosscbam.visualize import class_shares, overlay
 
 
@@ -130,6 +130,6 @@ def _segment_file(run, file, target, size):
         return SegmentedFile(file, error=str(error))
     labels = run(image, size)
     picture = target.with_name(f"{target.name}_overlay.png")
-    overlay(image, labels, run.classes).save(picture)
-    Image.fromarray(labels).save(target.with_name(f"{target.name}_labels.png"))
+    save_image(overlay(image, labels, run.classes), picture)
+    save_image(Image.fromarray(labels), target.with_name(f"{target.name}_labels.png"))
     return SegmentedFile(file, overlay=picture, shares=class_shares(labels, run.classes))

@@ -104,14 +104,14 @@ def test_without_a_path_it_judges_and_keeps_nothing():
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_leaves_the_best_before(tmp_path):
+def test_a_file_that_may_not_grow_leaves_the_best_before(tmp_path):
     model, path = compiled(units=20_000), tmp_path / "best.weights.h5"
     callback = keep_best(model, path, [0.1, 0.2], epochs=2)
     callback.on_epoch_end(0, {})
     before = path.read_bytes()
     with files_up_to(50_000), pytest.raises(RuntimeError) as raised:
         callback.on_epoch_end(1, {})
-    assert str(raised.value).startswith(f"{path} cannot be written (")
+    assert str(raised.value).startswith(f"{path} cannot be written (File too large). Put that")
     assert str(raised.value).endswith("it resumes from the last checkpoint.")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

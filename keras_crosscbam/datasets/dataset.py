@@ -1,5 +1,6 @@
 """What every data set is to the rest of the package: a list of image and mask files."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +53,27 @@ class SegmentationDataset:
 
         Reads and checks every file.
         """
-        counts = [np.bincount(self[i][1].ravel(), minlength=256) for i in range(len(self))]
-        return np.stack(counts)[:, : len(self.classes)]
+        return self.read_through()[0]
+
+    def read_through(self):
+        """Reads and checks every file once.
+
+        Returns:
+            counts: labelled pixels of each class in each frame, int64 `(frames, classes)`.
+            digests: what tells the contents from others, whatever the files' names: `"images"`, a
+                text `sha256:...` of the image files, and `"labels"`, of the labels that the masks
+                stand for, both in the order of the frames.
+        """
+        counts, images, masks = [], hashlib.sha256(), hashlib.sha256()
+        for index, (image_path, _) in enumerate(self.pairs):
+            _, labels = self[index]
+            counts.append(np.bincount(labels.ravel(), minlength=256))
+            with open(image_path, "rb") as file:
+                images.update(hashlib.file_digest(file, "sha256").digest())
+            masks.update(repr(labels.shape).encode() + labels.tobytes())
+        parts = {"images": images, "labels": masks}
+        digests = {part: f"sha256:{digest.hexdigest()}" for part, digest in parts.items()}
+        return np.stack(counts)[:, : len(self.classes)], digests
 
     def subset(self, indices):
         """The data set of the pairs at these indices."""

@@ -7,6 +7,7 @@ import json
 
 import keras
 
+from keras_crosscbam.datasets.checks import check_list
 from keras_crosscbam.datasets.keras_augmentation import KerasAugmentation
 
 
@@ -28,8 +29,14 @@ def describe_augmentations(augmentations):
 
     Returns:
         A list of texts; None for None.
+
+    Raises:
+        ValueError: if it is no list.
     """
-    return None if augmentations is None else [_describe(each) for each in augmentations]
+    if augmentations is None:
+        return None
+    check_list("augmentations", augmentations)
+    return [_describe(each) for each in augmentations]
 
 
 def _describe(augmentation):

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_crosscbam.datasets.augment import PhotometricDistortion, RandomFlip
+from keras_crosscbam.datasets.checks import check_range, check_size, check_whole
 from keras_crosscbam.datasets.pipeline import frame_reader, steps_per_epoch
 from keras_crosscbam.datasets.sampling import frames_of_step, index_stream
 from keras_crosscbam.models.stdc import STDC
+from keras_crosscbam.tf_data import tf
 from keras_crosscbam.training.run import opened_run
 from keras_crosscbam.training.streams import in_phases
 from keras_crosscbam.training.workers import find_workers
@@ -130,6 +131,10 @@ class RandomResizedCrop:
     crop_size: tuple[int, int]
     area_range: tuple[float, float]
 
+    def __post_init__(self):
+        check_size("crop_size", self.crop_size)
+        check_range("area_range", self.area_range, positive=True, most=1)
+
     def __call__(self, sample, seed):
         images = sample["images"]
         start, size, _ = tf.image.stateless_sample_distorted_bounding_box(
@@ -169,6 +174,7 @@ class TopOneJudge:
     """
 
     def __init__(self, model, dataset, size):
+        check_whole("size", size, least=1)
         # A model of its own, so that prediction has nothing to do with how training is spread.
         self.model = keras.Model(model.input, model.output)
         self.images = len(dataset)

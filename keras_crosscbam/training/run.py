@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from keras_crosscbam.models.deepen import deepened
 from keras_crosscbam.models.manifest import find_weights
+from keras_crosscbam.tf_data import tf
 from keras_crosscbam.training.binding import REMEDY, bind, describe
 from keras_crosscbam.training.callbacks import KeepBest, Progress, Record, SeedDropout, StopOnNaN
 from keras_crosscbam.training.checkpoints import Checkpoints

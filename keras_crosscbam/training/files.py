@@ -35,8 +35,8 @@ def unwritable(what, error):
     """The `RuntimeError` that says why something cannot be written, and what helps.
 
     >>> from keras_crosscbam.training.files import unwritable
-    >>> str(unwritable("log.csv", PermissionError(13, "Permission denied")))[:43]
-    'log.csv cannot be written (Permission denied'
+    >>> str(unwritable("log.csv", PermissionError(13, "Permission denied")))[:45]
+    'log.csv cannot be written (Permission denied)'
     """
     number = _number(error)
     reason = os.strerror(number) if number else " ".join(str(error).split())

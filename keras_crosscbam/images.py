@@ -203,3 +203,24 @@ def open_image(path, read):
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
         raise ValueError(f"{path}: not a readable image ({reason})") from error
+
+
+def save_image(image, path):
+    """Saves a Pillow image as a file that is there whole or not at all, whatever interrupts it.
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from keras_crosscbam.images import save_image
+        >>> save_image(Image.new("L", (4, 3)), Path(tempfile.mkdtemp()) / "labels.png")
+
+    Args:
+        image: the image.
+        path: `pathlib.Path` of the file, in the format of its ending; replaced if it is there.
+    """
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    try:
+        image.save(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

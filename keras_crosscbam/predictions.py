@@ -9,7 +9,7 @@ from PIL import Image
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.evaluate import best_and_worst
-from keras_crosscbam.images import read_image
+from keras_crosscbam.images import read_image, save_image
 from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.visualize import comparison
 
@@ -61,7 +61,8 @@ def write_predictions(
     Path(out).mkdir(parents=True, exist_ok=True)
     bar = keras.utils.Progbar(len(targets), unit_name="image", verbose=int(progress))
     for done, (target, image) in enumerate(targets.items(), start=1):
-        Image.fromarray(lookup[run(read_image(image, value_range), size)]).save(target)
+        labels = run(read_image(image, value_range), size)
+        save_image(Image.fromarray(lookup[labels]), target)
         bar.update(done)
     return list(targets)
 
@@ -93,7 +94,7 @@ def write_best_and_worst(model, dataset, frame_iou, out, size=None, count=3):
             predicted = run.predict(image, size, output_size=labels.shape)
             written.append(Path(out) / f"{kind}-{place}-{dataset.pairs[index][0].stem}.png")
             picture = comparison(bilinear(image, labels.shape), labels, predicted, dataset.classes)
-            picture.save(written[-1])
+            save_image(picture, written[-1])
     return written
 
 

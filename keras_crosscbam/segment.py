@@ -10,7 +10,7 @@ from PIL import Image
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.labels import ClassTable
 from keras_crosscbam.image_files import image_files
-from keras_crosscbam.images import check_value_range, read_image, to_rgb
+from keras_crosscbam.images import check_value_range, read_image, save_image, to_rgb
 from keras_crosscbam.visualize import class_shares, overlay
 
 
@@ -126,6 +126,6 @@ def _segment_file(run, file, target, size, value_range):
         return SegmentedFile(file, error=str(error))
     labels = run(image, size)
     picture = target.with_name(f"{target.name}_overlay.png")
-    overlay(image, labels, run.classes).save(picture)
-    Image.fromarray(labels).save(target.with_name(f"{target.name}_labels.png"))
+    save_image(overlay(image, labels, run.classes), picture)
+    save_image(Image.fromarray(labels), target.with_name(f"{target.name}_labels.png"))
     return SegmentedFile(file, overlay=picture, shares=class_shares(labels, run.classes))

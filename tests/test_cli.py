@@ -153,6 +153,17 @@ def test_sizes_are_checked_by_the_parser(capsys):
     assert "expected HEIGHTxWIDTH or one number" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [(("--crop", "64"), "`crop_size` must be (height, width)"), (("--batch", "0"), "`batch_size`")],
+)
+def test_sizes_of_the_pipeline_are_refused_in_one_line(capsys, made_camvid, option, message):
+    status, _, err = run(capsys, "benchmark-pipeline", "--data", made_camvid, *option)
+    assert status == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
 # The trainings themselves are tested elsewhere: from the command line to their arguments.
 
 

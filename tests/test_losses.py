@@ -545,6 +545,50 @@ def test_bad_arguments_are_refused(make, argument):
         make()
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        dict(enumerate(WEIGHTS)),
+        dict(reversed(list(enumerate(WEIGHTS)))),
+        {np.int64(index): np.float32(weight) for index, weight in enumerate(WEIGHTS)},
+        np.array(WEIGHTS),
+        iter(WEIGHTS),
+    ],
+)
+def test_class_weights_come_in_every_usual_form(given):
+    """A dict stands for its values by their keys, whatever the order it was written in."""
+    loss = SegmentationCrossEntropy(given)
+    assert loss.class_weights == pytest.approx(WEIGHTS)
+    labels, logits = batch()
+    expected = numpy_cross_entropy(labels, logits, WEIGHTS)
+    assert float(loss(labels, logits)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {1: 2.0, 2: 3.0},
+        {0: 1.0, 2: 3.0},
+        {"0": 1.0, "1": 2.0},
+        {"road": 1.0, "sky": 2.0},
+        {0: "much", 1: 2.0},
+        {},
+        [],
+        {1.0, 2.0},
+        "12",
+        3.0,
+        [[1.0, 2.0]],
+        [1.0, None],
+    ],
+)
+@pytest.mark.parametrize(
+    "make", [SegmentationCrossEntropy, lambda w: make_loss("ce:0.5,ohem:0.5", w)]
+)
+def test_class_weights_of_other_forms_are_refused(make, given):
+    with pytest.raises(ValueError, match="`class_weights` must be one positive number per class"):
+        make(given)
+
+
 @every_case
 def test_sample_weights_are_refused(case):
     labels, logits = batch()

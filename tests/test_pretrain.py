@@ -1,8 +1,10 @@
 """Pretraining: from folders of images to encoder weights that a network starts from."""
 
 import json
+import re
 import shutil
 import tarfile
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -68,6 +70,8 @@ def undisturbed(folders, tmp_path_factory):
 def test_a_run_leaves_its_description_log_and_checkpoints(undisturbed, folders):
     described = json.loads((undisturbed / "run.json").read_text())
     assert described["recipe"]["backbone"] == "stdc1"
+    digests = {part: described["data"].pop(part) for part in ("train_files", "val_files")}
+    assert all(re.fullmatch("sha256:[0-9a-f]{64}", digest) for digest in digests.values())
     assert described["data"] == {
         "name": folders.name,
         "classes": ["blue", "red"],
@@ -131,9 +135,8 @@ def test_a_resumed_run_equals_an_undisturbed_one(undisturbed, folders, tmp_path)
 
 
 def test_a_folder_of_another_run_is_refused(undisturbed, folders):
-    from dataclasses import replace
-
-    with pytest.raises(ValueError, match=r"undisturbed holds a run with other recipe \(seed\)"):
+    message = r"undisturbed holds a run with other recipe \(seed was 5 and is 6 now\)"
+    with pytest.raises(ValueError, match=message):
         run(folders, undisturbed, replace(TINY, seed=6))
 
 
@@ -246,8 +249,6 @@ def tree(tmp_path):
 
 
 def raises_naming(*texts):
-    import re
-
     return pytest.raises(ValueError, match=".*".join(re.escape(str(text)) for text in texts))
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import tensorflow as tf
-
+from keras_crosscbam.datasets.checks import check_number, check_range, check_size
 from keras_crosscbam.datasets.labels import IGNORE
 from keras_crosscbam.models.inputs import MEAN
+from keras_crosscbam.tf_data import tf
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class RandomScaleCrop:
 
     crop_size: tuple[int, int]
     scale_range: tuple[float, float] = (0.5, 2.0)
+
+    def __post_init__(self):
+        check_size("crop_size", self.crop_size)
+        check_range("scale_range", self.scale_range, positive=True)
 
     def __call__(self, sample, seed):
         images, labels = sample["images"], sample["segmentation_masks"]
@@ -89,6 +93,12 @@ class PhotometricDistortion:
     saturation: tuple[float, float] = (0.5, 1.5)
     hue: float = 0.05
 
+    def __post_init__(self):
+        check_number("brightness", self.brightness)
+        check_range("contrast", self.contrast)
+        check_range("saturation", self.saturation)
+        check_number("hue", self.hue, most=0.5)
+
     def __call__(self, sample, seed):
         images = tf.cast(sample["images"], tf.float32)
         chance, amount = tf.unstack(tf.random.split(seed, 2))
@@ -96,7 +106,9 @@ class PhotometricDistortion:
         brightness, contrast, saturation, hue = tf.unstack(tf.random.split(amount, 4))
         steps = (
             lambda x: tf.image.stateless_random_brightness(x, self.brightness, brightness),
-            lambda x: tf.image.stateless_random_contrast(x, *self.contrast, contrast),
+            lambda x: tf.image.adjust_contrast(
+                x, tf.random.stateless_uniform([], contrast, *self.contrast)
+            ),
             lambda x: _saturate(x, tf.random.stateless_uniform([], saturation, *self.saturation)),
             lambda x: tf.image.stateless_random_hue(x, self.hue, hue),
         )
@@ -121,6 +133,9 @@ class ClassMix:
     """
 
     share: float = 0.5
+
+    def __post_init__(self):
+        check_number("share", self.share, most=1)
 
     def acts(self, seed):
         """Whether a sample is among those that get something pasted over."""

@@ -1,5 +1,6 @@
 """Images in folders named after their class, as ImageNet is laid out, for pretraining encoders."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import numpy as np
 
 from keras_crosscbam.image_files import image_files, subfolders
 from keras_crosscbam.images import read_image
+
+READ_WHOLE = 2**30
+"""Bytes of images that are read for a digest: seconds of reading."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,29 @@ class ClassificationDataset:
         """Reads an image; a `ValueError` names a file that is unreadable."""
         path, label = self.files[index]
         return read_image(path), np.int64(label)
+
+    def digest(self):
+        """What tells the images and their classes from others, a text `sha256...:...`.
+
+        Up to a gigabyte of images is read for it. A larger set, such as ImageNet, is told by the
+        names and sizes of its files: another image of the same name and size is not noticed there.
+        """
+        size = sum(path.stat().st_size for path, _ in self.files)
+        whole = size <= READ_WHOLE
+        kind, tell = ("", _contents) if whole else (" of names and sizes", _name_and_size)
+        digest = hashlib.sha256()
+        for path, label in self.files:
+            digest.update(tell(path) + label.to_bytes(4))
+        return f"sha256{kind}:{digest.hexdigest()}"
+
+
+def _contents(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _name_and_size(path):
+    return hashlib.sha256(f"{path.name}/{path.stat().st_size}".encode()).digest()
 
 
 def load_image_folders(root, split):

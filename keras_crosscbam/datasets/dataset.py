@@ -1,5 +1,6 @@
 """What every data set is to the rest of the package: a list of image and mask files."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,14 +63,31 @@ class SegmentationDataset:
 
         Reads and checks every file, and that the palettes of masks agree.
         """
+        return self.read_through()[0]
+
+    def read_through(self):
+        """Reads and checks every file once, and that the palettes of masks agree.
+
+        Returns:
+            counts: labelled pixels of each class in each frame, int64 `(frames, classes)`.
+            digests: what tells the contents from others, whatever the files' names: `"images"`, a
+                text `sha256:...` of the image files, and `"labels"`, of the labels that the masks
+                stand for, both in the order of the frames.
+        """
         counts, palettes = [], Palettes()
-        for index, (_, mask_path) in enumerate(self.pairs):
+        images, masks = hashlib.sha256(repr(self.value_range).encode()), hashlib.sha256()
+        for index, (image_path, mask_path) in enumerate(self.pairs):
             _, labels, mask = self._read(index)
             counts.append(np.bincount(labels.ravel(), minlength=256))
             palettes.add(mask_path, mask.palette)
+            with open(image_path, "rb") as file:
+                images.update(hashlib.file_digest(file, "sha256").digest())
+            masks.update(repr(labels.shape).encode() + labels.tobytes())
         if contradiction := palettes.contradiction():
             raise ValueError(f"{self.name}: {contradiction}")
-        return np.stack(counts)[:, : len(self.classes)]
+        parts = {"images": images, "labels": masks}
+        digests = {part: f"sha256:{digest.hexdigest()}" for part, digest in parts.items()}
+        return np.stack(counts)[:, : len(self.classes)], digests
 
     def subset(self, indices):
         """The data set of the pairs at these indices."""

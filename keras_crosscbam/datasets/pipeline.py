@@ -1,7 +1,5 @@
 """From files to batches: `tf.data` pipelines that are a pure function of seed and position."""
 
-import tensorflow as tf
-
 from keras_crosscbam.datasets.augment import (
     ClassMix,
     PhotometricDistortion,
@@ -9,8 +7,10 @@ from keras_crosscbam.datasets.augment import (
     RandomScaleCrop,
 )
 from keras_crosscbam.datasets.cache import Cached
+from keras_crosscbam.datasets.checks import check_list, check_number, check_size, check_whole
 from keras_crosscbam.datasets.keras_augmentation import as_augmentation
 from keras_crosscbam.datasets.sampling import index_stream
+from keras_crosscbam.tf_data import tf
 
 AUGMENTATIONS = (RandomFlip(), PhotometricDistortion())
 """What training does to its crops."""
@@ -68,8 +68,10 @@ def training_batches(
         and uint8 `(batch, height, width)`, ignore 255.
 
     Raises:
-        ValueError: if the batch cannot be shared equally.
+        ValueError: for arguments outside their range, and if the batch cannot be shared equally.
     """
+    check_list("augmentations", augmentations)
+    check_number("class_mix", class_mix, most=1)
     steps = [RandomScaleCrop(crop_size, scale_range), *map(as_augmentation, augmentations)]
     read = frame_reader(Cached(dataset) if cache else dataset)
     mix = ClassMix(class_mix)
@@ -109,6 +111,7 @@ def training_batches(
 
 def steps_per_epoch(dataset, batch_size):
     """Batches in about one pass over the data, at least one."""
+    check_whole("batch_size", batch_size, least=1)
     return max(len(dataset) // batch_size, 1)
 
 
@@ -123,7 +126,13 @@ def evaluation_batches(dataset, batch_size=1, input_size=None):
 
     Returns:
         A `tf.data.Dataset` like that of `training_batches`.
+
+    Raises:
+        ValueError: for arguments outside their range.
     """
+    check_whole("batch_size", batch_size, least=1)
+    if input_size is not None:
+        check_size("input_size", input_size)
     read = frame_reader(dataset)
 
     def sample(index):
@@ -151,7 +160,15 @@ def frame_reader(dataset, label=MASK):
     Args:
         dataset: a sequence of images, uint8 `(height, width, 3)`, and their labels.
         label: `tf.TensorSpec` of a label.
+
+    Raises:
+        ValueError: if the data set is none, but for instance its path.
     """
+    if isinstance(dataset, str) or not hasattr(dataset, "__getitem__"):
+        raise ValueError(
+            "`dataset` must be a data set, such as load_dataset(folder, split) gives. "
+            f"Received: {dataset!r}"
+        )
 
     def decode(index):
         return dataset[int(index)]

@@ -33,8 +33,9 @@ class SegmentationCrossEntropy(ClassWeightedLoss):
     object, it is the binary cross-entropy of the sigmoid.
 
     Args:
-        class_weights: one positive number per label, or None. Of one class that is two, `(1, w)`
-            for PyTorch's `pos_weight=w`, whose mean is over the pixels, not over their weights.
+        class_weights: one positive number per label, in order or as a dict from each label to its
+            weight; or None. Of one class that is two, `(1, w)` for PyTorch's `pos_weight=w`,
+            whose mean is over the pixels, not over their weights.
         label_smoothing: share e in 0..1 of the target that is spread evenly over all classes; the
             true class keeps `1 - e` and its part of that. Each class counts with its own weight,
             as in PyTorch. Background is a class too: for one class the targets are e / 2 and
@@ -99,7 +100,8 @@ class SegmentationFocalLoss(ClassWeightedLoss):
 
     Args:
         gamma: in 0..5 as in the paper; 0 gives cross-entropy.
-        class_weights: one positive number per label, or None.
+        class_weights: one positive number per label, in order or as a dict from each label to its
+            weight; or None.
         ignore_class: the label that does not count; neither do labels that are no class.
     """
 
@@ -151,7 +153,8 @@ class SegmentationOHEM(ClassWeightedLoss):
         threshold: probability in 0..1 of the true class; 0.7 in Fan et al.
         min_kept: share in 0..1 of all pixels of the batch, labelled or not, rounded down: so many
             labelled pixels count at least, if there are so many, and never less than one.
-        class_weights: one positive number per label, or None.
+        class_weights: one positive number per label, in order or as a dict from each label to its
+            weight; or None.
         ignore_class: the label that does not count; neither do labels that are no class.
     """
 

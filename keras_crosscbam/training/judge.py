@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_crosscbam.datasets.checks import check_size
 from keras_crosscbam.datasets.pipeline import evaluation_batches
 from keras_crosscbam.evaluate import confusion_matrix, summarize
 from keras_crosscbam.layers import ResizeLike
@@ -26,6 +27,8 @@ class SegmentationJudge:
     """
 
     def __init__(self, model, dataset, size=None):
+        if size is not None:
+            check_size("size", size)
         self.dataset = dataset
         self.model = _labeller(inference_model(model), size)
         self.batches = evaluation_batches(dataset)

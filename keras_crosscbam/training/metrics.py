@@ -45,10 +45,19 @@ class SegmentationMeanIoU(keras.metrics.Metric):
     Args:
         num_classes: number of classes, that of the logits.
         ignore_class: the label that does not count; neither do labels that are no class.
+
+    Call arguments:
+        y_true: labels, integers of shape `(batch, height, width)`.
+        y_pred: logits of shape `(batch, height, width, num_classes)`.
+
+    Raises:
+        ValueError: for logits of another number of classes, and for sample weights.
     """
 
     def __init__(self, num_classes, ignore_class=IGNORE, name="mean_iou", **kwargs):
         super().__init__(name=name, **kwargs)
+        # What Keras' callbacks ask for in mode "auto": a higher value is better.
+        self._direction = "up"
         self.num_classes = num_classes
         self.ignore_class = ignore_class
         # Integers would stop at 2**31 pixels, float32 loses counts beyond 2**24 of one kind only
@@ -61,6 +70,12 @@ class SegmentationMeanIoU(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         if sample_weight is not None:
             raise ValueError("SegmentationMeanIoU takes no sample weights; use the ignore label.")
+        y_pred = ops.convert_to_tensor(y_pred)
+        if y_pred.shape[-1] != self.num_classes:
+            raise ValueError(
+                f"The logits must have `num_classes={self.num_classes}` channels. "
+                f"Received: logits of shape {tuple(y_pred.shape)}"
+            )
         self.confusion.assign_add(ops.cast(self._count(y_true, y_pred), self.confusion.dtype))
 
     def _count(self, y_true, y_pred):

@@ -34,21 +34,14 @@ class ClassWeightedLoss(SegmentationLoss):
     """Base of the losses that are a mean over labelled pixels, optionally weighted by class.
 
     Args:
-        class_weights: one positive number per label, or None; two for one class, background and
-            object.
+        class_weights: one positive number per label, in order or as a dict from each label to its
+            weight; or None. Two for one class: background and object.
         ignore_class: the label that does not count; neither do labels that are no class.
     """
 
     def __init__(self, class_weights, ignore_class, name, **kwargs):
         super().__init__(name=name, **kwargs)
-        if class_weights is not None:
-            class_weights = [float(weight) for weight in class_weights]
-            if not all(0 < weight < math.inf for weight in class_weights):
-                raise ValueError(
-                    "`class_weights` must be one positive number per class. "
-                    f"Received: {class_weights!r}"
-                )
-        self.class_weights = class_weights
+        self.class_weights = None if class_weights is None else _in_order(class_weights)
         self.ignore_class = ignore_class
 
     def weight_of_classes(self, logits):
@@ -76,6 +69,26 @@ def logits_of_labels(logits):
     if logits.shape[-1] != 1:
         return logits
     return ops.concatenate([ops.zeros_like(logits), logits], axis=-1)
+
+
+def _in_order(class_weights):
+    """Class weights as a list of floats, from whatever form they were given in."""
+    weights = class_weights
+    try:
+        if isinstance(weights, dict):
+            # No class may be left out: it would get a weight that nobody chose.
+            weights = [weights[index] for index in range(len(weights))]
+        if isinstance(weights, str | set):
+            weights = ()
+        weights = [float(weight) for weight in weights]
+    except (KeyError, TypeError, ValueError):
+        weights = ()
+    if not weights or not all(0 < weight < math.inf for weight in weights):
+        raise ValueError(
+            "`class_weights` must be one positive number per label, in order or as a dict from "
+            f"each index 0, 1, ... to its weight. Received: {class_weights!r}"
+        )
+    return weights
 
 
 def labelled_pixels(y_true, y_pred, ignore_class):

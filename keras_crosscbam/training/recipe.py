@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from types import UnionType
 
+from keras_crosscbam.datasets.checks import check_range, check_size, check_whole
 from keras_crosscbam.models.stdc import STAGE_BLOCKS
 from keras_crosscbam.training.losses import make_loss
 from keras_crosscbam.variants import VARIANTS
@@ -27,9 +28,8 @@ class Phase:
     crop_size: tuple[int, int]
 
     def __post_init__(self):
-        sides = (self.epochs, *self.crop_size)
-        if len(sides) != 3 or any(not isinstance(n, int) or n < 1 for n in sides):
-            raise ValueError(f"A phase needs positive whole numbers. Received: {self}")
+        check_whole("epochs", self.epochs, least=1)
+        check_size("crop_size", self.crop_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,10 +166,11 @@ class Recipe(Optimization):
                 "`weights` and `deepened_from` hold an encoder already: leave out "
                 "`backbone_weights`."
             )
-        if not 0 < self.scale_range[0] <= self.scale_range[1]:
-            raise ValueError(f"`scale_range` must rise from above 0. Received: {self.scale_range}")
+        check_range("scale_range", self.scale_range, positive=True)
         if not 0 <= self.class_mix <= 1:
             raise ValueError(f"`class_mix` must lie in [0, 1]. Received: {self.class_mix}")
+        if self.validation_size is not None:
+            check_size("validation_size", self.validation_size)
         for loss in (self.loss, self.aux_loss):
             make_loss(loss, focal_gamma=self.focal_gamma, label_smoothing=self.label_smoothing)
 
@@ -193,8 +194,8 @@ class PretrainingRecipe(Optimization):
     def __post_init__(self):
         super().__post_init__()
         _check_choice(self, "backbone", tuple(STAGE_BLOCKS))
-        if not 0 < self.area_range[0] <= self.area_range[1] <= 1:
-            raise ValueError(f"`area_range` must rise within (0, 1]. Received: {self.area_range}")
+        check_range("area_range", self.area_range, positive=True, most=1)
+        check_whole("validation_size", self.validation_size, least=1)
 
 
 def _check_choice(recipe, name, choices):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.labels import ClassTable
-from keras_crosscbam.images import EXTENSIONS, read_image, to_rgb
+from keras_crosscbam.images import EXTENSIONS, failure, read_image, to_rgb
 from keras_crosscbam.visualize import class_shares, overlay
 
 
@@ -80,21 +80,22 @@ def segment_files(model, source, out, size=None, classes: ClassTable | None = No
 
     For each `NAME.EXT` the folder `out` receives `NAME_overlay.png`, the image under the colours of
     its classes with a legend, and `NAME_labels.png`, the labels as indices. Names that differ in
-    their extension alone keep it (`NAME.EXT_overlay.png`). A file that cannot be read is reported
-    in its place, and the others are still done.
+    their extension alone keep it (`NAME.EXT_overlay.png`). A file that cannot be read, segmented or
+    written is reported in its place, whatever the error, and the others are still done.
 
     Args:
         model: as in `segment`.
         source: path of an image or a folder.
         out: folder for the results; made if need be.
         size: as in `segment`.
-        classes: names and colours, where the model does not carry them.
+        classes: as in `keras_crosscbam.runtime.load`.
 
     Returns:
         A list of `SegmentedFile`, one for each image in the order of their names.
 
     Raises:
-        ValueError: if the source does not exist, or is a folder without images.
+        ValueError: if the source does not exist, is a folder without images, or if the model
+            carries other classes.
     """
     run = runtime.load(model, classes)
     files = image_files(source)
@@ -124,12 +125,12 @@ def image_files(source):
 
 
 def _segment_file(run, file, target, size):
+    picture = target.with_name(f"{target.name}_overlay.png")
     try:
         image = read_image(file)
-    except ValueError as error:
-        return SegmentedFile(file, error=str(error))
-    labels = run(image, size)
-    picture = target.with_name(f"{target.name}_overlay.png")
-    overlay(image, labels, run.classes).save(picture)
-    Image.fromarray(labels).save(target.with_name(f"{target.name}_labels.png"))
+        labels = run(image, size)
+        overlay(image, labels, run.classes).save(picture)
+        Image.fromarray(labels).save(target.with_name(f"{target.name}_labels.png"))
+    except Exception as error:  # one file must not cost the others, whatever is wrong with it
+        return SegmentedFile(file, error=failure(file, error))
     return SegmentedFile(file, overlay=picture, shares=class_shares(labels, run.classes))

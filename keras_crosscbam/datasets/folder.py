@@ -51,6 +51,7 @@ def list_folder(root, split):
         description.classes,
         description.encoding,
         tuple(twice + masks_twice),
+        root / "images" / split,
     )
 
 

@@ -1,5 +1,6 @@
 """Class tables: names, colours, and how masks on disk encode them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ class ClassTable:
     """The classes of a data set, in the order of the network's outputs.
 
     Attributes:
-        names: one name per class.
+        names: one name per class, no two alike.
         colours: one `(red, green, blue)` of 0..255 per class, for pictures.
     """
 
@@ -26,9 +27,46 @@ class ClassTable:
                 f"A class table needs one colour per name. Received: {len(self.names)} names, "
                 f"{len(self.colours)} colours"
             )
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
+        if twice:
+            raise ValueError(f"The names of a class table must differ. Received twice: {twice}")
 
     def __len__(self):
         return len(self.names)
+
+    @property
+    def is_named(self):
+        """Whether somebody named the classes: false for "class 0", "class 1" and so on."""
+        return self.names != _numbers(len(self))
+
+    def to_json(self):
+        """The table as values that JSON can hold; `from_json` reads them."""
+        return {"names": list(self.names), "colours": [list(c) for c in self.colours]}
+
+    @classmethod
+    def from_json(cls, entries):
+        """The table that `to_json` wrote."""
+        return cls(tuple(entries["names"]), tuple(map(tuple, entries["colours"])))
+
+
+def class_table(classes):
+    """The `ClassTable` of a table, or of names alone, which get the colours of numbered classes.
+
+        >>> from keras_crosscbam.datasets.labels import class_table
+        >>> class_table(["background", "road"]).names
+        ('background', 'road')
+
+    Raises:
+        ValueError: for anything else, and for a name that is there twice.
+    """
+    if isinstance(classes, ClassTable):
+        return classes
+    names = () if isinstance(classes, str) or not isinstance(classes, Sequence) else tuple(classes)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"`classes` must be a ClassTable or a list of names. Received: {classes!r}"
+        )
+    return ClassTable(names, numbered_classes(len(names)).colours)
 
 
 def numbered_classes(count):
@@ -42,7 +80,11 @@ def numbered_classes(count):
         for bit in range(8):
             channels[bit % 3] |= (number >> bit & 1) << (7 - bit // 3)
         colours.append(tuple(channels))
-    return ClassTable(tuple(f"class {i}" for i in range(count)), tuple(colours))
+    return ClassTable(_numbers(count), tuple(colours))
+
+
+def _numbers(count):
+    return tuple(f"class {i}" for i in range(count))
 
 
 @dataclass(frozen=True)

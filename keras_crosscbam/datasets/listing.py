@@ -28,6 +28,8 @@ class Listing:
         classes: names and colours of the classes.
         encoding: how the masks encode them.
         faults: what else is wrong with the files' names and lists, a sentence each.
+        image_root: the folder whose subfolders tell images of one name apart; None where all names
+            differ.
     """
 
     root: Path
@@ -37,6 +39,7 @@ class Listing:
     classes: ClassTable
     encoding: IndexEncoding | ColourEncoding
     faults: tuple[str, ...] = ()
+    image_root: Path | None = None
 
     def problems(self, needed=("image", "mask")):
         """Why this is no whole split: a list of sentences, empty if it is one."""

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_crosscbam.layers import ResizeLike
+from keras_crosscbam.models.classes import classes_of
 from keras_crosscbam.runtime.description import OUTPUTS, Description
 
 PIXELS = {"float": "float32", "uint8": "uint8"}
@@ -16,9 +17,9 @@ def describe(model, input, output):
     """The `Description` of what TensorFlow makes of a model.
 
     Args:
-        model: a functional model; if it has `classes`, so has the description, whose `extra` also
-            holds the package's version, the sha256 of the weights, and whether pixels are
-            normalized inside or expected to be.
+        model: a functional model; if its classes have names, the description has them too. Its
+            `extra` also holds the package's version, the sha256 of the weights, and whether pixels
+            are normalized inside or expected to be.
         input: `"float"` or `"uint8"`.
         output: `"logits"`, `"probabilities"`, `"labels"` or `"coarse_logits"`.
 
@@ -37,7 +38,7 @@ def describe(model, input, output):
         "weights_sha256": _sha256(model.get_weights()),
         "normalization": "inside" if _normalizes(model) else "expected",
     }
-    return Description("nhwc", PIXELS[input], output, getattr(model, "classes", None), extra)
+    return Description("nhwc", PIXELS[input], output, classes_of(model), extra)
 
 
 def _sha256(arrays):

@@ -5,10 +5,14 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from keras_crosscbam.datasets.labels import numbered_classes
+from keras_crosscbam.datasets.relabelling import agreed
 from keras_crosscbam.runtime.coarse import labels_of_coarse, labels_of_scores, upsample, winners
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.messages import one_line
 from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest
+
+MAX_ASPECT = 4
+"""How many times a shorter side that is asked for the longer side may become by enlarging."""
 
 
 class Runtime(ABC):
@@ -41,11 +45,12 @@ class Runtime(ABC):
         scores_layout=None,
     ):
         self.description = description or Description()
-        classes = classes or self.description.classes
-        if classes is not None and num_classes is not None and len(classes) != num_classes:
-            raise ValueError(
-                f"{name} has {num_classes} classes, but the class table names {len(classes)}"
-            )
+        for table in (classes, self.description.classes):
+            if table is not None and num_classes is not None and len(table) != num_classes:
+                raise ValueError(
+                    f"{name} has {num_classes} classes, but the class table names {len(table)}"
+                )
+        classes = agreed(self.description.classes, classes, name)
         if (num_classes or 0) > 256:
             raise ValueError(f"Labels are uint8, so {name} cannot have {num_classes} classes")
         self.name = name
@@ -125,8 +130,9 @@ class Runtime(ABC):
         Args:
             image: uint8 RGB `(height, width, 3)`, or several as `(batch, height, width, 3)`.
             size: what to resize them to for the network: `(height, width)`, or one number, the
-                shorter side, the aspect ratio being kept. None leaves the image as it is. Not
-                for networks of a fixed size, which is then the one resized to.
+                shorter side, the aspect ratio being kept. An image that is long and narrow is not
+                enlarged beyond a longer side of 4 times that number. None leaves the image as it
+                is. Not for networks of a fixed size, which is then the one resized to.
 
         Returns:
             uint8 labels `(height, width)`, or `(batch, height, width)`, of the images' own size.
@@ -246,6 +252,7 @@ class Runtime(ABC):
         if size is None:
             return tuple(image_size)
         if isinstance(size, int):
-            scale = size / min(image_size)
+            longest = max(MAX_ASPECT * size, *image_size)
+            scale = min(size / min(image_size), longest / max(image_size))
             return tuple(max(round(side * scale), 1) for side in image_size)
         return tuple(size)

@@ -52,9 +52,15 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         The path of `best.weights.h5`.
 
     Raises:
-        ValueError: for data that cannot be read, or a folder that holds another run.
+        ValueError: for data that cannot be read, splits of different classes, or a folder that
+            holds another run.
         RuntimeError: if the loss becomes NaN, or the disk is full.
     """
+    if train_set.classes.names != val_set.classes.names:
+        raise ValueError(
+            "`train_set` and `val_set` must have the same classes in the same order. Received: "
+            f"{', '.join(train_set.classes.names)}; {', '.join(val_set.classes.names)}"
+        )
     # Reading everything once also finds bad files now, not hours into the training.
     counts = train_set.count_pixels()
     val_set.count_pixels()
@@ -101,7 +107,7 @@ def _report(out, best, recipe, val_set):
     model = CrossCBAM(
         VARIANTS[recipe.variant].backbone,
         input_shape=(None, None, 3),
-        num_classes=len(val_set.classes),
+        classes=val_set.classes,
         **recipe.architecture,
         weights=best,
     )
@@ -115,7 +121,7 @@ def _training_model(train_set, recipe, run):
     model = CrossCBAM(
         VARIANTS[recipe.variant].backbone,
         input_shape=(None, None, 3),
-        num_classes=len(train_set.classes),
+        classes=train_set.classes,
         aux_head=True,
         dropout_rate=recipe.dropout_rate,
         **recipe.architecture,

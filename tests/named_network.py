@@ -1,4 +1,4 @@
-"""A network of one convolution that ends as Cross-CBAM does, for tests of classes and their names."""
+"""A network of one convolution that ends as Cross-CBAM does, for tests of class names."""
 
 import keras
 import numpy as np

@@ -106,7 +106,7 @@ def test_names_set_later_are_kept(tmp_path):
     model.classes = list("abcd")
     assert through_file(model, tmp_path).classes.names == tuple("abcd")
     assert keras.models.clone_model(model).classes.names == tuple("abcd")
-    with pytest.raises(ValueError, match="network has 4 classes. Received: 2 names"):
+    with pytest.raises(ValueError, match=r"network has 4 classes\. Received: 2 names"):
         model.classes = ["a", "b"]
 
 

@@ -17,7 +17,7 @@ def named_network(names=NAMES, seed=0, shape=(None, None, 3), aux_head=False):
     """
     count = names if isinstance(names, int) else len(names)
     image = keras.Input(shape, name="image")
-    head = keras.layers.Conv2D(count, 1, use_bias=False, name="classifier")
+    head = keras.layers.Conv2D(count, 1, name="classifier")
     classes = None if isinstance(names, int) else class_table(names)
     scores = Scores(classes, name="resize", dtype="float32")([head(image), image])
     outputs = {"main": scores, "aux": ResizeLike()([head(image), image])} if aux_head else scores
@@ -25,5 +25,6 @@ def named_network(names=NAMES, seed=0, shape=(None, None, 3), aux_head=False):
     kernel = np.random.default_rng(seed).normal(size=(3, count))
     if classes and set(classes.names) == set(NAMES):
         kernel = kernel[:, [NAMES.index(name) for name in classes.names]]
-    head.set_weights([kernel[None, None]])
+    # Zero for a middle grey, so that every class has colours of its own.
+    head.set_weights([kernel[None, None], -128 * kernel.sum(axis=0)])
     return model

@@ -1,5 +1,7 @@
 """Prediction on files as people have them: any size, mode and orientation, some of them broken."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -122,7 +124,7 @@ class Failing(Brightness):
         return super().run(prepared)
 
 
-def test_no_error_of_one_file_costs_the_others(tmp_path, monkeypatch):
+def test_no_error_of_one_file_costs_the_others(tmp_path):
     for width, name in enumerate("abcd", start=50):
         Image.fromarray(picture(width=width)).save(tmp_path / f"{name}.png")
     (tmp_path / "out" / "d_labels.png").mkdir(parents=True)  # in the way of a result
@@ -143,7 +145,7 @@ def test_no_memory_for_a_picture_is_said_as_such(tmp_path, monkeypatch):
     def exhausted(path):
         raise MemoryError
 
-    monkeypatch.setattr("keras_crosscbam.segment.read_image", exhausted)
+    monkeypatch.setattr(sys.modules["keras_crosscbam.segment"], "read_image", exhausted)
     (result,) = segment_files(Brightness(), tmp_path, tmp_path / "out")
     assert result.error == f"{tmp_path / 'a.png'}: not enough memory (MemoryError)"
 

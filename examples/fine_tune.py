@@ -2,7 +2,7 @@
 
     $ python examples/fine_tune.py --data CamVid --epochs 5
 
-Starts from the CamVid weights and freezes the encoder. With a data set of one's own, whose `classes`
+Starts from the CamVid weights and freezes the encoder. With a data set of one's own, whose classes
 have other names, the same weights get a new head. What stands here works in a notebook cell, too.
 """
 

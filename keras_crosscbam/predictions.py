@@ -51,10 +51,11 @@ def write_predictions(
 
     Raises:
         ValueError: before anything is written, for two images of one name, ids that do not fit
-            the classes, and a model whose classes have other names.
+            the classes, a model whose classes have other names, and a size that is not the model's.
         PredictionError: in the end, for images that could not be predicted on, with their names.
     """
     run = runtime.load(model)
+    run.check_size(size)
     if isinstance(images, SegmentationDataset):
         classes = classes or images.classes
         images = [image for image, _ in images.pairs]

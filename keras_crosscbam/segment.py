@@ -98,6 +98,7 @@ def segment_files(model, source, out, size=None, classes: ClassTable | None = No
             carries other classes.
     """
     run = runtime.load(model, classes)
+    run.check_size(size)
     files = image_files(source)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from PIL import Image
 import keras_crosscbam as kc
 from keras_crosscbam.datasets import CAMVID_CLASSES, ClassTable
 from keras_crosscbam.images import STREET, read_image
+from keras_crosscbam.predictions import write_predictions
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.segment import image_files, segment_files
 from keras_crosscbam.visualize import class_shares, colourise, overlay
@@ -137,6 +138,16 @@ def test_no_error_of_one_file_costs_the_others(tmp_path):
         assert said in result.error
         assert "\n" not in result.error
     assert (tmp_path / "out" / "a_labels.png").is_file()
+
+
+def test_a_wrong_size_is_an_error_of_no_file(tmp_path):
+    run = Brightness()
+    run.size = (30, 50)
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    for command in (segment_files, lambda *a, **k: write_predictions(a[0], [a[1]], a[2], **k)):
+        with pytest.raises(ValueError, match="brightness is fixed to 30x50"):
+            command(run, tmp_path / "a.png", tmp_path / "out", size=60)
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_memory_for_a_picture_is_said_as_such(tmp_path, monkeypatch):

@@ -241,13 +241,17 @@ class Runtime(ABC):
             return images
         return np.stack([bilinear(array, size) for array in images])
 
+    def check_size(self, size):
+        """Raises a `ValueError` for a `size`, as in a call, that a network of fixed size lacks."""
+        if self.size is not None and size not in (None, self.size, list(self.size)):
+            raise ValueError(
+                f"{self.name} is fixed to {self.size[0]}x{self.size[1]} pixels. "
+                f"Received: size={size}"
+            )
+
     def _network_size(self, image_size, size):
+        self.check_size(size)
         if self.size is not None:
-            if size not in (None, self.size, list(self.size)):
-                raise ValueError(
-                    f"{self.name} is fixed to {self.size[0]}x{self.size[1]} pixels. "
-                    f"Received: size={size}"
-                )
             return tuple(self.size)
         if size is None:
             return tuple(image_size)

@@ -14,6 +14,7 @@ from keras_crosscbam.datasets import CAMVID_CLASSES, CITYSCAPES_CLASSES, load_da
 from keras_crosscbam.datasets.cityscapes import LABEL_IDS
 from keras_crosscbam.datasets.labels import ClassTable, class_table, numbered_classes
 from keras_crosscbam.datasets.relabelling import agreed, relabelling
+from keras_crosscbam.export.parity import ParityError, check
 from keras_crosscbam.predictions import write_best_and_worst, write_predictions
 from keras_crosscbam.segment import segment_files
 from keras_crosscbam.training import RECIPES
@@ -130,6 +131,20 @@ def test_training_and_validation_must_have_the_same_classes(straight, shuffled, 
     with pytest.raises(ValueError, match=r"same classes in the same order. Received: road, car"):
         train(straight, shuffled, RECIPES["camvid-m"], tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_lost_the_names_does_not_pass_the_comparison(tmp_path):
+    model, frames = named_network(shape=(*SIZE, 3)), [np.zeros((1, *SIZE, 3), np.uint8)]
+    named, shuffled, unnamed = (
+        kc.runtime.load(m)
+        for m in (model, named_network(ORDER, shape=(*SIZE, 3)), named_network(4))
+    )
+    assert check(named, named, frames).argmax_agreement == 1
+    for other in (shuffled, unnamed):
+        with pytest.raises(
+            ParityError, match=r"says that its classes are .* of Keras model 'network' are"
+        ):
+            check(named, other, frames)
 
 
 # Predictions as files

@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.datasets.relabelling import difference, relabelling
 from keras_crosscbam.training.metrics import iou_per_class
 
 
@@ -23,7 +24,8 @@ def evaluate(model, dataset, size=None, progress=False):
 
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
-        dataset: a `SegmentationDataset` whose classes are the model's.
+        dataset: a `SegmentationDataset` whose classes are the model's, in any order. Where either
+            side does not name its classes, their numbers are taken to mean the same ones.
         size: `(height, width)`, or the shorter side, to resize frames to; None for their own.
         progress: whether to print a progress bar.
 
@@ -36,24 +38,16 @@ def evaluate(model, dataset, size=None, progress=False):
         float64 `(frames,)`, NaN for a frame without labels.
 
     Raises:
-        ValueError: if model and data set differ in their classes, or no pixel is labelled.
+        ValueError: if model and data set differ in the number or the names of their classes, or no
+            pixel is labelled.
     """
-    run = runtime.load(model)
+    predict = predictor(model, dataset, size)
     classes = len(dataset.classes)
-    if run.num_classes not in (classes, None):
-        raise ValueError(
-            f"{run.name} has {run.num_classes} classes, the data set {dataset.name!r} {classes}"
-        )
     confusion, frame_iou = np.zeros((classes, classes), np.int64), np.full(len(dataset), np.nan)
     bar = keras.utils.Progbar(len(dataset), unit_name="frame", verbose=int(progress))
     for index in range(len(dataset)):
         image, labels = dataset[index]
-        prediction = run.predict(image, size, output_size=labels.shape)
-        if prediction.max() >= classes:
-            raise ValueError(
-                f"{run.name} gives label {prediction.max()}, but the data set {dataset.name!r} has "
-                f"{classes} classes"
-            )
+        prediction = predict(image, labels.shape)
         counts = confusion_matrix(labels, prediction, classes)
         confusion += counts
         if counts.any():
@@ -65,6 +59,45 @@ def evaluate(model, dataset, size=None, progress=False):
             "there is nothing to measure"
         )
     return {**summarize(confusion, dataset.classes, len(dataset)), "frame_iou": frame_iou}
+
+
+def predictor(model, dataset, size=None):
+    """The function from an image to what a model says of it, as labels of a data set.
+
+        >>> from keras_crosscbam.evaluate import predictor
+        >>> predict = predictor("m.onnx", val)  # doctest: +SKIP
+        >>> image, labels = val[0]  # doctest: +SKIP
+        >>> wrong = predict(image, labels.shape) != labels  # doctest: +SKIP
+
+    Args:
+        model, dataset, size: as in `evaluate`.
+
+    Returns:
+        A function of a uint8 RGB image `(h, w, 3)` and the `(height, width)` of the labels, which
+        returns uint8 labels.
+
+    Raises:
+        ValueError: as `evaluate`.
+    """
+    run, classes = runtime.load(model), dataset.classes
+    name = f"the data set {dataset.name!r}"
+    if run.num_classes not in (len(classes), None):
+        named = run.classes.is_named and classes.is_named
+        details = f": {difference(run.classes, classes, run.name, name)}" if named else ""
+        raise ValueError(
+            f"{run.name} has {run.num_classes} classes, {name} {len(classes)}{details}"
+        )
+    lookup = relabelling(run.classes, classes, run.name, name)
+
+    def predict(image, label_size):
+        labels = lookup[run.predict(image, size, output_size=label_size)]
+        if labels.max() >= len(classes):
+            raise ValueError(
+                f"{run.name} gives label {labels.max()}, but {name} has {len(classes)} classes"
+            )
+        return labels
+
+    return predict
 
 
 def confusion_matrix(truth, prediction, num_classes):

@@ -190,6 +190,14 @@ def _check_fills_16_bits(samples):
     )
 
 
+def failure(path, error):
+    """What went wrong with an image, as one line that names the file."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError):
+        text = f"not enough memory ({text})"
+    return text if str(path) in text else f"{path}: {text}"
+
+
 def open_image(path, read):
     """Applies `read` to the opened image; every failure becomes a `ValueError` with the name."""
     try:

@@ -10,7 +10,7 @@ from PIL import Image
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.labels import ClassTable
 from keras_crosscbam.image_files import image_files
-from keras_crosscbam.images import check_value_range, read_image, save_image, to_rgb
+from keras_crosscbam.images import check_value_range, failure, read_image, save_image, to_rgb
 from keras_crosscbam.visualize import class_shares, overlay
 
 
@@ -87,25 +87,27 @@ def segment_files(
 
     For each `NAME.EXT` the folder `out` receives `NAME_overlay.png`, the image under the colours of
     its classes with a legend, and `NAME_labels.png`, the labels as indices. Names that differ in
-    their extension alone keep it (`NAME.EXT_overlay.png`). A file that cannot be read is reported
-    in its place, and the others are still done.
+    their extension alone keep it (`NAME.EXT_overlay.png`). A file that cannot be read, segmented or
+    written is reported in its place, whatever the error, and the others are still done.
 
     Args:
         model: as in `segment`.
         source: path of an image or a folder.
         out: folder for the results; made if need be.
         size: as in `segment`.
-        classes: names and colours, where the model does not carry them.
+        classes: as in `keras_crosscbam.runtime.load`.
         value_range: as in `segment`.
 
     Returns:
         A list of `SegmentedFile`, one for each image in the order of their names.
 
     Raises:
-        ValueError: if the source does not exist, or is a folder without images.
+        ValueError: if the source does not exist, is a folder without images, or if the model
+            carries other classes.
     """
     check_value_range(value_range)
     run = runtime.load(model, classes)
+    run.check_size(size)
     files = image_files(source)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -120,12 +122,12 @@ def segment_files(
 
 
 def _segment_file(run, file, target, size, value_range):
+    picture = target.with_name(f"{target.name}_overlay.png")
     try:
         image = read_image(file, value_range)
-    except ValueError as error:
-        return SegmentedFile(file, error=str(error))
-    labels = run(image, size)
-    picture = target.with_name(f"{target.name}_overlay.png")
-    save_image(overlay(image, labels, run.classes), picture)
-    save_image(Image.fromarray(labels), target.with_name(f"{target.name}_labels.png"))
+        labels = run(image, size)
+        save_image(overlay(image, labels, run.classes), picture)
+        save_image(Image.fromarray(labels), target.with_name(f"{target.name}_labels.png"))
+    except Exception as error:  # one file must not cost the others, whatever is wrong with it
+        return SegmentedFile(file, error=failure(file, error))
     return SegmentedFile(file, overlay=picture, shares=class_shares(labels, run.classes))

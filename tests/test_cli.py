@@ -313,6 +313,45 @@ def test_predict_takes_the_range_of_the_data(capsys, tmp_path, nineteen, own_dat
     np.testing.assert_array_equal(Image.open(written), expected)
 
 
+def test_predict_keeps_the_subfolders_of_own_data(capsys, tmp_path, nineteen, own_data):
+    expected = {}
+    for seed, name in enumerate(("0", "north/0", "south/0", "south/far/1")):
+        image = picture(own_data / f"images/test/{name}.png", seed=seed)
+        expected[f"{name}.png"] = (image @ nineteen[1]).argmax(axis=-1)
+    arguments = ("--data", own_data, "--model", nineteen[0], "--out", tmp_path / "out")
+    status, out, _ = run(capsys, "predict", *arguments)
+    assert status == 0
+    assert "4 files in" in out
+    written = {p.relative_to(tmp_path / "out").as_posix(): p for p in tmp_path.glob("out/**/*.png")}
+    assert written.keys() == expected.keys()
+    for name, labels in expected.items():
+        np.testing.assert_array_equal(np.asarray(Image.open(written[name])), labels)
+
+
+def test_predict_reports_broken_images_and_does_the_rest(capsys, tmp_path, nineteen, own_data):
+    for name in ("0", "1", "2"):
+        picture(own_data / f"images/test/{name}.png")
+    (own_data / "images/test/1.png").write_bytes(b"no image")
+    arguments = ("--data", own_data, "--model", nineteen[0], "--out", tmp_path / "out")
+    status, _, err = run(capsys, "predict", *arguments)
+    assert status == 1
+    assert "1 of 3 images could not be predicted on, the others are written: " in err
+    assert "images/test/1.png: not a readable image" in err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "2.png"]
+
+
+@pytest.mark.parametrize("folders", [("cat", "dog"), tuple(f"n{i:02}" for i in range(20))])
+def test_encoders_are_judged_on_their_own_classes(capsys, tmp_path, folders):
+    for split in ("train", "val"):
+        for name in folders:
+            picture(tmp_path / split / name / "0.png")
+    arguments = ("--variant", "STDC1", "--weights", "imagenet20", "--data", tmp_path)
+    status, _, err = run(capsys, "evaluate", *arguments)
+    assert status == 2
+    assert "the encoder tells 20 classes apart (n01440764, " in err
+    assert f"train has {len(folders)} folders ({folders[0]}, " in err
+
+
 def test_label_ids_are_for_networks_of_19_classes(capsys, tmp_path, onnx_file, own_data):
     arguments = ("--data", own_data, "--split", "val", "--label-ids", "--model", onnx_file)
     status, _, err = run(capsys, "predict", *arguments, "--out", tmp_path / "out")

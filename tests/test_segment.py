@@ -1,6 +1,7 @@
 """Prediction on files as people have them: any size, mode and orientation, some of them broken."""
 
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -11,6 +12,7 @@ from png_file import GREY, GREY_ALPHA, RGB, RGBA, png
 import keras_crosscbam as kc
 from keras_crosscbam.datasets import CAMVID_CLASSES, ClassTable
 from keras_crosscbam.images import STREET, read_image
+from keras_crosscbam.predictions import write_predictions
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.segment import image_files, segment_files
 from keras_crosscbam.visualize import class_shares, colourise, overlay
@@ -277,6 +279,91 @@ def test_folder(tmp_path):
     labels = np.asarray(Image.open(tmp_path / "out" / "a_labels.png"))
     np.testing.assert_array_equal(labels, expected(picture()))
     assert results[0].shares == pytest.approx(class_shares(labels, TABLE))
+
+
+class Failing(Brightness):
+    """Breaks on images of some widths, as networks and machines do."""
+
+    def run(self, prepared):
+        if prepared.shape[2] == 51:
+            raise MemoryError
+        if prepared.shape[2] == 52:
+            raise RuntimeError("the device\nis gone")
+        return super().run(prepared)
+
+
+def test_no_error_of_one_file_costs_the_others(tmp_path):
+    for width, name in enumerate("abcd", start=50):
+        Image.fromarray(picture(width=width)).save(tmp_path / f"{name}.png")
+    (tmp_path / "out" / "d_labels.png").mkdir(parents=True)  # in the way of a result
+    results = segment_files(Failing(), tmp_path, tmp_path / "out")
+    assert [bool(result.error) for result in results] == [False, True, True, True]
+    for result, said in zip(
+        results[1:], ("MemoryError", "the device is gone", "d_labels"), strict=True
+    ):
+        assert result.path.name in result.error
+        assert said in result.error
+        assert "\n" not in result.error
+    assert (tmp_path / "out" / "a_labels.png").is_file()
+
+
+def test_a_wrong_size_is_an_error_of_no_file(tmp_path):
+    run = Brightness()
+    run.size = (30, 50)
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    for command in (segment_files, lambda *a, **k: write_predictions(a[0], [a[1]], a[2], **k)):
+        with pytest.raises(ValueError, match="brightness is fixed to 30x50"):
+            command(run, tmp_path / "a.png", tmp_path / "out", size=60)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_memory_for_a_picture_is_said_as_such(tmp_path, monkeypatch):
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+
+    def exhausted(path):
+        raise MemoryError
+
+    monkeypatch.setattr(sys.modules["keras_crosscbam.segment"], "read_image", exhausted)
+    (result,) = segment_files(Brightness(), tmp_path, tmp_path / "out")
+    assert result.error == f"{tmp_path / 'a.png'}: not enough memory (MemoryError)"
+
+
+class Sized(Brightness):
+    """Notes the sizes that it is run at."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def run(self, prepared):
+        self.seen.append(prepared.shape[1:3])
+        return super().run(prepared)
+
+
+@pytest.mark.parametrize(
+    ("image", "size", "expected"),
+    [
+        ((30, 50), 60, (60, 100)),
+        ((30, 120), 60, (60, 240)),  # four to one, the last that is enlarged as asked for
+        ((30, 150), 60, (48, 240)),
+        ((1, 800), 600, (3, 2400)),
+        ((800, 1), 600, (2400, 3)),
+        ((1, 800), 10, (1, 800)),
+        ((100, 1600), 60, (60, 960)),  # reducing is never limited
+        ((1, 1), 600, (600, 600)),
+        ((1, 800), (60, 90), (60, 90)),
+        ((1, 800), None, (1, 800)),
+    ],
+)
+def test_long_and_narrow_images_are_not_enlarged_without_end(image, size, expected):
+    run = Sized()
+    labels = run(np.zeros((*image, 3), np.uint8), size)
+    assert labels.shape == image
+    assert run.seen == [expected]
+
+
+def test_a_strip_goes_through_the_network(network):
+    assert kc.segment(network, np.zeros((1, 200, 3), np.uint8), size=64).shape == (1, 200)
 
 
 def test_empty_and_missing_folders(tmp_path):

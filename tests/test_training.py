@@ -11,7 +11,7 @@ from trained import assert_same_arrays, log_of, run
 from training_program import TINY
 
 from keras_crosscbam import CrossCBAM, cli, evaluate
-from keras_crosscbam.datasets import IGNORE, load_camvid
+from keras_crosscbam.datasets import CAMVID_CLASSES, IGNORE, load_camvid
 from keras_crosscbam.datasets.pipeline import training_batches
 from keras_crosscbam.training import (
     Phase,
@@ -60,10 +60,9 @@ def test_a_run_leaves_its_description_log_checkpoints_and_weights(undisturbed):
 
 
 def test_the_best_weights_give_the_logged_score(undisturbed, made_camvid):
-    """The network without its auxiliary head, judged outside the training."""
-    best = CrossCBAM(
-        input_shape=(None, None, 3), num_classes=11, weights=undisturbed / "best.weights.h5"
-    )
+    """The network without its auxiliary head, judged outside the training, with its names."""
+    best = CrossCBAM(input_shape=(None, None, 3), weights=undisturbed / "best.weights.h5")
+    assert best.classes.names == CAMVID_CLASSES.names
     scores = evaluate(best, load_camvid(made_camvid, "val"))
     logged = max(log_of(undisturbed), key=lambda row: row["val_mean_iou"])
     assert scores["mean_iou"] == pytest.approx(logged["val_mean_iou"], abs=1e-6)

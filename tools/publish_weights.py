@@ -146,12 +146,14 @@ def measure_encoder(architecture, best, published, data, size):
 
 
 def to_float16(source, target):
-    """Copies a weights file with its names, but every number in half the bytes."""
+    """Copies a weights file with its names, but every weight in half the bytes."""
     with h5py.File(source) as old, h5py.File(target, "w") as new:
 
         def copy(name, item):
             if isinstance(item, h5py.Dataset):
-                new.create_dataset(name, data=item[()].astype("float16"))
+                # The names of the classes are bytes.
+                weights = item.dtype.kind == "f"
+                new.create_dataset(name, data=item[()].astype("float16") if weights else item[()])
             else:
                 new.require_group(name).attrs.update(item.attrs)
 

@@ -66,6 +66,7 @@ def list_folder(root, split):
         tuple(image_faults + mask_faults),
         description.value_range,
         hint="" if suffix else _suffix_hint(images, masks),
+        image_root=root / "images" / split,
     )
 
 

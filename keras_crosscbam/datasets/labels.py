@@ -1,5 +1,6 @@
 """Class tables: names, colours, and how masks on disk encode them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,7 @@ class ClassTable:
     """The classes of a data set: what its labels 0, 1, ... stand for.
 
     Attributes:
-        names: one name per label.
+        names: one name per label, no two alike.
         colours: one `(red, green, blue)` of 0..255 per label, for pictures.
         one_logit: whether a network for them gives one logit for the second label, the object, and
             none for the first, the background, instead of one logit per label. Tables that differ
@@ -35,6 +36,9 @@ class ClassTable:
                 f"A class table needs one colour per name. Received: {len(self.names)} names, "
                 f"{len(self.colours)} colours"
             )
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
+        if twice:
+            raise ValueError(f"The names of a class table must differ. Received twice: {twice}")
         if self.one_logit and len(self.names) != 2:
             raise ValueError(
                 "One logit tells two labels apart, background and object. "
@@ -48,6 +52,46 @@ class ClassTable:
     def num_classes(self):
         """The `num_classes` of a network for these labels: 1 for one logit, else their number."""
         return 1 if self.one_logit else len(self)
+
+    @property
+    def is_named(self):
+        """Whether somebody named the classes: false for "class 0", "class 1" and so on."""
+        return self.names != unnamed_classes(self.num_classes).names
+
+    def to_json(self):
+        """The table as values that JSON can hold; `from_json` reads them."""
+        entries = {"names": list(self.names), "colours": [list(c) for c in self.colours]}
+        return entries | ({"one_logit": True} if self.one_logit else {})
+
+    @classmethod
+    def from_json(cls, entries):
+        """The table that `to_json` wrote."""
+        colours = tuple(map(tuple, entries["colours"]))
+        return cls(tuple(entries["names"]), colours, entries.get("one_logit", False))
+
+
+def class_table(classes):
+    """The `ClassTable` of a table, or of names alone, which get the colours of numbered classes.
+
+        >>> from keras_crosscbam.datasets.labels import class_table
+        >>> class_table(["background", "road"]).names
+        ('background', 'road')
+
+    A single name is that of one kind of object, beside which there is the background.
+
+    Raises:
+        ValueError: for anything else, and for a name that is there twice.
+    """
+    if isinstance(classes, ClassTable):
+        return object_classes(*classes.names, *classes.colours) if len(classes) == 1 else classes
+    names = () if isinstance(classes, str) or not isinstance(classes, Sequence) else tuple(classes)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"`classes` must be a ClassTable or a list of names. Received: {classes!r}"
+        )
+    if len(names) == 1:
+        return object_classes(*names)
+    return ClassTable(names, numbered_classes(len(names)).colours)
 
 
 def count_labels(num_classes):
@@ -81,7 +125,11 @@ def numbered_classes(count):
         for bit in range(8):
             channels[bit % 3] |= (number >> bit & 1) << (7 - bit // 3)
         colours.append(tuple(channels))
-    return ClassTable(tuple(f"class {i}" for i in range(count)), tuple(colours))
+    return ClassTable(_numbers(count), tuple(colours))
+
+
+def _numbers(count):
+    return tuple(f"class {i}" for i in range(count))
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ class Listing:
         faults: what else is wrong with the files' names and lists, a sentence each.
         value_range: as in `SegmentationDataset`.
         hint: what to do if frames lack their image or mask, a sentence, or "".
+        image_root: the folder whose subfolders tell images of one name apart; None where all names
+            differ.
     """
 
     root: Path
@@ -41,6 +43,7 @@ class Listing:
     faults: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
     hint: str = ""
+    image_root: Path | None = None
 
     def problems(self, needed=("image", "mask")):
         """Why this is no whole split: a list of sentences, empty if it is one."""

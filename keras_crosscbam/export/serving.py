@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_crosscbam.datasets.labels import object_classes
 from keras_crosscbam.layers import ResizeLike
+from keras_crosscbam.models.classes import classes_of
 from keras_crosscbam.models.surgery import final_activation
 from keras_crosscbam.runtime.description import OUTPUTS, Description
 
@@ -18,9 +19,9 @@ def describe(model, input, output):
     """The `Description` of what TensorFlow makes of a model.
 
     Args:
-        model: a functional model; if it has `classes`, so has the description, whose `extra` also
-            holds the package's version, the sha256 of the weights, and whether pixels are
-            normalized inside or expected to be.
+        model: a functional model; if its classes have names, the description has them too. Its
+            `extra` also holds the package's version, the sha256 of the weights, and whether pixels
+            are normalized inside or expected to be.
         input: `"float"` or `"uint8"`.
         output: `"logits"`, `"probabilities"`, `"labels"` or `"coarse_logits"`.
 
@@ -44,7 +45,7 @@ def describe(model, input, output):
             f"{model.name} ends in a sigmoid, so it gives probabilities: export them, or labels. "
             f"Received: output={output!r}"
         )
-    classes = getattr(model, "classes", None)
+    classes = classes_of(model)
     if classes is None and model.output_shape[-1] == 1:
         classes = object_classes()
     return Description("nhwc", PIXELS[input], output, classes, extra)

@@ -2,10 +2,12 @@
 
 import keras
 
+from keras_crosscbam.models.classes import SegmentationModel, carry_classes
+
 _BACKBONE_PREFIXES = ("stem_", "stage")
 # Layers and operations that leave a logit a logit and a probability a probability.
 _NEUTRAL = (
-    *("ResizeLike", "Resizing", "Resize", "UpSampling2D", "CenterCrop", "Cropping2D"),
+    *("ResizeLike", "Scores", "Resizing", "Resize", "UpSampling2D", "CenterCrop", "Cropping2D"),
     *("Dropout", "SpatialDropout2D", "Identity", "Cast"),
 )
 
@@ -28,8 +30,9 @@ def inference_model(model):
     single = isinstance(model, keras.Sequential) or not isinstance(model.output, dict)
     if single or "main" not in model.output:
         return model
-    main = keras.Model(model.input, model.output["main"], name=model.name)
-    _carry_classes(model, main)
+    kind = SegmentationModel if isinstance(model, SegmentationModel) else keras.Model
+    main = kind(model.input, model.output["main"], name=model.name)
+    carry_classes(model, main)
     return main
 
 
@@ -110,11 +113,5 @@ def with_input_size(model, size):
     inputs = keras.tree.map_structure(lambda _: image, model.input)
     resized = keras.models.clone_model(model, input_tensors=inputs)
     resized.set_weights(model.get_weights())
-    _carry_classes(model, resized)
+    carry_classes(model, resized)
     return resized
-
-
-def _carry_classes(source, target):
-    """Hands the class table of one model, where it has one, to another of the same classes."""
-    if hasattr(source, "classes"):
-        target.classes = source.classes

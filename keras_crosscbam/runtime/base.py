@@ -4,11 +4,15 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from keras_crosscbam.datasets.labels import count_labels, object_classes, unnamed_classes
+from keras_crosscbam.datasets.labels import class_table, count_labels, unnamed_classes
+from keras_crosscbam.datasets.relabelling import agreed
 from keras_crosscbam.runtime.coarse import labels_of_coarse, labels_of_scores, upsample, winners
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.messages import one_line
 from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest
+
+MAX_ASPECT = 4
+"""How many times a shorter side that is asked for the longer side may become by enlarging."""
 
 
 class Runtime(ABC):
@@ -46,14 +50,14 @@ class Runtime(ABC):
         scores_layout=None,
     ):
         self.description = description or Description()
-        classes = classes or self.description.classes
-        if num_classes == 1 and classes is not None and len(classes) == 1:
-            classes = object_classes(classes.names[0], classes.colours[0])
+        classes = classes and class_table(classes)
         labels = num_classes and count_labels(num_classes)
-        if classes is not None and labels is not None and len(classes) != labels:
-            raise ValueError(
-                f"{name} has {labels} classes, but the class table names {len(classes)}"
-            )
+        for table in (classes, self.description.classes):
+            if table is not None and labels is not None and len(table) != labels:
+                raise ValueError(
+                    f"{name} has {labels} classes, but the class table names {len(table)}"
+                )
+        classes = agreed(self.description.classes, classes, name)
         if (labels or 0) > 256:
             raise ValueError(f"Labels are uint8, so {name} cannot have {labels} classes")
         self.name = name
@@ -133,8 +137,9 @@ class Runtime(ABC):
         Args:
             image: uint8 RGB `(height, width, 3)`, or several as `(batch, height, width, 3)`.
             size: what to resize them to for the network: `(height, width)`, or one number, the
-                shorter side, the aspect ratio being kept. None leaves the image as it is. Not
-                for networks of a fixed size, which is then the one resized to.
+                shorter side, the aspect ratio being kept. An image that is long and narrow is not
+                enlarged beyond a longer side of 4 times that number. None leaves the image as it
+                is. Not for networks of a fixed size, which is then the one resized to.
 
         Returns:
             uint8 labels `(height, width)`, or `(batch, height, width)`, of the images' own size.
@@ -253,17 +258,22 @@ class Runtime(ABC):
             return images
         return np.stack([bilinear(array, size) for array in images])
 
+    def check_size(self, size):
+        """Raises a `ValueError` for a `size`, as in a call, that a network of fixed size lacks."""
+        if self.size is not None and size not in (None, self.size, list(self.size)):
+            raise ValueError(
+                f"{self.name} is fixed to {self.size[0]}x{self.size[1]} pixels. "
+                f"Received: size={size}"
+            )
+
     def _network_size(self, image_size, size):
+        self.check_size(size)
         if self.size is not None:
-            if size not in (None, self.size, list(self.size)):
-                raise ValueError(
-                    f"{self.name} is fixed to {self.size[0]}x{self.size[1]} pixels. "
-                    f"Received: size={size}"
-                )
             return tuple(self.size)
         if size is None:
             return tuple(image_size)
         if isinstance(size, int):
-            scale = size / min(image_size)
+            longest = max(MAX_ASPECT * size, *image_size)
+            scale = min(size / min(image_size), longest / max(image_size))
             return tuple(max(round(side * scale), 1) for side in image_size)
         return tuple(size)

@@ -1,7 +1,10 @@
 """A Keras model as a runtime, on whichever backend Keras runs."""
 
+from dataclasses import replace
+
 import keras
 
+from keras_crosscbam.models.classes import classes_of
 from keras_crosscbam.models.surgery import final_activation, inference_model
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.messages import unreadable
@@ -21,7 +24,7 @@ class KerasRuntime(Runtime):
     Args:
         model: a functional or sequential model; of one with an auxiliary head the main output is
             run.
-        classes: the `ClassTable`, where the model has no attribute `classes`.
+        classes: as in `keras_crosscbam.runtime.load`.
 
     Raises:
         ValueError: for a model that is not built, for one that is no segmentation network, and for
@@ -39,7 +42,8 @@ class KerasRuntime(Runtime):
         image, output = only(name, self.model.inputs), self.model.outputs[0]
         kind = _kind(name, self.model) if _is_one_score(output) else None
         read = signature(name, _tensor(image), _tensor(output), run=self.run, kind=kind)
-        super().__init__(name, classes=classes or getattr(model, "classes", None), **read)
+        read["description"] = replace(read["description"], classes=classes_of(self.model))
+        super().__init__(name, classes=classes, **read)
 
     def run(self, prepared):
         return self.model.predict_on_batch(prepared)

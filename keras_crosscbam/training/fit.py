@@ -56,10 +56,15 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
 
     Raises:
         ValueError: for data that cannot be read or in which fewer than two classes are labelled,
-            or a folder that holds another run.
+            splits of different classes, or a folder that holds another run.
         RuntimeError: if the loss becomes NaN, the disk is full, or another process trains in the
             folder.
     """
+    if train_set.classes.names != val_set.classes.names:
+        raise ValueError(
+            "`train_set` and `val_set` must have the same classes in the same order. Received: "
+            f"{', '.join(train_set.classes.names)}; {', '.join(val_set.classes.names)}"
+        )
     # Reading everything once also finds bad files now, not hours into the training.
     counts, train_digests = train_set.read_through()
     val_counts, val_digests = val_set.read_through()
@@ -118,7 +123,7 @@ def _report(out, best, recipe, val_set):
     model = CrossCBAM(
         VARIANTS[recipe.variant].backbone,
         input_shape=(None, None, 3),
-        num_classes=val_set.classes.num_classes,
+        classes=val_set.classes,
         **recipe.architecture,
         weights=best,
     )
@@ -132,7 +137,7 @@ def _training_model(train_set, recipe, run):
     model = CrossCBAM(
         VARIANTS[recipe.variant].backbone,
         input_shape=(None, None, 3),
-        num_classes=train_set.classes.num_classes,
+        classes=train_set.classes,
         aux_head=True,
         dropout_rate=recipe.dropout_rate,
         **recipe.architecture,

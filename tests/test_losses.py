@@ -585,7 +585,7 @@ def test_class_weights_come_in_every_usual_form(given):
     "make", [SegmentationCrossEntropy, lambda w: make_loss("ce:0.5,ohem:0.5", w)]
 )
 def test_class_weights_of_other_forms_are_refused(make, given):
-    with pytest.raises(ValueError, match="`class_weights` must be one positive number per class"):
+    with pytest.raises(ValueError, match="`class_weights` must be one positive number per label"):
         make(given)
 
 

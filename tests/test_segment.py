@@ -320,7 +320,7 @@ def test_a_wrong_size_is_an_error_of_no_file(tmp_path):
 def test_no_memory_for_a_picture_is_said_as_such(tmp_path, monkeypatch):
     Image.fromarray(picture()).save(tmp_path / "a.png")
 
-    def exhausted(path):
+    def exhausted(path, value_range):
         raise MemoryError
 
     monkeypatch.setattr(sys.modules["keras_crosscbam.segment"], "read_image", exhausted)

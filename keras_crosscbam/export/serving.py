@@ -5,7 +5,6 @@ import hashlib
 import keras
 import numpy as np
 
-from keras_crosscbam.datasets.labels import object_classes
 from keras_crosscbam.layers import ResizeLike
 from keras_crosscbam.models.classes import classes_of
 from keras_crosscbam.models.surgery import final_activation
@@ -45,10 +44,7 @@ def describe(model, input, output):
             f"{model.name} ends in a sigmoid, so it gives probabilities: export them, or labels. "
             f"Received: output={output!r}"
         )
-    classes = classes_of(model)
-    if classes is None and model.output_shape[-1] == 1:
-        classes = object_classes()
-    return Description("nhwc", PIXELS[input], output, classes, extra)
+    return Description("nhwc", PIXELS[input], output, classes_of(model), extra)
 
 
 def ends_in_sigmoid(model):

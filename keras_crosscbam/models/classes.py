@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_crosscbam.datasets.labels import class_table
+from keras_crosscbam.datasets.labels import class_table, object_classes
 from keras_crosscbam.layers import Scores
 
 # What may stand behind the scores and leaves each class in its channel.
@@ -43,19 +43,26 @@ class SegmentationModel(keras.Model):
 def classes_of(model):
     """The `ClassTable` of any Keras model's scores, or None where nobody has said.
 
-    It is the model's attribute `classes`, or else that of the layer `Scores` that it ends in.
+    It is the model's attribute `classes`, or else that of the layer `Scores` that it ends in. One
+    score a pixel is that of an object, whatever it is called.
     """
     own = getattr(model, "classes", None)
     if own is not None:
         return class_table(own)
-    layer = _scores_layer(_main_output(model)) if getattr(model, "outputs", None) else None
-    return layer and layer.classes
+    if not getattr(model, "outputs", None):
+        return None
+    output = _main_output(model)
+    layer = _scores_layer(output)
+    if layer and layer.classes:
+        return layer.classes
+    return object_classes() if output is not None and output.shape[-1] == 1 else None
 
 
 def carry_classes(source, target):
     """Gives a model made of another one its classes, where the layers have not done so."""
-    if classes_of(target) is None and classes_of(source) is not None:
-        target.classes = classes_of(source)
+    known, wanted = classes_of(target), classes_of(source)
+    if wanted is not None and known != wanted:
+        target.classes = wanted
 
 
 def _main_output(model):

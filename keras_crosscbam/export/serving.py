@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_crosscbam.layers import ResizeLike
+from keras_crosscbam.models.activation import final_activation, without_activation
 from keras_crosscbam.runtime.description import OUTPUTS, Description
 
 PIXELS = {"float": "float32", "uint8": "uint8"}
@@ -62,7 +63,9 @@ def serving_function(model, batch, description):
         TensorShape([1, 64, 96])
 
     Args:
-        model: a functional model from images to scores; its size is that of the function.
+        model: a functional model from images to scores; its size is that of the function. One
+            that ends in a softmax or sigmoid gives probabilities as they are, and logits without
+            that activation.
         batch: the fixed batch size, or None.
         description: a `Description`, of which pixels and output count.
 
@@ -70,18 +73,21 @@ def serving_function(model, batch, description):
         A `tf.function` of one signature, whose argument is called `image`.
 
     Raises:
-        ValueError: for coarse logits of a model that does not end in an upsampling of its scores.
+        ValueError: for coarse logits of a model that does not end in an upsampling of its scores,
+            and for logits of one that resizes probabilities.
     """
     import tensorflow as tf
 
-    output = description.output
-    scores = without_upsampling(model) if output == "coarse_logits" else model
+    output, activation = description.output, final_activation(model)
+    scores = without_activation(model) if output in ("logits", "coarse_logits") else model
+    if output == "coarse_logits":
+        scores = without_upsampling(scores)
     spec = tf.TensorSpec((batch, *model.input_shape[1:]), description.pixels, name="image")
 
     @tf.function(input_signature=[spec])
     def serve(image):
         result = scores(tf.cast(image, tf.float32), training=False)
-        if output == "probabilities":
+        if output == "probabilities" and activation is None:
             result = tf.nn.softmax(result)
         if output == "labels":
             result = tf.cast(tf.argmax(result, -1, output_type=tf.int32), tf.uint8)

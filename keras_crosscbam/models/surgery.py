@@ -24,7 +24,7 @@ def inference_model(model):
     if single or "main" not in model.output:
         return model
     main = keras.Model(model.input, model.output["main"], name=model.name)
-    _carry_classes(model, main)
+    carry_classes(model, main)
     return main
 
 
@@ -72,15 +72,22 @@ def with_input_size(model, size):
         model: a functional model with one image input.
         size: `(height, width)` in pixels, or `(None, None)` for any.
     """
-    image = keras.Input((*size, model.input_shape[-1]), dtype=model.inputs[0].dtype, name="image")
-    inputs = keras.tree.map_structure(lambda _: image, model.input)
+    image = keras.Input(
+        (*size, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image"
+    )
+    inputs = keras.tree.map_structure(lambda _: image, inputs_of(model))
     resized = keras.models.clone_model(model, input_tensors=inputs)
     resized.set_weights(model.get_weights())
-    _carry_classes(model, resized)
+    carry_classes(model, resized)
     return resized
 
 
-def _carry_classes(source, target):
+def inputs_of(model):
+    """The inputs of a functional or sequential model, as `keras.Model` takes them."""
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def carry_classes(source, target):
     """Hands the class table of one model, where it has one, to another of the same classes."""
     if hasattr(source, "classes"):
         target.classes = source.classes

@@ -1,7 +1,10 @@
 """A Keras model as a runtime, on whichever backend Keras runs."""
 
+from dataclasses import replace
+
 import keras
 
+from keras_crosscbam.models.activation import final_activation
 from keras_crosscbam.models.surgery import inference_model
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.messages import unreadable
@@ -37,6 +40,8 @@ class KerasRuntime(Runtime):
         name = f"Keras model {model.name!r}"
         image, output = only(name, self.model.inputs), self.model.outputs[0]
         read = signature(name, _tensor(image), _tensor(output), run=self.run)
+        if final_activation(self.model) is not None and read["description"].output == "logits":
+            read["description"] = replace(read["description"], output="probabilities")
         super().__init__(name, classes=classes or getattr(model, "classes", None), **read)
 
     def run(self, prepared):

@@ -82,9 +82,15 @@ def CrossCBAM(
 
     def logits(x, prefix=""):
         """Dropout, 1x1 convolution, resizing to the image; float32 also in mixed precision."""
-        x = layers.SpatialDropout2D(dropout_rate, name=f"{prefix}dropout")(x)
+        x = layers.SpatialDropout2D(
+            dropout_rate, data_format="channels_last", name=f"{prefix}dropout"
+        )(x)
         x = layers.Conv2D(
-            num_classes, 1, kernel_initializer="he_normal", name=f"{prefix}classifier"
+            num_classes,
+            1,
+            data_format="channels_last",
+            kernel_initializer="he_normal",
+            name=f"{prefix}classifier",
         )(x)
         x = ResizeLike(name=f"{prefix}resize", dtype="float32")([x, inputs])
         if classifier_activation is not None:

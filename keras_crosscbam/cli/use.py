@@ -7,9 +7,10 @@ from pathlib import Path
 from keras_crosscbam.cli.arguments import (
     add_data,
     add_model,
+    add_normalization,
     add_views,
     has_views,
-    load_model,
+    load_runtime,
     trained_at,
     with_views,
     working_size,
@@ -21,6 +22,7 @@ def add_commands(command):
     sub.add_argument("path", type=Path, help="an image, or a folder of images")
     sub.add_argument("--out", type=Path, default=Path("segmented"), help="folder for the pictures")
     add_model(sub)
+    add_normalization(sub)
 
     sub = command(
         _evaluate,
@@ -30,6 +32,7 @@ def add_commands(command):
     )
     add_data(sub, split="val")
     add_model(sub)
+    add_normalization(sub)
     add_views(sub)
     sub.add_argument(
         "--pictures", type=Path, help="folder for pictures of the best and the worst frames"
@@ -40,15 +43,16 @@ def add_commands(command):
     sub.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
     sub.add_argument("--label-ids", action="store_true", help="write Cityscapes' label ids")
     add_model(sub)
+    add_normalization(sub)
     add_views(sub)
 
 
 def _segment(args):
     from keras_crosscbam.segment import segment_files
 
-    model, made_for = load_model(args)
+    run, made_for = load_runtime(args)
     started = time.perf_counter()
-    results = segment_files(model, args.path, args.out, working_size(args, made_for))
+    results = segment_files(run, args.path, args.out, working_size(args, made_for))
     seconds = time.perf_counter() - started
     failed = [result for result in results if result.error]
     for result in results:
@@ -71,12 +75,12 @@ def _evaluate(args):
     if args.variant in ("STDC1", "STDC2"):
         return _evaluate_encoder(args)
     data = load_dataset(args.data, args.split)
-    model, made_for = load_model(args)
-    model, size = with_views(model, args), working_size(args, made_for)
-    result = evaluate(model, data, size, progress=True)
+    run, made_for = load_runtime(args)
+    run, size = with_views(run, args), working_size(args, made_for)
+    result = evaluate(run, data, size, progress=True)
     print(report(result))
     if args.pictures:
-        for path in write_best_and_worst(model, data, result["frame_iou"], args.pictures, size):
+        for path in write_best_and_worst(run, data, result["frame_iou"], args.pictures, size):
             print(path)
 
 
@@ -101,8 +105,8 @@ def _predict(args):
     from keras_crosscbam.predictions import write_predictions
 
     images = split_images(args.data, args.split)
-    model, made_for = load_model(args)
-    model = with_views(model, args)
+    run, made_for = load_runtime(args)
+    run = with_views(run, args)
     size, ids = working_size(args, made_for), LABEL_IDS if args.label_ids else None
-    written = write_predictions(model, images, args.out, ids, size, progress=True)
+    written = write_predictions(run, images, args.out, ids, size, progress=True)
     print(f"{len(written)} files in {args.out}")

@@ -17,9 +17,9 @@ def describe(model, input, output):
     """The `Description` of what TensorFlow makes of a model.
 
     Args:
-        model: a functional model; if it has `classes`, so has the description, whose `extra` also
-            holds the package's version, the sha256 of the weights, and whether pixels are
-            normalized inside or expected to be.
+        model: a functional model that takes pixels of 0..255; if it has `classes`, so has the
+            description, whose `extra` also holds the package's version, the sha256 of the weights,
+            and that the file normalizes pixels itself if need be.
         input: `"float"` or `"uint8"`.
         output: `"logits"`, `"probabilities"`, `"labels"` or `"coarse_logits"`.
 
@@ -36,7 +36,7 @@ def describe(model, input, output):
     extra = {
         "version": __version__,
         "weights_sha256": _sha256(model.get_weights()),
-        "normalization": "inside" if _normalizes(model) else "expected",
+        "normalization": "inside",
     }
     return Description("nhwc", PIXELS[input], output, getattr(model, "classes", None), extra)
 
@@ -46,10 +46,6 @@ def _sha256(arrays):
     for array in arrays:
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
-
-
-def _normalizes(model):
-    return any(layer.name == "normalize" for layer in model.layers)
 
 
 def serving_function(model, batch, description):

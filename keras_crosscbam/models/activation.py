@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_crosscbam.models.surgery import carry_classes, inference_model, inputs_of
+from keras_crosscbam.models.surgery import as_functional, carry_classes, inference_model
 
 ACTIVATIONS = ("softmax", "sigmoid")
 """The activations that make probabilities of logits."""
@@ -60,12 +60,10 @@ def without_activation(model):
     Raises:
         ValueError: if the probabilities are resized, so that there are no logits of that size.
     """
-    model = inference_model(model)
     if final_activation(model) is None:
-        return model
-    logits = keras.Model(
-        inputs_of(model), _logits_of(model.outputs[0], model.name), name=model.name
-    )
+        return inference_model(model)
+    model = as_functional(inference_model(model))
+    logits = keras.Model(model.input, _logits_of(model.outputs[0], model.name), name=model.name)
     carry_classes(model, logits)
     return logits
 
@@ -90,7 +88,7 @@ def _logits_of(tensor, model_name):
     arguments, options = node.arguments.args, node.arguments.kwargs
     if isinstance(operation, keras.Model):
         inner = _inner_output(operation, tensor)
-        logits = keras.Model(inputs_of(operation), _logits_of(inner, model_name))
+        logits = keras.Model(as_functional(operation).input, _logits_of(inner, model_name))
         return logits(*arguments, **options)
     if type(operation).__name__ in _INTERPOLATING:
         raise ValueError(

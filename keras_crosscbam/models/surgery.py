@@ -72,19 +72,25 @@ def with_input_size(model, size):
         model: a functional model with one image input.
         size: `(height, width)` in pixels, or `(None, None)` for any.
     """
-    image = keras.Input(
-        (*size, model.inputs[0].shape[-1]), dtype=model.inputs[0].dtype, name="image"
-    )
-    inputs = keras.tree.map_structure(lambda _: image, inputs_of(model))
+    image = keras.Input((*size, model.input_shape[-1]), dtype=model.inputs[0].dtype, name="image")
+    inputs = keras.tree.map_structure(lambda _: image, model.input)
     resized = keras.models.clone_model(model, input_tensors=inputs)
     resized.set_weights(model.get_weights())
     carry_classes(model, resized)
     return resized
 
 
-def inputs_of(model):
-    """The inputs of a functional or sequential model, as `keras.Model` takes them."""
-    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+def as_functional(model):
+    """A functional or sequential model as a functional one of the same layers, not compiled.
+
+    Losses and metrics of the user's own would keep such a model from being copied.
+    """
+    image, output = model.inputs[0], model.outputs[0]
+    if not isinstance(model, keras.Sequential):
+        image, output = model.input, model.output
+    functional = keras.Model(image, output, name=model.name)
+    carry_classes(model, functional)
+    return functional
 
 
 def carry_classes(source, target):

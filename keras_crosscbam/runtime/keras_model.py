@@ -5,6 +5,7 @@ from dataclasses import replace
 import keras
 
 from keras_crosscbam.models.activation import final_activation
+from keras_crosscbam.models.inputs import NORMALIZATION, with_preprocessing
 from keras_crosscbam.models.surgery import inference_model
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.messages import unreadable
@@ -23,7 +24,7 @@ class KerasRuntime(Runtime):
 
     Args:
         model: a functional or sequential model; of one with an auxiliary head the main output is
-            run.
+            run. For one built with `include_preprocessing=False` pixels are normalized.
         classes: the `ClassTable`, where the model has no attribute `classes`.
 
     Raises:
@@ -36,13 +37,21 @@ class KerasRuntime(Runtime):
                 f"Keras model {model.name!r} has no inputs yet: give its first layer an input "
                 "shape, or make it a functional model, keras.Model(inputs, outputs)"
             )
-        self.model = inference_model(model)
+        self._given = inference_model(model)
+        self.model = with_preprocessing(self._given)
         name = f"Keras model {model.name!r}"
         image, output = only(name, self.model.inputs), self.model.outputs[0]
         read = signature(name, _tensor(image), _tensor(output), run=self.run)
         if final_activation(self.model) is not None and read["description"].output == "logits":
             read["description"] = replace(read["description"], output="probabilities")
         super().__init__(name, classes=classes or getattr(model, "classes", None), **read)
+
+    def normalize_by(self, normalization):
+        super().normalize_by(normalization)
+        self.model = self._given
+
+    def _takes_raw_pixels(self):
+        return any(layer.name == NORMALIZATION for layer in self._given._flatten_layers())
 
     def run(self, prepared):
         return self.model.predict_on_batch(prepared)

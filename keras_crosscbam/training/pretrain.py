@@ -9,7 +9,9 @@ import tensorflow as tf
 from keras_crosscbam.datasets.augment import PhotometricDistortion, RandomFlip
 from keras_crosscbam.datasets.pipeline import frame_reader, steps_per_epoch
 from keras_crosscbam.datasets.sampling import frames_of_step, index_stream
+from keras_crosscbam.models.inputs import with_preprocessing
 from keras_crosscbam.models.stdc import STDC
+from keras_crosscbam.models.surgery import as_functional
 from keras_crosscbam.training.run import Run
 from keras_crosscbam.training.streams import in_phases
 from keras_crosscbam.training.workers import find_workers
@@ -167,7 +169,7 @@ class TopOneJudge:
 
     def __init__(self, model, dataset, size):
         # A model of its own, so that prediction has nothing to do with how training is spread.
-        self.model = keras.Model(model.input, model.output)
+        self.model = as_functional(with_preprocessing(model))
         self.images = len(dataset)
         read = frame_reader(dataset, cache=False, label=_CLASS)
 

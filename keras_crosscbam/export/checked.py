@@ -41,7 +41,7 @@ def at_size(model, input_size, free=False):
     Raises:
         ValueError: if the model takes any size, none is given, and `free` is false.
     """
-    model = in_float32(with_preprocessing(inference_model(model)))
+    model = with_preprocessing(inference_model(model))
     own = model.input_shape[1:3]
     if input_size is not None and tuple(input_size) != own:
         model = with_input_size(model, input_size)
@@ -50,7 +50,8 @@ def at_size(model, input_size, free=False):
             "The file is for one image size: say which with `input_size=(height, width)`. "
             f"Received: input shape {model.input_shape}"
         )
-    return model
+    # Last, since copies of layers may take on the global policy.
+    return in_float32(model)
 
 
 def require_convolutions(path, description, remedy):

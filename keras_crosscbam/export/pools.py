@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_crosscbam.models.surgery import as_functional, carry_classes
+
 
 class _AverageByConvolution(layers.AveragePooling2D):
     """Average pooling without padding, by a depthwise convolution whose taps are all equal."""
@@ -42,10 +44,9 @@ def pools_as_convolutions(model):
         kind = _AverageByConvolution if _is_average(layer) else type(layer)
         return kind.from_config(layer.get_config())
 
-    changed = keras.models.clone_model(model, clone_function=clone)
+    changed = keras.models.clone_model(as_functional(model), clone_function=clone)
     changed.set_weights(model.get_weights())
-    if hasattr(model, "classes"):
-        changed.classes = model.classes
+    carry_classes(model, changed)
     return changed
 
 

@@ -69,9 +69,10 @@ def with_input_size(model, size):
         (None, 360, 480, 11)
 
     Args:
-        model: a functional model with one image input.
+        model: a functional or sequential model with one image input.
         size: `(height, width)` in pixels, or `(None, None)` for any.
     """
+    model = as_functional(model)
     image = keras.Input((*size, model.input_shape[-1]), dtype=model.inputs[0].dtype, name="image")
     inputs = keras.tree.map_structure(lambda _: image, model.input)
     resized = keras.models.clone_model(model, input_tensors=inputs)

@@ -114,7 +114,8 @@ def STDC(
         include_top: whether to add the classifier; without it the model returns the dict of
             feature maps described in `stdc_features`.
         weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
-        include_preprocessing: whether the model normalizes pixels of 0..255 itself.
+        include_preprocessing: whether the model normalizes pixels of 0..255 itself; else as in
+            `CrossCBAM`.
         classifier_activation: activation of the classifier, None for logits.
         dropout_rate: share of the classifier's hidden units dropped in training.
         input_tensor: optional Keras tensor to build the model on.

@@ -57,9 +57,9 @@ def CrossCBAM(
         weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
         backbone_weights: the same for the encoder alone; loaded before `weights`.
         include_preprocessing: whether the model normalizes pixels of 0..255 itself. Without it,
-            it expects `(pixels / 255 - mean) / std` with ImageNet's mean and standard deviation, for
-            instance in `fit`; `segment`, `evaluate`, runtimes and exports of this package still
-            take pixels of 0..255, and normalize them for it.
+            it expects `(pixels / 255 - mean) / std` with ImageNet's mean and standard deviation,
+            for instance in `fit`; `segment`, `evaluate`, runtimes and exports of this package take
+            pixels of 0..255 all the same, and normalize them for it.
         classifier_activation: activation on the logits, for instance `"softmax"`; None for none,
             which the losses of this package expect.
         dropout_rate: share of whole channels dropped before the classifier, in training.

@@ -11,8 +11,8 @@ class Normalization:
 
         >>> import numpy as np
         >>> from keras_crosscbam.runtime.normalization import Normalization
-        >>> Normalization(0.5, 0.5)(np.uint8([[[0, 51, 255]]])).round(1).tolist()
-        [[[-1.0, -0.6, 1.0]]]
+        >>> Normalization(0.5, 0.25)(np.uint8([[[0, 51, 255]]])).round(3)
+        array([[[-2. , -1.2,  2. ]]], dtype=float32)
 
     Attributes:
         mean, std: one number, or three, for R, G and B, on a scale of 0..1, as PyTorch's

@@ -373,10 +373,11 @@ def test_a_model_with_its_sigmoid_is_exported_with_one_sigmoid(tiny_sigmoid, tmp
         np.testing.assert_allclose(run.logits(images(2))[..., 1], p, atol=1e-5)
 
 
-@pytest.mark.parametrize("output", ["logits", "coarse_logits"])
-def test_a_model_with_its_sigmoid_has_no_logits(tiny_sigmoid, tmp_path, output):
-    with pytest.raises(ValueError, match="ends in a sigmoid, so it gives probabilities"):
-        kc.export.to_onnx(tiny_sigmoid, tmp_path / "m.onnx", output=output)
+def test_logits_of_a_model_with_its_sigmoid_are_taken_before_it(tiny_sigmoid, tmp_path):
+    kc.export.to_onnx(tiny_sigmoid, tmp_path / "m.onnx", frames=list(images(2)))
+    received = kc.runtime.load(tmp_path / "m.onnx").logits(images(2))
+    np.testing.assert_allclose(received[..., 1], logits_of(images(2))[..., 0], rtol=1e-5)
+    np.testing.assert_array_equal(received[..., 0], 0)
 
 
 def test_coarse_logits_of_the_network_itself(model, tmp_path):

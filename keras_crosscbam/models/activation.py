@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_crosscbam.models.classes import carry_classes
+from keras_crosscbam.models.classes import rewired
 from keras_crosscbam.models.surgery import as_functional, inference_model
 
 ACTIVATIONS = ("softmax", "sigmoid")
@@ -84,9 +84,7 @@ def without_activation(model):
     if final_activation(model) is None:
         return inference_model(model)
     model = as_functional(inference_model(model))
-    logits = keras.Model(model.input, _logits_of(model.outputs[0], model.name), name=model.name)
-    carry_classes(model, logits)
-    return logits
+    return rewired(model, model.input, _logits_of(model.outputs[0], model.name))
 
 
 def _activation_behind(tensor):

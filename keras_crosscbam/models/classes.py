@@ -58,6 +58,14 @@ def classes_of(model):
     return object_classes() if output is not None and output.shape[-1] == 1 else None
 
 
+def rewired(model, inputs, outputs):
+    """A functional model between tensors of another one, of its name, kind and classes."""
+    kind = SegmentationModel if isinstance(model, SegmentationModel) else keras.Model
+    made = kind(inputs, outputs, name=model.name)
+    carry_classes(model, made)
+    return made
+
+
 def carry_classes(source, target):
     """Gives a model made of another one its classes, where the layers have not done so."""
     known, wanted = classes_of(target), classes_of(source)

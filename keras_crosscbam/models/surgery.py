@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_crosscbam.models.classes import SegmentationModel, carry_classes
+from keras_crosscbam.models.classes import carry_classes, rewired
 
 _BACKBONE_PREFIXES = ("stem_", "stage")
 
@@ -25,9 +25,7 @@ def inference_model(model):
     single = isinstance(model, keras.Sequential) or not isinstance(model.output, dict)
     if single or "main" not in model.output:
         return model
-    main = _kind_of(model)(model.input, model.output["main"], name=model.name)
-    carry_classes(model, main)
-    return main
+    return rewired(model, model.input, model.output["main"])
 
 
 def is_backbone(layer_name):
@@ -91,10 +89,4 @@ def as_functional(model):
     image, output = model.inputs[0], model.outputs[0]
     if not isinstance(model, keras.Sequential):
         image, output = model.input, model.output
-    functional = _kind_of(model)(image, output, name=model.name)
-    carry_classes(model, functional)
-    return functional
-
-
-def _kind_of(model):
-    return SegmentationModel if isinstance(model, SegmentationModel) else keras.Model
+    return rewired(model, image, output)

@@ -11,6 +11,7 @@ from keras_crosscbam.models.surgery import is_backbone
 
 HEADS = ("classifier", "aux_classifier", "predictions")
 _AUX = "aux_"
+_FIRST = "stem_conv1/conv"
 # Parts of a file that a smaller model has no place for: auxiliary head, heads, STDC's classifier.
 _DISPENSABLE = (_AUX, "classifier", "top_", "predictions")
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Weights:
             ValueError: if a layer is missing, unknown or of another shape; the model is unchanged.
         """
         wanted, skipped = self._split(model, backbone_only)
+        self._check_width(model.name, wanted)
         problems = self.mismatches(model, backbone_only)
         if problems:
             more = f", and {len(problems) - 4} more" if len(problems) > 4 else ""
@@ -73,6 +75,22 @@ class Weights:
                 "%s: loaded all but %s, which the file has no fitting weights for",
                 self.source,
                 ", ".join(sorted(skipped)),
+            )
+
+    def _check_width(self, name, wanted):
+        """Refuses weights of another `alpha`, in which every single layer differs."""
+        shapes = [
+            tuple(layers[_FIRST][0].shape)
+            for layers in (self.variables, wanted)
+            if _FIRST in layers
+        ]
+        if len(shapes) == 2 and shapes[0][-1] != shapes[1][-1]:
+            file, model = (shape[-1] for shape in shapes)
+            raise ValueError(
+                f"{self.source} does not fit the model {name!r}: its encoder is {file / model:g} "
+                f"times as wide (the first layer makes {file} channels, the model's {model}). "
+                "Nothing was loaded. Build the model with the `alpha` of the weights, or let a "
+                "training start from wider ones by `narrowed_from`."
             )
 
     def mismatches(self, model, backbone_only=False):
@@ -94,7 +112,7 @@ class Weights:
 
     def _split(self, model, backbone_only):
         """The layers of a model to load, and those that may stay as they are."""
-        layers = _variables_of(model)
+        layers = variables_of(model)
         if backbone_only:
             layers = {path: v for path, v in layers.items() if is_backbone(path)}
         skipped = [path for path, v in layers.items() if self._may_stay(path, v)]
@@ -141,7 +159,7 @@ def _walk(group, path, found):
         _walk(child, inner, found)
 
 
-def _variables_of(model):
+def variables_of(model):
     """Layer path to the layer's variables, in the order that Keras stores them in."""
     grouped = {}
     for variable in model.weights:

@@ -13,6 +13,7 @@ import numpy as np
 from keras_crosscbam.training import (
     SegmentationCrossEntropy,
     SegmentationDice,
+    SegmentationDistillation,
     SegmentationFocalLoss,
     SegmentationOHEM,
     WeightedSum,
@@ -35,6 +36,20 @@ CASES = {
     "dice": SegmentationDice(),
     "dice_plain": SegmentationDice(smooth=0.0),
     "sum": WeightedSum([(SegmentationFocalLoss(1), 0.25), (SegmentationDice(), 2)]),
+}
+
+
+def taught(loss):
+    """A loss of the logits of a student whose teacher holds the classes in reverse order."""
+    return lambda labels, logits: loss(
+        labels, keras.ops.concatenate([logits, keras.ops.flip(logits, axis=-1)], axis=-1)
+    )
+
+
+# These take the logits of two networks; the cases above are also held against references.
+TAUGHT = {
+    "distillation": taught(SegmentationDistillation()),
+    "distillation_soft": taught(SegmentationDistillation(4.0)),
 }
 
 
@@ -69,7 +84,7 @@ def value_and_gradient(loss, labels, logits):
 def main(batches, results):
     batch = np.load(batches)
     values = {}
-    for name, loss in CASES.items():
+    for name, loss in (CASES | TAUGHT).items():
         value, gradient = value_and_gradient(loss, batch["labels"], batch["logits"])
         values |= {name: value, f"{name}_gradient": gradient}
     np.savez(results, **values)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import replica_losses
 import tensorflow as tf
-from backend_losses import CASES, CLASSES, WEIGHTS, value_and_gradient
+from backend_losses import CASES, CLASSES, TAUGHT, WEIGHTS, value_and_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -390,7 +390,9 @@ def results_of(tmp_path_factory):
 @pytest.fixture(scope="module")
 def traced():
     """Each loss and gradient on TensorFlow, traced before the sizes are known."""
-    return {case: value_and_gradient(loss, *SPREAD_UNEVENLY) for case, loss in CASES.items()}
+    return {
+        case: value_and_gradient(loss, *SPREAD_UNEVENLY) for case, loss in (CASES | TAUGHT).items()
+    }
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])

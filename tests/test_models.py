@@ -211,7 +211,7 @@ def test_widths_must_be_whole(build, alpha):
 
 
 def test_a_decoder_width_that_alpha_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match="Received: alpha=0.5 for 33 channels"):
+    with pytest.raises(ValueError, match=r"Received: alpha=0\.5 for 33 channels"):
         small(aspp_filters=33, alpha=0.5)
 
 

@@ -226,9 +226,9 @@ def test_weights_of_another_width_are_refused_in_one_sentence(file, tmp_path):
     before = snapshot(model)
     with pytest.raises(
         ValueError,
-        match=r"donor\.weights\.h5 does not fit the model 'cross_cbam_s': its encoder is 2 times as "
-        r"wide \(the first layer makes 32 channels, the model's 16\)\. Nothing was loaded\. Build "
-        "the model with the `alpha` of the weights",
+        match=r"donor\.weights\.h5 does not fit the model 'cross_cbam_s': its encoder is 2 times "
+        r"as wide \(the first layer makes 32 channels, the model's 16\)\. Nothing was loaded\. "
+        "Build the model with the `alpha` of the weights",
     ):
         find_weights(file, "").load_into(model)
     assert unchanged(model, before)
@@ -236,7 +236,7 @@ def test_weights_of_another_width_are_refused_in_one_sentence(file, tmp_path):
     for given in ({"weights": file}, {"backbone_weights": file}):
         with pytest.raises(ValueError, match="its encoder is 2 times as wide"):
             kc.CrossCBAM_S(input_shape=ANY_SIZE, **given)
-    with pytest.raises(ValueError, match="its encoder is 0.5 times as wide"):
+    with pytest.raises(ValueError, match=r"its encoder is 0\.5 times as wide"):
         kc.CrossCBAM_M(weights=tmp_path / "narrow.weights.h5", input_shape=ANY_SIZE)
 
 

@@ -93,6 +93,10 @@ class Weights:
                 "training start from wider ones by `narrowed_from`."
             )
 
+    def reach_beyond_encoder(self, model):
+        """Whether file and model have more layers of one name than those of an encoder."""
+        return any(path in self.variables and not is_backbone(path) for path in variables_of(model))
+
     def mismatches(self, model, backbone_only=False):
         """What keeps the file from fitting a model, one line a layer; empty if nothing does."""
         wanted, _ = self._split(model, backbone_only)

@@ -8,7 +8,9 @@ from keras_crosscbam.datasets.pipeline import AUGMENTATIONS, steps_per_epoch, tr
 from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
 from keras_crosscbam.datasets.statistics import balanced_weights
 from keras_crosscbam.models.cross_cbam import CrossCBAM
+from keras_crosscbam.models.manifest import sha256
 from keras_crosscbam.models.surgery import freeze_backbone, inference_model
+from keras_crosscbam.training.distillation import SegmentationDistillation
 from keras_crosscbam.training.judge import SegmentationJudge
 from keras_crosscbam.training.losses import make_loss
 from keras_crosscbam.training.metrics import SegmentationMeanIoU
@@ -16,8 +18,9 @@ from keras_crosscbam.training.pictures import TensorBoardPictures
 from keras_crosscbam.training.report import write_report
 from keras_crosscbam.training.run import Run
 from keras_crosscbam.training.streams import in_phases
+from keras_crosscbam.training.teachers import find_teachers, with_teachers
 from keras_crosscbam.training.workers import find_workers
-from keras_crosscbam.variants import VARIANTS
+from keras_crosscbam.variants import encoder_name
 
 MONITOR = "val_mean_iou"
 logger = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         ValueError: for data that cannot be read, or a folder that holds another run.
         RuntimeError: if the loss becomes NaN, or the disk is full.
     """
+    teachers = find_teachers(recipe, train_set.classes.names)
     # Reading everything once also finds bad files now, not hours into the training.
     counts = train_set.count_pixels()
     val_set.count_pixels()
@@ -65,8 +69,11 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         "train_frames": len(train_set),
         "val_frames": len(val_set),
     }
+    if teachers:
+        # By their contents: a file that was written again is another teacher.
+        data["teachers"] = [sha256(weights.source) for weights in teachers]
     run = Run(out, recipe, steps, data, workers or find_workers())
-    model = run.build(lambda: _training_model(train_set, recipe, run))
+    model = run.build(lambda: _training_model(train_set, recipe, run, teachers))
     compile_for(run, model, recipe, counts.sum(axis=0))
     sampling = class_balanced_weights(counts) if recipe.balanced_sampling else None
 
@@ -99,10 +106,9 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
 def _report(out, best, recipe, val_set):
     # In float32, as users run it, whatever it was trained in.
     model = CrossCBAM(
-        VARIANTS[recipe.variant].backbone,
+        **recipe.network,
         input_shape=(None, None, 3),
         num_classes=len(val_set.classes),
-        **recipe.architecture,
         weights=best,
     )
     try:
@@ -111,20 +117,24 @@ def _report(out, best, recipe, val_set):
         logger.info("No report: %s", error)
 
 
-def _training_model(train_set, recipe, run):
+def _training_model(train_set, recipe, run, teachers):
+    network = recipe.network
+    backbone, alpha = network["backbone"], network["alpha"]
     model = CrossCBAM(
-        VARIANTS[recipe.variant].backbone,
+        **network,
         input_shape=(None, None, 3),
         num_classes=len(train_set.classes),
         aux_head=True,
         dropout_rate=recipe.dropout_rate,
-        **recipe.architecture,
         weights=run.weights,
         backbone_weights=None if run.state else recipe.backbone_weights,
     )
-    run.deepen(model, "cross_cbam_stdc1")
+    run.deepen(model, f"cross_cbam_{encoder_name('stdc1', alpha)}")
+    run.narrow(model, f"cross_cbam_{backbone}", backbone)
     if recipe.backbone_rate == 0:
         freeze_backbone(model)
+    if teachers:
+        return with_teachers(model, teachers, recipe.teacher_architecture)
     return model
 
 
@@ -140,13 +150,18 @@ def compile_for(run, model, recipe, counts):
     weights = None
     if recipe.class_balance:
         weights = balanced_weights(counts, recipe.class_balance).tolist()
+    losses = {
+        head: make_loss(loss, weights, recipe.focal_gamma, recipe.label_smoothing)
+        for head, loss in (("main", recipe.loss), ("aux", recipe.aux_loss))
+    }
+    loss_weights = {"main": 1.0, "aux": recipe.aux_weight}
+    if recipe.teacher:
+        losses["distilled"] = SegmentationDistillation(recipe.temperature)
+        loss_weights["distilled"] = recipe.distillation_weight
     run.compile(
         model,
-        loss={
-            head: make_loss(loss, weights, recipe.focal_gamma, recipe.label_smoothing)
-            for head, loss in (("main", recipe.loss), ("aux", recipe.aux_loss))
-        },
-        loss_weights={"main": 1.0, "aux": recipe.aux_weight},
+        loss=losses,
+        loss_weights=loss_weights,
         metrics={"main": [SegmentationMeanIoU(model.output["main"].shape[-1])]},
     )
 
@@ -154,7 +169,7 @@ def compile_for(run, model, recipe, counts):
 def phased_batches(
     train_set, recipe, steps, start_step=0, augmentations=None, sampling=None, shard=(0, 1)
 ):
-    """The batches of a recipe, from a step on, with labels for both heads."""
+    """The batches of a recipe, from a step on, with labels for each output of the model."""
     if augmentations is None:
         augmentations = AUGMENTATIONS if recipe.photometric else [RandomFlip()]
 
@@ -174,8 +189,7 @@ def phased_batches(
             cache=recipe.cache,
         )
 
-    return in_phases(recipe, steps, start_step, batches_of).map(_for_both_heads)
-
-
-def _for_both_heads(images, labels):
-    return images, {"main": labels, "aux": labels}
+    outputs = ("main", "aux", "distilled") if recipe.teacher else ("main", "aux")
+    return in_phases(recipe, steps, start_step, batches_of).map(
+        lambda images, labels: (images, dict.fromkeys(outputs, labels))
+    )

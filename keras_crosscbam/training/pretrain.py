@@ -13,6 +13,7 @@ from keras_crosscbam.models.stdc import STDC
 from keras_crosscbam.training.run import Run
 from keras_crosscbam.training.streams import in_phases
 from keras_crosscbam.training.workers import find_workers
+from keras_crosscbam.variants import encoder_name
 
 MONITOR = "val_top1"
 _CLASS = tf.TensorSpec((), tf.int64)
@@ -54,19 +55,21 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
         "val_images": len(val_set),
     }
     run = Run(out, recipe, steps, data, workers or find_workers())
-    model = run.build(
-        lambda: run.deepen(
-            STDC(
-                recipe.backbone,
-                input_shape=(None, None, 3),
-                num_classes=classes,
-                classifier_activation=None,
-                dropout_rate=recipe.dropout_rate,
-                weights=run.weights,
-            ),
-            "stdc1",
+
+    def make():
+        model = STDC(
+            recipe.backbone,
+            input_shape=(None, None, 3),
+            num_classes=classes,
+            classifier_activation=None,
+            dropout_rate=recipe.dropout_rate,
+            weights=run.weights,
+            alpha=recipe.alpha,
         )
-    )
+        run.deepen(model, encoder_name("stdc1", recipe.alpha))
+        return run.narrow(model, recipe.backbone)
+
+    model = run.build(make)
     run.compile(
         model,
         loss=keras.losses.CategoricalCrossentropy(

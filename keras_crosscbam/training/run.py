@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from keras_crosscbam.models.deepen import deepened
-from keras_crosscbam.models.manifest import find_weights
+from keras_crosscbam.models.manifest import find_weights, list_weights
+from keras_crosscbam.models.narrow import narrowed
 from keras_crosscbam.training.callbacks import KeepBest, Progress, Record, SeedDropout, StopOnNaN
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.files import replacing
@@ -49,7 +50,12 @@ class Run:
     def __post_init__(self):
         self.out = Path(self.out)
         description = {"recipe": asdict(self.recipe), "data": self.data}
-        _claim(self.out / DESCRIPTION, json.loads(json.dumps(description)), self.workers.is_chief)
+        _claim(
+            self.out / DESCRIPTION,
+            json.loads(json.dumps(description)),
+            json.loads(json.dumps(_defaults(self.recipe))),
+            self.workers.is_chief,
+        )
         self.checkpoints = Checkpoints(self.out / CHECKPOINTS)
         self.step, self.state = self.checkpoints.newest()
         self.workers.agree(self.step)
@@ -75,6 +81,22 @@ class Run:
         """Loads the recipe's `deepened_from`, of an architecture of that name, if there is any."""
         if self.recipe.deepened_from and not self.state:
             deepened(find_weights(self.recipe.deepened_from, shallow)).load_into(model)
+        return model
+
+    def narrow(self, model, *wide):
+        """Loads the recipe's `narrowed_from`, if there is any, into a narrower network.
+
+        Args:
+            model: the narrower network. Of weights that have only the encoder in common with it,
+                the encoder is loaded alone.
+            wide: architectures that a name may stand for; the first one that ships counts.
+        """
+        name = self.recipe.narrowed_from
+        if name and not self.state:
+            shipped = {entry["architecture"] for entry in list_weights().get(name, [])}
+            wide = next((architecture for architecture in wide if architecture in shipped), wide[0])
+            weights = narrowed(find_weights(name, wide), model)
+            weights.load_into(model, backbone_only=not weights.reach_beyond_encoder(model))
         return model
 
     def build(self, make):
@@ -195,10 +217,22 @@ def synchronize_batch_norm(model):
             layer.synchronized = True
 
 
-def _claim(file, description, write):
-    """Binds a folder to a training; an old one must be the same."""
+def _defaults(recipe):
+    """The fields of a recipe that have a default, with it."""
+    plain = {f.name: f.default for f in fields(recipe) if f.default is not MISSING}
+    made = (f for f in fields(recipe) if f.default_factory is not MISSING)
+    return plain | {f.name: f.default_factory() for f in made}
+
+
+def _claim(file, description, defaults, write):
+    """Binds a folder to a training; an old one must be the same.
+
+    A field of the recipe that there was none of when the folder was made had what is now its
+    default.
+    """
     if file.exists():
         written = json.loads(file.read_text())
+        written["recipe"] = defaults | written["recipe"]
         for part in description:
             changed = sorted(
                 name

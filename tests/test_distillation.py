@@ -13,7 +13,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_faults import assert_same_end
-from trained import arrays_of, finish, log_of, run, start
+from trained import arrays_of, log_of, run, start
 from training_program import TINY
 
 import keras_crosscbam as kc
@@ -349,13 +349,12 @@ def divergence(model, teacher, root):
 
 def test_a_student_gets_closer_to_its_teacher(teacher_file, made_camvid, tmp_path):
     recipe = taught(
-        str(teacher_file), steps_per_epoch=10, learning_rate=5e-3, distillation_weight=10.0
+        str(teacher_file), steps_per_epoch=20, learning_rate=5e-3, distillation_weight=10.0
     )
-    recipe = replace(recipe, phases=(Phase(4, (64, 64)),))
     best = run(made_camvid, tmp_path / "taught", recipe)
     alone = run(made_camvid, tmp_path / "alone", replace(recipe, teacher=None))
-    losses = [row["distilled_loss"] for row in log_of(tmp_path / "taught")]
-    assert losses[-1] < 0.7 * losses[0]
+    first, last = (row["distilled_loss"] for row in log_of(tmp_path / "taught"))
+    assert last < 0.8 * first
     students = [
         kc.CrossCBAM(input_shape=(None, None, 3), num_classes=11, weights=file, **NARROW)
         for file in (best, alone)
@@ -376,20 +375,19 @@ def test_a_taught_run_resumes_to_the_same_bits(teacher_file, made_camvid, tmp_pa
         f"teacher={json.dumps([str(teacher_file), str(teacher_file)])}",
         f"architecture={json.dumps(NARROW)}",
         "phases=2x64x64",
-        "narrowed_from=null",
     )
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     running = start(made_camvid, killed, *settings, "second checkpoint half written")
-    finish(start(made_camvid, whole, *settings))
+    recipe = with_settings(TINY, settings)
+    run(made_camvid, whole, recipe)
     error = running.communicate()[1]
     assert running.returncode == -signal.SIGKILL, error
     described = json.loads((killed / "run.json").read_text())
     assert len(described["data"]["teachers"]) == 2
-    finish(start(made_camvid, killed, *settings))
+    run(made_camvid, killed, recipe)
     assert_same_end(killed, whole)
     # With another teacher under the old name nothing goes on.
     other = saved(network(seed=1), tmp_path / "teacher.weights.h5")
-    recipe = with_settings(TINY, settings)
     described["recipe"]["teacher"] = [str(other)] * 2
     (killed / "run.json").write_text(json.dumps(described))
     with pytest.raises(ValueError, match=r"holds a run with other data \(teachers\)"):

@@ -97,10 +97,9 @@ def cost_of(recipe):
     """Parameters and MACs of a frame of the paper's size, without the auxiliary head."""
     variant = VARIANTS[recipe.variant]
     network = CrossCBAM(
-        variant.backbone,
+        **recipe.network,
         input_shape=(*variant.input_size, 3),
         num_classes=variant.num_classes,
-        **recipe.architecture,
     )
     return network.count_params(), flops.count_macs(network)
 

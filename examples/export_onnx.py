@@ -10,11 +10,12 @@ from pathlib import Path
 
 import keras_crosscbam as kc
 from keras_crosscbam.images import STREET
+from keras_crosscbam.variants import VARIANTS
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--variant", default="M", choices=("M1", "L1", "M2", "L2", "M", "L"))
+    parser.add_argument("--variant", default="M", choices=VARIANTS)
     parser.add_argument("--weights", default="camvid", help="name, path or URL; 'none' for random")
     parser.add_argument("--size", default="360x480", help="HEIGHTxWIDTH of the network's input")
     parser.add_argument("--frames", type=Path, nargs="*", default=[STREET], help="to compare on")

@@ -18,6 +18,7 @@ from keras_crosscbam.datasets import load_dataset
 from keras_crosscbam.export.quantize import quantize
 from keras_crosscbam.export.tensorrt import PRECISIONS, build_engine
 from keras_crosscbam.images import STREET, read_image
+from keras_crosscbam.variants import VARIANTS
 
 
 def main():
@@ -41,7 +42,7 @@ def parse():
     text = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=text)
     network = parser.add_argument_group("network")
-    network.add_argument("--variant", default="M", choices=("M1", "L1", "M2", "L2", "M", "L"))
+    network.add_argument("--variant", default="M", choices=VARIANTS)
     network.add_argument("--weights", default="camvid", help="name, path or URL; 'none' for random")
     network.add_argument("--size", help="HEIGHTxWIDTH (default: the variant's)")
     network.add_argument(

@@ -13,6 +13,7 @@ import numpy as np
 from keras_crosscbam.training import (
     SegmentationCrossEntropy,
     SegmentationDice,
+    SegmentationDistillation,
     SegmentationFocalLoss,
     SegmentationMeanIoU,
     SegmentationOHEM,
@@ -53,6 +54,20 @@ def of_one_class(labels, logits):
     return np.where(labels < CLASSES, labels % 2, labels), logits[..., :1]
 
 
+def taught(loss):
+    """A loss of the logits of a student whose teacher holds the classes in reverse order."""
+    return lambda labels, logits: loss(
+        labels, keras.ops.concatenate([logits, keras.ops.flip(logits, axis=-1)], axis=-1)
+    )
+
+
+# These take the logits of two networks; the cases above are also held against references.
+TAUGHT = {
+    "distillation": taught(SegmentationDistillation()),
+    "distillation_soft": taught(SegmentationDistillation(4.0)),
+}
+
+
 def value_and_gradient(loss, labels, logits):
     """A loss, compiled where the backend compiles, and its gradient to the logits, as NumPy."""
     if keras.backend.backend() == "tensorflow":
@@ -84,7 +99,7 @@ def value_and_gradient(loss, labels, logits):
 def main(batches, results):
     batch = np.load(batches)
     values = {}
-    for name, loss in CASES.items():
+    for name, loss in (CASES | TAUGHT).items():
         value, gradient = value_and_gradient(loss, batch["labels"], batch["logits"])
         values |= {name: value, f"{name}_gradient": gradient}
     labels, logits = of_one_class(batch["labels"], batch["logits"])

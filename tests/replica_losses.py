@@ -11,9 +11,11 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
+from backend_losses import taught
 
 from keras_crosscbam.training import (
     SegmentationCrossEntropy,
+    SegmentationDistillation,
     SegmentationFocalLoss,
     SegmentationOHEM,
 )
@@ -24,6 +26,7 @@ CASES = {
     "cross_entropy": SegmentationCrossEntropy(WEIGHTS, 0.1),
     "focal": SegmentationFocalLoss(class_weights=WEIGHTS),
     "ohem": SegmentationOHEM(0.9, 0),
+    "distillation": taught(SegmentationDistillation(2.0)),
 }
 
 

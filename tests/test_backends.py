@@ -1,4 +1,4 @@
-"""One file of weights, three backends, the same outputs."""
+"""The same files of weights, three backends, the same outputs."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 BACKENDS = ("tensorflow", "jax", "torch")
-OUTPUTS = ("main", "aux", "stage3", "stage4", "stage5")
+OUTPUTS = ("main", "aux", "stage3", "stage4", "stage5", "small", "distilled")
 TOLERANCE = 1e-4
 
 
@@ -24,10 +24,10 @@ def forward(tmp_path_factory):
     rng = np.random.default_rng(3)
     images = rng.uniform(0, 255, (2, *backend_forward.IMAGE_SHAPE)).astype("float32")
     np.savez(folder / "images.npz", images=images)
-    model = backend_forward.build_model()
-    # Off their initial values, BatchNormalization's statistics and the biases matter too.
-    model.set_weights([w + rng.normal(0, 0.01, w.shape) for w in model.get_weights()])
-    model.save_weights(folder / "model.weights.h5")
+    for name, model in backend_forward.build_models().items():
+        # Off their initial values, BatchNormalization's statistics and the biases matter too.
+        model.set_weights([w + rng.normal(0, 0.01, w.shape) for w in model.get_weights()])
+        model.save_weights(folder / f"{name}.weights.h5")
 
     def start(backend):
         environment = {
@@ -38,8 +38,8 @@ def forward(tmp_path_factory):
             "CUDA_VISIBLE_DEVICES": "-1",
             "JAX_PLATFORMS": "cpu",
         }
-        files = (folder / name for name in ("model.weights.h5", "images.npz", f"{backend}.npz"))
-        return subprocess.Popen([sys.executable, backend_forward.__file__, *files], env=environment)
+        command = [sys.executable, backend_forward.__file__, folder, folder / f"{backend}.npz"]
+        return subprocess.Popen(command, env=environment)
 
     running = {backend: start(backend) for backend in BACKENDS if find_spec(backend)}
 
@@ -63,3 +63,9 @@ def test_backends_agree(forward, one, other, output):
     assert a.shape == b.shape
     assert a.std() > 0.1
     assert difference < TOLERANCE
+
+
+def test_what_is_taught_are_the_teachers_logits(forward):
+    outputs = forward("tensorflow")
+    np.testing.assert_allclose(outputs["distilled"][..., :5], outputs["main"], atol=TOLERANCE)
+    np.testing.assert_allclose(outputs["distilled"][..., 5:], outputs["small"], atol=TOLERANCE)

@@ -100,6 +100,15 @@ def test_flops(capsys):
     assert out.splitlines()[-1] == "MMCV's count: 11,313,265,408"
 
 
+@pytest.mark.parametrize(
+    ("variant", "macs"), [("S1", "2,875,780,480"), ("S2", "6,470,317,440"), ("S", "3,820,728,432")]
+)
+def test_flops_of_the_small_variants(capsys, variant, macs):
+    status, out, _ = run(capsys, "flops", "--variant", variant)
+    assert status == 0
+    assert out.splitlines()[-1] == f"MMCV's count: {macs}"
+
+
 def test_list(capsys):
     status, out, _ = run(capsys, "list")
     assert status == 0

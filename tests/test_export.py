@@ -41,6 +41,18 @@ def test_logits_equal_keras(network, tmp_path, layout, opset, size):
     np.testing.assert_allclose(received, KerasRuntime(network).logits(images), atol=1e-3)
 
 
+def test_the_small_network_equals_keras(tmp_path):
+    """Half as wide, through all rewrites; its logits far enough apart for the gate."""
+    model = kc.CrossCBAM_S(num_classes=11, input_shape=(64, 96, 3))
+    kernel = model.get_layer("classifier").kernel
+    kernel.assign(np.random.default_rng(11).normal(size=kernel.shape))
+    result = kc.export.to_onnx(model, tmp_path / "s.onnx")
+    assert result.argmax_agreement >= 0.9999
+    images = pixels(1, 64, 96, 3)
+    received = OnnxRuntime(tmp_path / "s.onnx").logits(images)
+    np.testing.assert_allclose(received, KerasRuntime(model).logits(images), atol=1e-3)
+
+
 def test_sizes_that_32_does_not_divide(network, onnx_file):
     """90 rows make 12, 6 and 3: float32(12 / 6) is exact, but 90 / 12 is where floors go wrong."""
     images = pixels(1, 90, 120, 3)

@@ -33,6 +33,14 @@ MACS_BY_SIZE = [
 ]
 
 
+# Half as wide: CrossCBAM_S1, _S2 and _S. Classes, size, MACs by MMCV, of convolutions alone.
+SMALL = [
+    (19, (512, 1024), 2_875_780_480, 2_855_854_080),
+    (19, (768, 1536), 6_470_317_440, 6_425_487_360),
+    (11, (720, 960), 3_820_728_432, 3_794_520_816),
+]
+
+
 @functools.cache
 def cross_cbam(backbone="stdc1", rates=(1, 3), filters=256, aux_head=True):
     return keras_crosscbam.CrossCBAM(
@@ -85,6 +93,30 @@ def test_macs_of_the_variants(backbone, size, macs):
 def test_parameters_of_the_backbones(backbone, parameters):
     model = keras_crosscbam.STDC(backbone, input_shape=(None, None, 3), include_top=False)
     assert trainable_parameters(model) == parameters
+
+
+@pytest.mark.parametrize(("classes", "size", "mmcv", "conv"), SMALL)
+def test_macs_of_the_small_variants(classes, size, mmcv, conv):
+    model = keras_crosscbam.CrossCBAM(
+        input_shape=(None, None, 3), num_classes=classes, alpha=0.5, aux_head=True
+    )
+    assert count_macs(model, input_size=size) == mmcv
+    assert count_macs(model, "conv", input_size=size) == conv
+
+
+@pytest.mark.parametrize(
+    ("classes", "aux_head", "parameters", "with_statistics"),
+    [(19, False, 2_910_543, 2_916_271), (19, True, 3_059_362, 3_065_218)],
+)
+def test_parameters_of_the_small_variants(classes, aux_head, parameters, with_statistics):
+    model = keras_crosscbam.CrossCBAM_S1(num_classes=classes, aux_head=aux_head)
+    assert trainable_parameters(model) == parameters
+    assert model.count_params() == with_statistics
+
+
+def test_parameters_of_the_small_backbone():
+    model = keras_crosscbam.STDC1(input_shape=(None, None, 3), include_top=False, alpha=0.5)
+    assert trainable_parameters(model) == 1_334_096
 
 
 # On 9x11x3 by hand: convolution MACs, and what MMCV adds to them.

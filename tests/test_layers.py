@@ -198,10 +198,11 @@ def test_resize_like(torch_reference, rng, size, target):
     np.testing.assert_allclose(actual, expected, atol=TOLERANCE)
 
 
-def test_cross_cbam_end_to_end(torch_reference, rng):
-    """The whole network M in its full width, both heads, on pixels, at a size of odd stages."""
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_cross_cbam_end_to_end(torch_reference, rng, alpha):
+    """The whole networks M and S, both heads, on pixels, at a size of odd stages."""
     model = keras_crosscbam.CrossCBAM(
-        "stdc1", input_shape=(65, 97, 3), num_classes=11, aux_head=True
+        "stdc1", input_shape=(65, 97, 3), num_classes=11, aux_head=True, alpha=alpha
     )
     torch_reference.randomize(model, rng)
     pixels = rng.uniform(0, 255, (2, 65, 97, 3)).astype("float32")

@@ -17,6 +17,7 @@ from backend_losses import (
     CASES,
     CLASSES,
     OF_ONE_CLASS,
+    TAUGHT,
     WEIGHTS,
     of_one_class,
     value_and_gradient,
@@ -398,7 +399,9 @@ def results_of(tmp_path_factory):
 @pytest.fixture(scope="module")
 def traced():
     """Each loss and gradient on TensorFlow, traced before the sizes are known."""
-    return {case: value_and_gradient(loss, *SPREAD_UNEVENLY) for case, loss in CASES.items()}
+    return {
+        case: value_and_gradient(loss, *SPREAD_UNEVENLY) for case, loss in (CASES | TAUGHT).items()
+    }
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])

@@ -24,6 +24,13 @@ PAPER_VARIANTS = {
     "M": ("stdc1", (720, 960)),
     "L": ("stdc2", (720, 960)),
 }
+# Half as wide, and not in the paper.
+SMALL_VARIANTS = {
+    "S1": ("stdc1", (512, 1024)),
+    "S2": ("stdc1", (768, 1536)),
+    "S": ("stdc1", (720, 960)),
+}
+ALL_VARIANTS = PAPER_VARIANTS | SMALL_VARIANTS
 
 
 def small(input_shape=(*SIZE, 3), num_classes=4, aspp_filters=32, **kwargs):
@@ -78,19 +85,33 @@ def mixed_precision():
 # --- named variants
 
 
-def test_table_of_variants_is_the_papers():
-    assert {v.name: (v.backbone, v.input_size) for v in VARIANTS.values()} == PAPER_VARIANTS
-    assert list(VARIANTS) == list(PAPER_VARIANTS)
+def test_table_of_variants_is_the_papers_and_three_of_ours():
+    assert {v.name: (v.backbone, v.input_size) for v in VARIANTS.values()} == ALL_VARIANTS
+    assert list(VARIANTS) == list(ALL_VARIANTS)
+    for name, variant in VARIANTS.items():
+        assert variant.alpha == (0.5 if name in SMALL_VARIANTS else 1)
+        assert variant.num_classes == (11 if len(name) == 1 else 19)
+
+
+@pytest.mark.parametrize("name", SMALL_VARIANTS)
+def test_the_small_variants_claim_no_figures_of_the_paper(name):
+    variant = VARIANTS[name]
+    figures = (variant.paper_val_miou, variant.paper_test_miou, variant.paper_fps)
+    assert figures == (None, None, None)
+    text = getattr(keras_crosscbam, f"CrossCBAM_{name}").__doc__
+    assert "not of the paper" in text
+    assert "None," not in text.replace("(None, ", "")
+    assert "FPS" not in text
 
 
 def test_list_models():
-    assert keras_crosscbam.list_models() == [f"CrossCBAM_{name}" for name in PAPER_VARIANTS]
+    assert keras_crosscbam.list_models() == [f"CrossCBAM_{name}" for name in ALL_VARIANTS]
     assert all(name in keras_crosscbam.__all__ for name in keras_crosscbam.list_models())
 
 
-@pytest.mark.parametrize("name", PAPER_VARIANTS)
+@pytest.mark.parametrize("name", ALL_VARIANTS)
 def test_named_variant(name):
-    backbone, size = PAPER_VARIANTS[name]
+    backbone, size = ALL_VARIANTS[name]
     build = getattr(keras_crosscbam, f"CrossCBAM_{name}")
     model = build(num_classes=7)
     assert build.__name__ == f"CrossCBAM_{name}"
@@ -99,6 +120,7 @@ def test_named_variant(name):
     assert model.output_shape == (None, *size, 7)
     blocks = {layer.name.split("_")[1] for layer in model.layers if "stage4_" in layer.name}
     assert len(blocks) == {"stdc1": 2, "stdc2": 5}[backbone]
+    assert model.get_layer("stage4").output.shape[-1] == (256 if name in SMALL_VARIANTS else 512)
 
 
 def test_named_variant_passes_its_arguments_on():
@@ -142,6 +164,55 @@ def test_decoder_width(aspp_filters, width3):
     assert model.get_layer("se_aspp").output.shape[-1] == aspp_filters
     assert model.get_layer("ccbam4").output.shape[-1] == aspp_filters
     assert model.get_layer("ccbam3").output.shape[-1] == width3
+
+
+WIDTHS = {
+    "stem_conv1": 32,
+    "stem_conv2": 64,
+    "stage3": 256,
+    "stage4": 512,
+    "stage5": 1024,
+    "se_aspp": 256,
+    "lateral4": 256,
+    "ccbam4": 256,
+    "ccbam3": 256,
+    "neck3": 128,
+    "aux_fcn": 128,
+}
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 1, 1.25])
+def test_alpha_multiplies_every_width(alpha):
+    model = small(aspp_filters=256, aux_head=True, alpha=alpha)
+    widths = {name: model.get_layer(name).output.shape[-1] for name in WIDTHS}
+    assert widths == {name: alpha * width for name, width in WIDTHS.items()}
+    attention = model.get_layer("ccbam4").low_channel_attention
+    assert attention.reduce.filters == 16 * alpha
+    assert model.get_layer("se_aspp").reduce.filters == 256 * alpha
+    assert [layer.name for layer in model.layers] == [
+        layer.name for layer in small(aspp_filters=256, aux_head=True).layers
+    ]
+
+
+@pytest.mark.parametrize("backbone", ["stdc1", "stdc2"])
+def test_alpha_multiplies_the_classifiers_widths(backbone):
+    model = keras_crosscbam.STDC(backbone, input_shape=(*SIZE, 3), num_classes=6, alpha=0.5)
+    assert model.get_layer("top_conv").output.shape[-1] == 512
+    assert model.get_layer("top_dense").units == 512
+    assert model.output_shape == (None, 6)
+    assert model.name == f"{backbone}_050"
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0, -0.5, float("nan"), float("inf"), "0.5", None])
+@pytest.mark.parametrize("build", [keras_crosscbam.CrossCBAM, keras_crosscbam.STDC2])
+def test_widths_must_be_whole(build, alpha):
+    with pytest.raises(ValueError, match=r"`alpha` must be a positive number.*alpha="):
+        build(input_shape=(*SIZE, 3), alpha=alpha)
+
+
+def test_a_decoder_width_that_alpha_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match=r"Received: alpha=0\.5 for 33 channels"):
+        small(aspp_filters=33, alpha=0.5)
 
 
 def test_dilation_rates_reach_se_aspp():

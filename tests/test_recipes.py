@@ -47,8 +47,11 @@ def test_every_variant_has_a_recipe_at_its_size():
         if recipe.optimizer == "sgd"
         for phase in recipe.phases
     }
-    assert sizes == {(name, variant.input_size) for name, variant in VARIANTS.items()}
+    papers = [variant for variant in VARIANTS.values() if variant.paper_test_miou is not None]
+    assert len(papers) == 6
+    assert sizes == {(variant.name, variant.input_size) for variant in papers}
     assert [RECIPES[f"camvid-{v.lower()}"].variant for v in "ML"] == ["M", "L"]
+    assert RECIPES["camvid-s"].variant == "S"
     for kind in ("imagenet20", "imagenet1k"):
         backbones = [PRETRAINING_RECIPES[f"{kind}-{b}"].backbone for b in ("stdc1", "stdc2")]
         assert backbones == ["stdc1", "stdc2"]
@@ -100,6 +103,13 @@ def test_cityscapes_is_judged_at_the_networks_size():
 def test_fine_tuning_starts_from_shipped_weights_with_a_gentle_encoder():
     assert RECIPES["finetune-m"].weights == "camvid"
     assert 0 < RECIPES["finetune-m"].backbone_rate < 1
+
+
+@pytest.mark.parametrize("variant", ["m", "s"])
+def test_distilled_recipes_add_l_as_a_teacher_and_nothing_else(variant):
+    plain, taught = RECIPES[f"camvid-{variant}"], RECIPES[f"camvid-{variant}-distilled"]
+    assert (taught.teacher, taught.teacher_variant) == ("camvid", "L")
+    assert replace(taught, name=plain.name, teacher=None) == plain
 
 
 @each

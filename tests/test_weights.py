@@ -209,6 +209,7 @@ def test_missing_file_is_named(tmp_path):
         ({"aspp_dilation_rates": (1, 3, 5)}, "se_aspp/branch_rate5/conv is missing"),
         ({"use_ccbam": False}, "does not exist in the model"),
         ({"input_shape": (None, None, 4)}, "stem_conv1/conv: the model has"),
+        ({"aspp_filters": 512}, "lateral4/conv does not exist in the model"),
     ],
 )
 def test_wrong_architecture_names_the_mismatch(file, arguments, mismatch):
@@ -218,6 +219,54 @@ def test_wrong_architecture_names_the_mismatch(file, arguments, mismatch):
     problems = find_weights(file, "").mismatches(kc.CrossCBAM(num_classes=5, **arguments))
     assert any(mismatch in problem for problem in problems)
     assert problems[0] in str(error.value)
+
+
+def test_weights_of_another_width_are_refused_in_one_sentence(file, tmp_path):
+    model = kc.CrossCBAM_S(num_classes=5, input_shape=ANY_SIZE)
+    before = snapshot(model)
+    with pytest.raises(
+        ValueError,
+        match=r"donor\.weights\.h5 does not fit the model 'cross_cbam_s': its encoder is 2 times "
+        r"as wide \(the first layer makes 32 channels, the model's 16\)\. Nothing was loaded\. "
+        "Build the model with the `alpha` of the weights",
+    ):
+        find_weights(file, "").load_into(model)
+    assert unchanged(model, before)
+    model.save_weights(tmp_path / "narrow.weights.h5")
+    for given in ({"weights": file}, {"backbone_weights": file}):
+        with pytest.raises(ValueError, match="its encoder is 2 times as wide"):
+            kc.CrossCBAM_S(input_shape=ANY_SIZE, **given)
+    with pytest.raises(ValueError, match=r"its encoder is 0\.5 times as wide"):
+        kc.CrossCBAM_M(weights=tmp_path / "narrow.weights.h5", input_shape=ANY_SIZE)
+
+
+def test_narrow_weights_load_by_path_and_name(shipped, tmp_path):
+    model = kc.CrossCBAM_S(num_classes=5, input_shape=ANY_SIZE)
+    path = tmp_path / "narrow.weights.h5"
+    model.save_weights(path)
+    np.testing.assert_array_equal(
+        outputs(kc.CrossCBAM_S1(weights=path, input_shape=ANY_SIZE)), outputs(model)
+    )
+    with pytest.raises(ValueError, match="No weights 'streets' for cross_cbam_stdc1_050"):
+        kc.CrossCBAM_S(weights="streets")
+    with pytest.raises(ValueError, match="No weights 'streets' for stdc1_050"):
+        kc.CrossCBAM_S(backbone_weights="streets")
+    # The manifest names it like any other.
+    target = shipped.with_name("cross_cbam_stdc1_050_streets.weights.h5")
+    shutil.copy(path, target)
+    listed = json.loads((shipped.parent / MANIFEST).read_text())
+    listed["weights"].append(
+        {
+            **listed["weights"][0],
+            "architecture": "cross_cbam_stdc1_050",
+            "file": target.name,
+            "sha256": sha256(target),
+        }
+    )
+    (shipped.parent / MANIFEST).write_text(json.dumps(listed))
+    np.testing.assert_array_equal(
+        outputs(kc.CrossCBAM_S(weights="streets", input_shape=ANY_SIZE)), outputs(model)
+    )
 
 
 def test_nothing_is_loaded_by_halves(file, tmp_path):

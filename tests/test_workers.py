@@ -89,6 +89,19 @@ def test_two_devices_of_one_process_train_as_one(alone, made_camvid, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_devices_and_two_workers_learn_from_a_teacher_as_one(made_camvid, tmp_path):
+    taught, ports = (*SAME, "teacher=camvid", "temperature=2"), free_ports(2)
+    finish(
+        start(made_camvid, tmp_path / "one", *taught),
+        start(made_camvid, tmp_path / "devices", *taught, LOGICAL_CPUS="2"),
+        *(start_worker(i, ports, made_camvid, tmp_path / "workers", *taught) for i in range(2)),
+    )
+    assert all(row["distilled_loss"] > 0 for row in log_of(tmp_path / "one"))
+    assert_same_training(tmp_path / "devices", tmp_path / "one")
+    assert_same_training(tmp_path / "workers", tmp_path / "one")
+
+
+@pytest.mark.slow
 def test_two_jax_devices_train_as_one(made_camvid, tmp_path):
     jax = {"KERAS_BACKEND": "jax"}
     two = {**jax, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}

@@ -113,7 +113,7 @@ class Reference:
         return nnf.interpolate(x, reference.shape[2:], mode="bilinear", align_corners=False)
 
     def cross_cbam(self, pixels, blocks=(2, 2, 2), rates=(1, 3)):
-        """The whole network, from pixels of 0..255 to the logits of both heads, width c = 256."""
+        """The whole network, from pixels of 0..255 to both heads' logits; `aspp_filters` 256."""
         mean, std = (torch.tensor(values).view(1, 3, 1, 1).double() for values in (MEAN, STD))
         x = (pixels / 255 - mean) / std
         x = self.conv_bn_relu(x, "stem_conv1", size=3, stride=2)

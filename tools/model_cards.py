@@ -8,6 +8,7 @@ The figures in `docs/models/*.md` are those of `weights/manifest.json`, and nobo
 from pathlib import Path
 
 import keras_crosscbam as kc
+from keras_crosscbam.variants import VARIANTS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "models"
 
@@ -100,7 +101,7 @@ def figures(entry):
             yield f"| **{title}** | **{100 * entry[figure]:.2f}** | **{100 * full[figure]:.2f}** |"
         for name, iou in entry["val_iou"].items():
             yield f"| {name} | {100 * iou:.1f} | {100 * full['val_iou'][name]:.1f} |"
-        variant = "L" if entry["architecture"].endswith("stdc2") else "M"
+        variant = next(v for v in "SML" if VARIANTS[v].architecture == entry["architecture"])
         command = f"--data CamVid --variant {variant}"
     yield ""
     yield "```bash"

@@ -13,6 +13,7 @@ set.
 import argparse
 import json
 import subprocess
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from keras_crosscbam.training.log import EpochLog
 from keras_crosscbam.training.pretrain import MONITOR as ENCODER_MONITOR
 from keras_crosscbam.training.pretrain import TopOneJudge
 from keras_crosscbam.training.run import BEST, DESCRIPTION, LOG
-from keras_crosscbam.variants import VARIANTS
+from keras_crosscbam.variants import VARIANTS, encoder_name
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 ANY_SIZE = (None, None, 3)
@@ -50,8 +51,11 @@ def main():
     described = json.loads((args.run / DESCRIPTION).read_text())
     recipe = described["recipe"]
     is_encoder = "backbone" in recipe
-    backbone = recipe["backbone"] if is_encoder else VARIANTS[recipe["variant"]].backbone
-    architecture = backbone if is_encoder else f"cross_cbam_{backbone}"
+    network = recipe if is_encoder else asdict(VARIANTS[recipe["variant"]])
+    # Runs of before there was a width multiplier have none.
+    backbone, alpha = network["backbone"], network.get("alpha", 1.0)
+    encoder = encoder_name(backbone, alpha)
+    architecture = encoder if is_encoder else f"cross_cbam_{encoder}"
     target = WEIGHTS / f"{architecture}_{args.name}.weights.h5"
     to_float16(args.run / BEST, target)
     # Its own hash: the manifest still has that of the file before it.
@@ -59,6 +63,7 @@ def main():
     published = f"{target}#sha256={digest}"
 
     size = tuple(map(int, args.size.split("x")))
+    build = partial(kc.STDC if is_encoder else kc.CrossCBAM, backbone, ANY_SIZE, alpha=alpha)
     measure = (
         measure_encoder
         if is_encoder
@@ -75,7 +80,7 @@ def main():
         "hardware": args.hardware,
         "commit": commit(),
         "keras": keras.__version__,
-        **measure(architecture, args.run / BEST, published, args.data, size),
+        **measure(build, args.run / BEST, published, args.data, size),
         "val_curve": {
             int(row["epoch"]): round(row[name], 4)
             for row in EpochLog(args.run / LOG).rows
@@ -93,9 +98,8 @@ def commit():
     return subprocess.check_output(command, cwd=WEIGHTS, text=True).strip()
 
 
-def measure_segmentation(architecture, best, published, data, size, full_size, imagenet):
+def measure_segmentation(build, best, published, data, size, full_size, imagenet):
     """The entry's fields of a network for CamVid's classes."""
-    build = partial(kc.CrossCBAM, architecture.removeprefix("cross_cbam_"), ANY_SIZE)
     val = kc.datasets.load_camvid(data, "val")
     scores = [kc.evaluate(build(weights=p), val, size, progress=True) for p in (best, published)]
     print(f"mean IoU float32 {scores[0]['mean_iou']:.6f}, float16 {scores[1]['mean_iou']:.6f}")
@@ -127,12 +131,11 @@ def measure_full_size(model, data, size):
     return figures(kc.evaluate(model, val, size, progress=True))
 
 
-def measure_encoder(architecture, best, published, data, size):
+def measure_encoder(build, best, published, data, size):
     """The entry's fields of a classifier for ImageNet's classes."""
     val = load_image_folders(data, "val")
     scores = [
-        TopOneJudge(kc.STDC(architecture, ANY_SIZE, weights=p), val, min(size))()[ENCODER_MONITOR]
-        for p in (best, published)
+        TopOneJudge(build(weights=p), val, min(size))()[ENCODER_MONITOR] for p in (best, published)
     ]
     print(f"top-1 float32 {scores[0]:.4f}, float16 {scores[1]:.4f}")
     return {

@@ -4,6 +4,10 @@ import argparse
 from fractions import Fraction
 from pathlib import Path
 
+from keras_crosscbam.variants import VARIANTS
+
+VARIANT_NAMES = ", ".join(VARIANTS)
+
 
 def add_data(sub, split=None):
     sub.add_argument(
@@ -17,7 +21,7 @@ def add_data(sub, split=None):
 
 
 def add_model(sub):
-    sub.add_argument("--variant", default="M", help="M1, L1, M2, L2, M or L (default: M)")
+    sub.add_argument("--variant", default="M", help=f"{VARIANT_NAMES} (default: M)")
     sub.add_argument("--weights", default="camvid", help="name, path or URL (default: camvid)")
     sub.add_argument(
         "--model",
@@ -80,7 +84,7 @@ def load_model(args):
     variant = named_variant(args)
     build = getattr(kc, f"CrossCBAM_{variant.name}")
     model = build(weights=args.weights, input_shape=(None, None, 3))
-    return model, trained_at(args.weights, f"cross_cbam_{variant.backbone}")
+    return model, trained_at(args.weights, variant.architecture)
 
 
 def load_runtime(args):
@@ -117,10 +121,8 @@ def manifest_entry(weights, architecture):
 
 
 def named_variant(args):
-    from keras_crosscbam.variants import VARIANTS
-
     if args.variant not in VARIANTS:
-        raise ValueError(f"--variant must be one of {', '.join(VARIANTS)}; got {args.variant!r}")
+        raise ValueError(f"--variant must be one of {VARIANT_NAMES}; got {args.variant!r}")
     return VARIANTS[args.variant]
 
 

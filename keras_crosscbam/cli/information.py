@@ -1,11 +1,11 @@
 """Commands that tell about the models: flops, list."""
 
-from keras_crosscbam.cli.arguments import image_size, named_variant
+from keras_crosscbam.cli.arguments import VARIANT_NAMES, image_size, named_variant
 
 
 def add_commands(command):
     sub = command(_flops, "flops", "Print parameters and multiply-accumulates per layer.")
-    sub.add_argument("--variant", default="M1", help="M1, L1, M2, L2, M or L (default: M1)")
+    sub.add_argument("--variant", default="M1", help=f"{VARIANT_NAMES} (default: M1)")
     sub.add_argument("--size", type=image_size, help="HEIGHTxWIDTH; default: the variant's")
 
     command(_list, "list", "List the models and the shipped weights.")
@@ -21,6 +21,7 @@ def _flops(args):
         variant.backbone,
         input_shape=(None, None, 3),
         num_classes=variant.num_classes,
+        alpha=variant.alpha,
     )
     print(kc.flops.table(model, args.size or variant.input_size))
 

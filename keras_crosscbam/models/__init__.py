@@ -8,6 +8,9 @@ from keras_crosscbam.models.cross_cbam import (
     CrossCBAM_M,
     CrossCBAM_M1,
     CrossCBAM_M2,
+    CrossCBAM_S,
+    CrossCBAM_S1,
+    CrossCBAM_S2,
     list_models,
 )
 from keras_crosscbam.models.manifest import list_weights
@@ -25,6 +28,9 @@ __all__ = [
     "CrossCBAM_M",
     "CrossCBAM_M1",
     "CrossCBAM_M2",
+    "CrossCBAM_S",
+    "CrossCBAM_S1",
+    "CrossCBAM_S2",
     "freeze_backbone",
     "inference_model",
     "list_models",

@@ -10,8 +10,8 @@ from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike, Scores
 from keras_crosscbam.models.classes import SegmentationModel
 from keras_crosscbam.models.inputs import image_input, normalize
 from keras_crosscbam.models.manifest import find_weights
-from keras_crosscbam.models.stdc import check_classifier, stdc_features
-from keras_crosscbam.variants import VARIANTS
+from keras_crosscbam.models.stdc import check_classifier, scaled, stdc_features
+from keras_crosscbam.variants import VARIANTS, encoder_name
 
 HEAD_FILTERS = 128
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def CrossCBAM(
     classifier_activation=None,
     dropout_rate=0.1,
     input_tensor=None,
+    alpha=1.0,
     name=None,
 ):
     """Builds a Cross-CBAM segmentation network as a plain functional model.
@@ -80,6 +81,9 @@ def CrossCBAM(
             for one class; None for none, which the losses of this package expect.
         dropout_rate: share of whole channels dropped before the classifier, in training.
         input_tensor: optional Keras tensor to build on instead of a new input.
+        alpha: width multiplier on all channels of encoder and decoder, `aspp_filters` included, as
+            in `keras.applications.MobileNet`; a multiple of 1/32. The paper's networks have 1.0,
+            `CrossCBAM_S` has 0.5.
         name: name of the model.
 
     Returns:
@@ -92,14 +96,18 @@ def CrossCBAM(
     """
     if use_ccbam not in (True, False, "sum"):
         raise ValueError(f"`use_ccbam` must be True, False or 'sum'. Received: {use_ccbam!r}")
-    pretrained = weights and find_weights(weights, f"cross_cbam_{backbone}")
-    encoder = backbone_weights and find_weights(backbone_weights, backbone)
+    width4, width3 = scaled(aspp_filters, alpha), scaled(min(aspp_filters, 256), alpha)
+    head_width = scaled(HEAD_FILTERS, alpha)
+    encoder_architecture = encoder_name(backbone, alpha)
+    architecture = f"cross_cbam_{encoder_architecture}"
+    pretrained = weights and find_weights(weights, architecture)
+    encoder = backbone_weights and find_weights(backbone_weights, encoder_architecture)
     classes = None if classes is None else class_table(classes)
     num_classes = _number_of(classes, num_classes, pretrained)
     check_classifier(num_classes, classifier_activation)
     inputs, source = image_input(input_shape, input_tensor)
     pixels = normalize(inputs) if include_preprocessing else inputs
-    features = stdc_features(pixels, backbone)
+    features = stdc_features(pixels, backbone, alpha)
 
     def logits(x, prefix=""):
         """Dropout, 1x1 convolution, resizing to the image; float32 also in mixed precision."""
@@ -123,22 +131,22 @@ def CrossCBAM(
 
     x = features["stage5"]
     if use_se_aspp:
-        x = SEASPP(aspp_filters, aspp_dilation_rates, gate_activation, name="se_aspp")(x)
+        x = SEASPP(width4, aspp_dilation_rates, gate_activation, name="se_aspp")(x)
     elif use_ccbam:
-        x = _to_width(x, aspp_filters, name="neck")
+        x = _to_width(x, width4, name="neck")
     else:
-        x = ConvBNReLU(HEAD_FILTERS, 3, name="fcn")(x)
+        x = ConvBNReLU(head_width, 3, name="fcn")(x)
     if use_ccbam:
-        x = _fuse(features["stage4"], x, aspp_filters, 4, use_ccbam, gate_activation)
-        x = _to_width(x, min(aspp_filters, 256), name="neck4")
-        x = _fuse(features["stage3"], x, min(aspp_filters, 256), 3, use_ccbam, gate_activation)
-        x = _to_width(x, HEAD_FILTERS, name="neck3")
+        x = _fuse(features["stage4"], x, width4, 4, use_ccbam, gate_activation)
+        x = _to_width(x, width3, name="neck4")
+        x = _fuse(features["stage3"], x, width3, 3, use_ccbam, gate_activation)
+        x = _to_width(x, head_width, name="neck3")
     outputs = logits(x)
     if aux_head:
-        aux = ConvBNReLU(HEAD_FILTERS, 3, name="aux_fcn")(features["stage4"])
+        aux = ConvBNReLU(head_width, 3, name="aux_fcn")(features["stage4"])
         outputs = {"main": outputs, "aux": logits(aux, prefix="aux_")}
 
-    model = SegmentationModel(source, outputs, name=name or f"cross_cbam_{backbone}")
+    model = SegmentationModel(source, outputs, name=name or architecture)
     if encoder:
         encoder.load_into(model, backbone_only=True)
     if pretrained:
@@ -188,19 +196,26 @@ def _named(variant):
     def build(input_shape=None, **kwargs):
         if input_shape is None:
             input_shape = (*variant.input_size, 3)
+        kwargs.setdefault("alpha", variant.alpha)
         kwargs.setdefault("name", f"cross_cbam_{variant.name.lower()}")
         return CrossCBAM(variant.backbone, input_shape=input_shape, **kwargs)
 
     height, width = variant.input_size
+    encoder = variant.backbone.upper()
+    if variant.paper_test_miou is None:
+        encoder += f" with `alpha={variant.alpha}`"
+        source = "A small network of this package, not of the paper, which has no figures for it."
+    else:
+        source = f"""Paper, Tables 2 and 3, {variant.dataset}: test mIoU {variant.paper_test_miou},
+    {variant.paper_fps} FPS on a GTX 1080 Ti with TensorRT 8.2, FP32, batch 1."""
     build.__name__ = build.__qualname__ = f"CrossCBAM_{variant.name}"
-    build.__doc__ = f"""Cross-CBAM-{variant.name}: {variant.backbone.upper()} at {height}x{width}.
+    build.__doc__ = f"""Cross-CBAM-{variant.name}: {encoder} at {height}x{width}.
 
         >>> import keras_crosscbam
         >>> keras_crosscbam.CrossCBAM_{variant.name}(num_classes=7).output_shape
         (None, {height}, {width}, 7)
 
-    Paper, Tables 2 and 3, {variant.dataset}: test mIoU {variant.paper_test_miou},
-    {variant.paper_fps} FPS on a GTX 1080 Ti with TensorRT 8.2, FP32, batch 1.
+    {source}
 
     Args:
         input_shape: `(height, width, channels)`, None for ({height}, {width}, 3).
@@ -215,6 +230,9 @@ CrossCBAM_M2 = _named(VARIANTS["M2"])
 CrossCBAM_L2 = _named(VARIANTS["L2"])
 CrossCBAM_M = _named(VARIANTS["M"])
 CrossCBAM_L = _named(VARIANTS["L"])
+CrossCBAM_S1 = _named(VARIANTS["S1"])
+CrossCBAM_S2 = _named(VARIANTS["S2"])
+CrossCBAM_S = _named(VARIANTS["S"])
 
 
 def list_models():

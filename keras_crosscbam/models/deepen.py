@@ -35,13 +35,14 @@ def deepened(weights):
     """
     variables = dict(weights.variables)
     depths = zip(STAGE_BLOCKS["stdc1"], STAGE_BLOCKS["stdc2"], strict=True)
-    for (stage, filters), (shallow, deep) in zip(STAGE_FILTERS.items(), depths, strict=True):
+    for stage, (shallow, deep) in zip(STAGE_FILTERS, depths, strict=True):
         last = f"{stage}_block{shallow}_"
         of_last = {path[len(last) :]: v for path, v in variables.items() if path.startswith(last)}
         if not of_last or f"{stage}_block{shallow + 1}_conv1/conv" in variables:
             raise ValueError(f"{weights.source} does not hold the weights of an STDC1")
+        half = of_last["conv1/conv"][0].shape[-1]
         passing = {
-            "conv1/conv": [np.eye(filters, filters // 2)[None, None]],
+            "conv1/conv": [np.eye(2 * half, half)[None, None]],
             "conv1/bn": _unchanging(*of_last["conv1/bn"]),
         }
         for block in range(shallow + 1, deep + 1):

@@ -6,9 +6,31 @@ from keras import layers
 from keras_crosscbam.layers.conv import ConvBNReLU, batch_norm
 from keras_crosscbam.models.inputs import image_input, normalize
 from keras_crosscbam.models.manifest import find_weights
+from keras_crosscbam.variants import encoder_name
 
+STEM_FILTERS = (32, 64)
 STAGE_FILTERS = {"stage3": 256, "stage4": 512, "stage5": 1024}
 STAGE_BLOCKS = {"stdc1": (2, 2, 2), "stdc2": (4, 5, 3)}
+CLASSIFIER_FILTERS = 1024
+
+
+def scaled(filters, alpha):
+    """A number of channels times the width multiplier.
+
+        >>> from keras_crosscbam.models.stdc import scaled
+        >>> scaled(256, alpha=0.5)
+        128
+
+    Raises:
+        ValueError: unless the result is a positive whole number. The stem's 32 channels make this
+            a rule for `alpha` itself: it must be a multiple of 1/32.
+    """
+    if not isinstance(alpha, int | float) or not alpha > 0 or (filters * alpha) % 1:
+        raise ValueError(
+            "`alpha` must be a positive number that makes a whole number of each number of "
+            f"channels. Received: alpha={alpha!r} for {filters} channels"
+        )
+    return int(filters * alpha)
 
 
 def stdc_block(x, filters, strides, name, output_name=None):
@@ -50,33 +72,34 @@ def stdc_block(x, filters, strides, name, output_name=None):
     return concat([first, second, third, fourth])
 
 
-def stdc_features(x, backbone):
+def stdc_features(x, backbone, alpha=1.0):
     """The encoder's graph on normalized pixels.
 
     Args:
         x: images of shape `(batch, height, width, channels)`, normalized.
         backbone: `"stdc1"` or `"stdc2"`.
+        alpha: width multiplier.
 
     Returns:
         A dict of the feature maps at 1/8, 1/16 and 1/32 of the size, with 256, 512 and 1024
-        channels: `{"stage3": ..., "stage4": ..., "stage5": ...}`; the layers that make them have
-        the same names.
+        channels, times `alpha`: `{"stage3": ..., "stage4": ..., "stage5": ...}`; the layers that
+        make them have the same names.
 
     Raises:
-        ValueError: if there is no such backbone.
+        ValueError: if there is no such backbone, or for an `alpha` that makes no whole numbers.
     """
     if backbone not in STAGE_BLOCKS:
         raise ValueError(
             f"`backbone` must be one of {sorted(STAGE_BLOCKS)}. Received: {backbone!r}"
         )
-    x = ConvBNReLU(32, 3, strides=2, name="stem_conv1")(x)
-    x = ConvBNReLU(64, 3, strides=2, name="stem_conv2")(x)
+    for index, filters in enumerate(STEM_FILTERS, start=1):
+        x = ConvBNReLU(scaled(filters, alpha), 3, strides=2, name=f"stem_conv{index}")(x)
     features = {}
     for (stage, filters), blocks in zip(STAGE_FILTERS.items(), STAGE_BLOCKS[backbone], strict=True):
         for block in range(1, blocks + 1):
             x = stdc_block(
                 x,
-                filters,
+                scaled(filters, alpha),
                 strides=2 if block == 1 else 1,
                 name=f"{stage}_block{block}",
                 output_name=stage if block == blocks else None,
@@ -106,6 +129,7 @@ def STDC(
     classifier_activation="softmax",
     dropout_rate=0.2,
     input_tensor=None,
+    alpha=1.0,
     name=None,
 ):
     """Builds an STDC network, as a classifier or as a feature extractor.
@@ -130,24 +154,30 @@ def STDC(
         classifier_activation: activation of the classifier, None for logits.
         dropout_rate: share of the classifier's hidden units dropped in training.
         input_tensor: optional Keras tensor to build the model on.
+        alpha: width multiplier on all channels, as in `keras.applications.MobileNet`; a multiple of
+            1/32.
         name: name of the model.
 
     Returns:
         A functional `keras.Model`.
 
     Raises:
-        ValueError: for an unknown backbone or weights that do not fit.
+        ValueError: for an unknown backbone, an `alpha` that makes no whole numbers of channels, or
+            weights that do not fit.
     """
-    pretrained = weights and find_weights(weights, backbone)
+    width = scaled(CLASSIFIER_FILTERS, alpha)
+    architecture = encoder_name(backbone, alpha)
+    pretrained = weights and find_weights(weights, architecture)
     if num_classes is None:
         num_classes = (pretrained and pretrained.num_classes) or 1000
     check_classifier(num_classes, classifier_activation)
     inputs, source = image_input(input_shape, input_tensor)
-    outputs = stdc_features(normalize(inputs) if include_preprocessing else inputs, backbone)
+    pixels = normalize(inputs) if include_preprocessing else inputs
+    outputs = stdc_features(pixels, backbone, alpha)
     if include_top:
-        x = ConvBNReLU(1024, 1, name="top_conv")(outputs["stage5"])
+        x = ConvBNReLU(width, 1, name="top_conv")(outputs["stage5"])
         x = layers.GlobalAveragePooling2D(data_format="channels_last", name="top_pool")(x)
-        x = layers.Dense(1024, use_bias=False, activation="relu", name="top_dense")(x)
+        x = layers.Dense(width, use_bias=False, activation="relu", name="top_dense")(x)
         x = layers.Dropout(dropout_rate, name="top_dropout")(x)
         outputs = layers.Dense(
             num_classes,
@@ -156,7 +186,7 @@ def STDC(
             dtype="float32",
             name="predictions",
         )(x)
-    model = keras.Model(source, outputs, name=name or backbone)
+    model = keras.Model(source, outputs, name=name or architecture)
     if pretrained:
         pretrained.load_into(model, backbone_only=not include_top)
     return model

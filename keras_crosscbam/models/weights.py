@@ -15,6 +15,7 @@ from keras_crosscbam.models.surgery import is_backbone
 SCORES = "classifier"
 _AUX = "aux_"
 HEADS = (SCORES, _AUX + SCORES, "predictions")
+_FIRST = "stem_conv1/conv"
 # Parts of a file that a smaller model has no place for: auxiliary head, heads, STDC's classifier.
 _DISPENSABLE = (_AUX, "classifier", "top_", "predictions")
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Weights:
             ValueError: if a layer is missing, unknown or of another shape; the model is unchanged.
         """
         wanted, skipped = self._split(model, backbone_only)
+        self._check_width(model.name, wanted)
         problems = self.mismatches(model, backbone_only)
         if problems:
             more = f", and {len(problems) - 4} more" if len(problems) > 4 else ""
@@ -89,6 +91,26 @@ class Weights:
                 self._other_classes(ours),
             )
 
+    def _check_width(self, name, wanted):
+        """Refuses weights of another `alpha`, in which every single layer differs."""
+        shapes = [
+            tuple(layers[_FIRST][0].shape)
+            for layers in (self.variables, wanted)
+            if _FIRST in layers
+        ]
+        if len(shapes) == 2 and shapes[0][-1] != shapes[1][-1]:
+            file, model = (shape[-1] for shape in shapes)
+            raise ValueError(
+                f"{self.source} does not fit the model {name!r}: its encoder is {file / model:g} "
+                f"times as wide (the first layer makes {file} channels, the model's {model}). "
+                "Nothing was loaded. Build the model with the `alpha` of the weights, or let a "
+                "training start from wider ones by `narrowed_from`."
+            )
+
+    def reach_beyond_encoder(self, model):
+        """Whether file and model have more layers of one name than those of an encoder."""
+        return any(path in self.variables and not is_backbone(path) for path in variables_of(model))
+
     def mismatches(self, model, backbone_only=False):
         """What keeps the file from fitting a model, one line a layer; empty if nothing does."""
         wanted, _ = self._split(model, backbone_only)
@@ -108,7 +130,7 @@ class Weights:
 
     def _split(self, model, backbone_only):
         """The layers of a model to load, and those that may stay as they are."""
-        layers = _variables_of(model)
+        layers = variables_of(model)
         if backbone_only:
             layers = {path: v for path, v in layers.items() if is_backbone(path)}
         renamed = bool(self._other_classes(classes_of(model)))
@@ -192,7 +214,7 @@ def _walk(group, path, found, tables):
         _walk(child, inner, found, tables)
 
 
-def _variables_of(model):
+def variables_of(model):
     """Layer path to the layer's variables, in the order that Keras stores them in."""
     grouped = {}
     for variable in model.weights:

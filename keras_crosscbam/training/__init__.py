@@ -4,6 +4,7 @@
 whose `tf.data` feeds all backends, while the rest runs on any.
 """
 
+from keras_crosscbam.training.distillation import SegmentationDistillation
 from keras_crosscbam.training.losses import (
     SegmentationCrossEntropy,
     SegmentationDice,
@@ -29,6 +30,7 @@ __all__ = [
     "Recipe",
     "SegmentationCrossEntropy",
     "SegmentationDice",
+    "SegmentationDistillation",
     "SegmentationFocalLoss",
     "SegmentationMeanIoU",
     "SegmentationOHEM",

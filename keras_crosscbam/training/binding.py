@@ -27,13 +27,19 @@ def describe(recipe, data):
         A dict of JSON values.
     """
     settings = asdict(recipe)
-    files = {
-        name: Path(value.partition("#")[0])
-        for name, value in settings.items()
-        if isinstance(value, str) and value.partition("#")[0].endswith((".h5", ".hdf5", ".keras"))
-    }
-    weights = {name: f"sha256:{sha256(path)}" for name, path in files.items() if path.is_file()}
+    weights = {}
+    for name, value in settings.items():
+        files = filter(Path.is_file, _weight_files(value))
+        if digests := [f"sha256:{sha256(file)}" for file in files]:
+            weights[name] = digests[0] if isinstance(value, str) else digests
     return _as_json({"recipe": settings, "data": data, "weights": weights})
+
+
+def _weight_files(value):
+    """The paths of weights files in a recipe's field: a text, or a list of texts."""
+    texts = value if isinstance(value, list | tuple) else [value]
+    places = (text.partition("#")[0] for text in texts if isinstance(text, str))
+    return [Path(place) for place in places if place.endswith((".h5", ".hdf5", ".keras"))]
 
 
 def bind(file, description, recipe, has_learnt, write):

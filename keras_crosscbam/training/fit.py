@@ -12,6 +12,7 @@ from keras_crosscbam.datasets.statistics import balanced_weights
 from keras_crosscbam.models.cross_cbam import CrossCBAM
 from keras_crosscbam.models.surgery import freeze_backbone, inference_model
 from keras_crosscbam.training.augmentations import describe_augmentations
+from keras_crosscbam.training.distillation import SegmentationDistillation
 from keras_crosscbam.training.judge import SegmentationJudge
 from keras_crosscbam.training.losses import make_loss
 from keras_crosscbam.training.metrics import SegmentationMeanIoU
@@ -19,8 +20,9 @@ from keras_crosscbam.training.pictures import TensorBoardPictures
 from keras_crosscbam.training.report import write_report
 from keras_crosscbam.training.run import opened_run
 from keras_crosscbam.training.streams import in_phases
+from keras_crosscbam.training.teachers import find_teachers, with_teachers
 from keras_crosscbam.training.workers import find_workers
-from keras_crosscbam.variants import VARIANTS
+from keras_crosscbam.variants import encoder_name
 
 MONITOR = "val_mean_iou"
 logger = logging.getLogger(__name__)
@@ -65,6 +67,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
             "`train_set` and `val_set` must have the same classes in the same order. Received: "
             f"{', '.join(train_set.classes.names)}; {', '.join(val_set.classes.names)}"
         )
+    teachers = find_teachers(recipe, train_set.classes)
     # Reading everything once also finds bad files now, not hours into the training.
     counts, train_digests = train_set.read_through()
     val_counts, val_digests = val_set.read_through()
@@ -82,7 +85,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         "augmentations": describe_augmentations(augmentations),
     }
     with opened_run(out, recipe, steps, data, workers or find_workers()) as run:
-        model = run.build(lambda: _training_model(train_set, recipe, run))
+        model = run.build(lambda: _training_model(train_set, recipe, run, teachers))
         compile_for(run, model, recipe, counts.sum(axis=0))
         sampling = class_balanced_weights(counts) if recipe.balanced_sampling else None
 
@@ -121,10 +124,9 @@ def progress_scores(classes):
 def _report(out, best, recipe, val_set):
     # In float32, as users run it, whatever it was trained in.
     model = CrossCBAM(
-        VARIANTS[recipe.variant].backbone,
+        **recipe.network,
         input_shape=(None, None, 3),
         classes=val_set.classes,
-        **recipe.architecture,
         weights=best,
     )
     try:
@@ -133,20 +135,24 @@ def _report(out, best, recipe, val_set):
         logger.info("No report: %s", error)
 
 
-def _training_model(train_set, recipe, run):
+def _training_model(train_set, recipe, run, teachers):
+    network = recipe.network
+    backbone, alpha = network["backbone"], network["alpha"]
     model = CrossCBAM(
-        VARIANTS[recipe.variant].backbone,
+        **network,
         input_shape=(None, None, 3),
         classes=train_set.classes,
         aux_head=True,
         dropout_rate=recipe.dropout_rate,
-        **recipe.architecture,
         weights=run.weights,
         backbone_weights=None if run.state else recipe.backbone_weights,
     )
-    run.deepen(model, "cross_cbam_stdc1")
+    run.deepen(model, f"cross_cbam_{encoder_name('stdc1', alpha)}")
+    run.narrow(model, f"cross_cbam_{backbone}", backbone)
     if recipe.backbone_rate == 0:
         freeze_backbone(model)
+    if teachers:
+        return with_teachers(model, teachers, recipe.teacher_architecture)
     return model
 
 
@@ -162,13 +168,18 @@ def compile_for(run, model, recipe, counts):
     weights = None
     if recipe.class_balance:
         weights = balanced_weights(counts, recipe.class_balance).tolist()
+    losses = {
+        head: make_loss(loss, weights, recipe.focal_gamma, recipe.label_smoothing)
+        for head, loss in (("main", recipe.loss), ("aux", recipe.aux_loss))
+    }
+    loss_weights = {"main": 1.0, "aux": recipe.aux_weight}
+    if recipe.teacher:
+        losses["distilled"] = SegmentationDistillation(recipe.temperature)
+        loss_weights["distilled"] = recipe.distillation_weight
     run.compile(
         model,
-        loss={
-            head: make_loss(loss, weights, recipe.focal_gamma, recipe.label_smoothing)
-            for head, loss in (("main", recipe.loss), ("aux", recipe.aux_loss))
-        },
-        loss_weights={"main": 1.0, "aux": recipe.aux_weight},
+        loss=losses,
+        loss_weights=loss_weights,
         metrics={"main": [SegmentationMeanIoU(model.output["main"].shape[-1])]},
     )
 
@@ -176,7 +187,7 @@ def compile_for(run, model, recipe, counts):
 def phased_batches(
     train_set, recipe, steps, start_step=0, augmentations=None, sampling=None, shard=(0, 1)
 ):
-    """The batches of a recipe, from a step on, with labels for both heads."""
+    """The batches of a recipe, from a step on, with labels for each output of the model."""
     if augmentations is None:
         augmentations = AUGMENTATIONS if recipe.photometric else [RandomFlip()]
     # One cache for all phases.
@@ -198,8 +209,7 @@ def phased_batches(
             cache=False,
         )
 
-    return in_phases(recipe, steps, start_step, batches_of).map(_for_both_heads)
-
-
-def _for_both_heads(images, labels):
-    return images, {"main": labels, "aux": labels}
+    outputs = ("main", "aux", "distilled") if recipe.teacher else ("main", "aux")
+    return in_phases(recipe, steps, start_step, batches_of).map(
+        lambda images, labels: (images, dict.fromkeys(outputs, labels))
+    )

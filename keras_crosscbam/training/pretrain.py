@@ -17,6 +17,7 @@ from keras_crosscbam.tf_data import tf
 from keras_crosscbam.training.run import opened_run
 from keras_crosscbam.training.streams import in_phases
 from keras_crosscbam.training.workers import find_workers
+from keras_crosscbam.variants import encoder_name
 
 MONITOR = "val_top1"
 _CLASS = tf.TensorSpec((), tf.int64)
@@ -61,19 +62,21 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
         "val_files": val_set.digest(),
     }
     with opened_run(out, recipe, steps, data, workers or find_workers()) as run:
-        model = run.build(
-            lambda: run.deepen(
-                STDC(
-                    recipe.backbone,
-                    input_shape=(None, None, 3),
-                    num_classes=classes,
-                    classifier_activation=None,
-                    dropout_rate=recipe.dropout_rate,
-                    weights=run.weights,
-                ),
-                "stdc1",
+
+        def make():
+            model = STDC(
+                recipe.backbone,
+                input_shape=(None, None, 3),
+                num_classes=classes,
+                classifier_activation=None,
+                dropout_rate=recipe.dropout_rate,
+                weights=run.weights,
+                alpha=recipe.alpha,
             )
-        )
+            run.deepen(model, encoder_name("stdc1", recipe.alpha))
+            return run.narrow(model, recipe.backbone)
+
+        model = run.build(make)
         run.compile(
             model,
             loss=keras.losses.CategoricalCrossentropy(

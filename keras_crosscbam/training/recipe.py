@@ -16,8 +16,11 @@ SWITCHES = {
     "use_se_aspp",
     "use_ccbam",
     "gate_activation",
+    "alpha",
 }
 """The arguments of `CrossCBAM` that a recipe may set."""
+STARTS = ("weights", "deepened_from", "narrowed_from")
+"""The fields of a recipe that give weights to start from."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Optimization:
         weights: name, path or URL of weights to start from.
         deepened_from: the same of weights with STDC1, which a network with STDC2 then starts from;
             see `keras_crosscbam.models.deepen`.
+        narrowed_from: the same of weights of the full width, from which a narrower network or
+            encoder takes over the channels that matter most; see `keras_crosscbam.models.narrow`.
         cache: whether decoded frames are kept in memory, as far as it reaches.
         seed: of initialisation, order and augmentation.
     """
@@ -79,6 +84,7 @@ class Optimization:
     jit_compile: bool | str = "auto"
     weights: str | None = None
     deepened_from: str | None = None
+    narrowed_from: str | None = None
     cache: bool = True
     seed: int = 0
 
@@ -99,8 +105,12 @@ class Optimization:
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise ValueError(f"`{name}` must be finite and not negative. Received: {value}")
-        if self.weights and self.deepened_from:
-            raise ValueError("A training starts from `weights` or `deepened_from`, not from both.")
+        starts = [name for name in STARTS if getattr(self, name)]
+        if len(starts) > 1:
+            raise ValueError(
+                f"A training starts from one of {', '.join(f'`{name}`' for name in STARTS)}. "
+                f"Received: {' and '.join(starts)}"
+            )
         _check_choice(self, "optimizer", ("adamw", "sgd"))
         _check_choice(self, "jit_compile", (True, False, "auto"))
         _check_choice(self, "dtype_policy", ("float32", "mixed_float16", "mixed_bfloat16"))
@@ -136,6 +146,15 @@ class Recipe(Optimization):
             scaled so that the mean over the labelled pixels is 1.
         validation_size: `(height, width)` that frames are resized to for validation, the logits
             being resized back; None for the frames' own size.
+        teacher: name, path or URL of the weights of a network whose probabilities are learned
+            beside the labels (Hinton et al., 2015), or several, whose probabilities are averaged;
+            None for none. Only the main head learns from it.
+        teacher_variant: the variant that a name in `teacher` stands for. Which network a file
+            holds is found from the file.
+        teacher_architecture: what a teacher's file does not tell, arguments of `CrossCBAM` of the
+            names in `SWITCHES`; only needed for `gate_activation`.
+        distillation_weight: weight of the distillation loss beside the main head's 1.
+        temperature: of the distillation loss; see `SegmentationDistillation`.
     """
 
     variant: str
@@ -153,17 +172,24 @@ class Recipe(Optimization):
     focal_gamma: float = 2.0
     class_balance: float = 0.0
     validation_size: tuple[int, int] | None = None
+    teacher: str | tuple[str, ...] | None = None
+    teacher_variant: str = "L"
+    teacher_architecture: dict = field(default_factory=dict)
+    distillation_weight: float = 1.0
+    temperature: float = 1.0
 
     def __post_init__(self):
         super().__post_init__()
         _check_choice(self, "variant", tuple(VARIANTS))
-        if unknown := self.architecture.keys() - SWITCHES:
+        _check_choice(self, "teacher_variant", tuple(VARIANTS))
+        for name in ("architecture", "teacher_architecture"):
+            if unknown := getattr(self, name).keys() - SWITCHES:
+                raise ValueError(
+                    f"`{name}` may hold {sorted(SWITCHES)}. Received: {sorted(unknown)}"
+                )
+        if self.backbone_weights and any(getattr(self, name) for name in STARTS):
             raise ValueError(
-                f"`architecture` may hold {sorted(SWITCHES)}. Received: {sorted(unknown)}"
-            )
-        if (self.weights or self.deepened_from) and self.backbone_weights:
-            raise ValueError(
-                "`weights` and `deepened_from` hold an encoder already: leave out "
+                f"{', '.join(f'`{name}`' for name in STARTS)} hold an encoder already: leave out "
                 "`backbone_weights`."
             )
         check_range("scale_range", self.scale_range, positive=True)
@@ -173,6 +199,17 @@ class Recipe(Optimization):
             check_size("validation_size", self.validation_size)
         for loss in (self.loss, self.aux_loss):
             make_loss(loss, focal_gamma=self.focal_gamma, label_smoothing=self.label_smoothing)
+        for name in ("distillation_weight", "temperature"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"`{name}` must be positive and finite. Received: {getattr(self, name)}"
+                )
+
+    @property
+    def network(self):
+        """Arguments of `CrossCBAM`: those of the variant, changed by `architecture`."""
+        variant = VARIANTS[self.variant]
+        return {"backbone": variant.backbone, "alpha": variant.alpha, **self.architecture}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,12 +218,14 @@ class PretrainingRecipe(Optimization):
 
     Attributes:
         backbone: `"stdc1"` or `"stdc2"`.
+        alpha: width multiplier of the encoder.
         area_range: share of an image's area that a random crop covers.
         validation_size: side in pixels of the central crops that top-1 is measured on.
         dropout_rate: share of the classifier's hidden units dropped in training.
     """
 
     backbone: str
+    alpha: float = 1.0
     area_range: tuple[float, float] = (0.25, 1.0)
     validation_size: int = 224
     dropout_rate: float = 0.2
@@ -214,7 +253,7 @@ def with_settings(recipe, settings):
     Args:
         recipe: the recipe.
         settings: texts `FIELD=VALUE`; a value is a number, `true`, `false`, `null`, a word, a list
-            such as `[0.5,2.0]`, or for phases `EPOCHSxHEIGHTxWIDTH,...`.
+            such as `[0.5,2.0]` or `["a","b"]`, or for phases `EPOCHSxHEIGHTxWIDTH,...`.
 
     Raises:
         ValueError: for an unknown field or a value of another kind.
@@ -242,11 +281,16 @@ def _phases(text):
 def _value(text, kind):
     """A value of one of the types of an annotation, read as JSON or else as a word."""
     kinds = kind.__args__ if isinstance(kind, UnionType) else (kind,)
+    names = tuple[str, ...] in kinds
     kinds = [getattr(k, "__origin__", k) for k in kinds]
     try:
         value = json.loads(text)
     except ValueError:
         value = text
+    if isinstance(value, list) and names:
+        if not value or any(type(name) is not str for name in value):
+            raise ValueError(value)
+        return tuple(value)
     if isinstance(value, list) and tuple in kinds:
         if len(value) != 2 or any(type(number) not in (int, float) for number in value):
             raise ValueError(value)

@@ -12,7 +12,8 @@ from pathlib import Path
 import keras
 
 from keras_crosscbam.models.deepen import deepened
-from keras_crosscbam.models.manifest import find_weights
+from keras_crosscbam.models.manifest import find_weights, list_weights
+from keras_crosscbam.models.narrow import narrowed
 from keras_crosscbam.tf_data import tf
 from keras_crosscbam.training.binding import REMEDY, bind, describe
 from keras_crosscbam.training.callbacks import KeepBest, Progress, Record, SeedDropout, StopOnNaN
@@ -106,6 +107,22 @@ class Run:
         """Loads the recipe's `deepened_from`, of an architecture of that name, if there is any."""
         if self.recipe.deepened_from and not self.state:
             deepened(find_weights(self.recipe.deepened_from, shallow)).load_into(model)
+        return model
+
+    def narrow(self, model, *wide):
+        """Loads the recipe's `narrowed_from`, if there is any, into a narrower network.
+
+        Args:
+            model: the narrower network. Of weights that have only the encoder in common with it,
+                the encoder is loaded alone.
+            wide: architectures that a name may stand for; the first one that ships counts.
+        """
+        name = self.recipe.narrowed_from
+        if name and not self.state:
+            shipped = {entry["architecture"] for entry in list_weights().get(name, [])}
+            wide = next((architecture for architecture in wide if architecture in shipped), wide[0])
+            weights = narrowed(find_weights(name, wide), model)
+            weights.load_into(model, backbone_only=not weights.reach_beyond_encoder(model))
         return model
 
     def build(self, make):

@@ -4,15 +4,27 @@ import argparse
 from pathlib import Path
 
 
-def add_data(sub, split=None):
+def add_data(sub, split=None, hold_out=None):
+    """Adds the data set, and where asked for the split of it or what else to take of it.
+
+    `hold_out` is the help for `--hold-out`, which stands instead of `--split`.
+    """
     sub.add_argument(
         "--data",
         type=Path,
         required=True,
         help="folder of the data set: CamVid, Cityscapes, or your own with a dataset.yaml",
     )
+    part = sub.add_mutually_exclusive_group()
     if split is not None:
-        sub.add_argument("--split", default=split, help=f"split of the data (default: {split})")
+        part.add_argument("--split", default=split, help=f"split of the data (default: {split})")
+    if hold_out is not None:
+        part.add_argument(
+            "--hold-out",
+            metavar="GROUP",
+            help=f"{hold_out}: a drive of CamVid such as 0006R0, a city of Cityscapes, a folder in "
+            "images/SPLIT/ of your own",
+        )
 
 
 def add_model(sub):

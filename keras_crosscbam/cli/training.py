@@ -9,7 +9,7 @@ from keras_crosscbam.cli.arguments import add_data, image_size
 
 def add_commands(command):
     sub = command(_train, "train", "Train by a recipe; the same call resumes an interrupted run.")
-    add_data(sub)
+    add_data(sub, hold_out="group of frames to leave out of training and to validate on")
     _add_recipe(sub, "camvid-m")
 
     sub = command(_pretrain, "pretrain", "Train an encoder as a classifier, for a later training.")
@@ -45,11 +45,20 @@ def _train(args):
     from keras_crosscbam.datasets import load_dataset
     from keras_crosscbam.training import RECIPES
     from keras_crosscbam.training.fit import train
+    from keras_crosscbam.training.hold_out import hold_out
 
     recipe, out = _recipe(args, RECIPES)
-    splits = [load_dataset(args.data, split) for split in ("train", "val")]
+    if args.hold_out:
+        *splits, recipe = hold_out(args.data, args.hold_out, recipe)
+        out = args.out or out.with_name(f"{out.name}-without-{args.hold_out}")
+        print(
+            f"Without {args.hold_out}: {len(splits[0])} frames to train on, {len(splits[1])} to "
+            f"validate on; {recipe.steps_per_epoch} steps an epoch; the last weights are kept"
+        )
+    else:
+        splits = [load_dataset(args.data, split) for split in ("train", "val")]
     best = _rejoining(lambda: train(*splits, recipe, out))
-    print(f"Best weights: {best}")
+    print(f"{'Last' if recipe.keep == 'last' else 'Best'} weights: {best}")
 
 
 def _pretrain(args):

@@ -1,6 +1,6 @@
 """What every data set is to the rest of the package: a list of image and mask files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,14 @@ class SegmentationDataset:
         pairs: `(image, mask)` files.
         classes: names and colours of the classes.
         encoding: how the masks encode them.
+        left_out: names of the groups of frames, such as drives, that were taken away.
     """
 
     name: str
     pairs: tuple[tuple[Path, Path], ...]
     classes: ClassTable
     encoding: IndexEncoding | ColourEncoding
+    left_out: tuple[str, ...] = ()
 
     def __len__(self):
         return len(self.pairs)
@@ -58,7 +60,7 @@ class SegmentationDataset:
     def subset(self, indices):
         """The data set of the pairs at these indices."""
         pairs = tuple(self.pairs[i] for i in indices)
-        return SegmentationDataset(self.name, pairs, self.classes, self.encoding)
+        return replace(self, pairs=pairs)
 
 
 def mask_array(image):

@@ -60,7 +60,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Judges the model every few epochs and keeps the best weights in a file.
+    """Judges the model every few epochs and keeps the best weights, or the last, in a file.
 
     Where the optimizer averages the weights (`use_ema`), the averaged ones are judged and kept.
 
@@ -71,9 +71,10 @@ class KeepBest(keras.callbacks.Callback):
         path: a `.weights.h5` file, replaced whole or not at all; None to save nothing.
         epochs: number of epochs of the training.
         every: epochs between two judgements; the last epoch always has one.
+        last: whether each judged epoch's weights replace those before, whatever the score.
     """
 
-    def __init__(self, judge, monitor, model, path, epochs, every):
+    def __init__(self, judge, monitor, model, path, epochs, every, last=False):
         super().__init__()
         self.judge = judge
         self.monitor = monitor
@@ -81,6 +82,7 @@ class KeepBest(keras.callbacks.Callback):
         self.path = path
         self.epochs = epochs
         self.every = every
+        self.last = last
         self.best = best_score(path) if path else None
 
     def on_epoch_end(self, epoch, logs=None):
@@ -89,7 +91,7 @@ class KeepBest(keras.callbacks.Callback):
         with averaged_weights(self.model):
             logs.update(self.judge())
             score = logs[self.monitor]
-            if self.best is None or score > self.best:
+            if self.last or self.best is None or score > self.best:
                 self.best = score
                 if self.path:
                     self._save(epoch, score)

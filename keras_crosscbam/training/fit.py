@@ -64,6 +64,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         "classes": list(train_set.classes.names),
         "train_frames": len(train_set),
         "val_frames": len(val_set),
+        **({"left_out": list(train_set.left_out)} if train_set.left_out else {}),
     }
     run = Run(out, recipe, steps, data, workers or find_workers())
     model = run.build(lambda: _training_model(train_set, recipe, run))

@@ -44,6 +44,8 @@ class Optimization:
         steps_per_epoch: steps between two checkpoints; None for one pass over the frames. A
             recipe in iterations is `epochs * steps_per_epoch`.
         validation_freq: epochs between two validations; the last epoch always has one.
+        keep: `"best"` for the weights that were best in validation, or `"last"` for those of the
+            last epoch, which are chosen by nothing.
         optimizer: `"adamw"`, or `"sgd"` with momentum 0.9.
         learning_rate, end_learning_rate: of the poly schedule (power 0.9).
         warmup_steps: steps over which the rate rises at first, but at most a tenth of all.
@@ -67,6 +69,7 @@ class Optimization:
     batch_size: int = 8
     steps_per_epoch: int | None = None
     validation_freq: int = 5
+    keep: str = "best"
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     end_learning_rate: float = 1e-5
@@ -101,6 +104,7 @@ class Optimization:
                 raise ValueError(f"`{name}` must be finite and not negative. Received: {value}")
         if self.weights and self.deepened_from:
             raise ValueError("A training starts from `weights` or `deepened_from`, not from both.")
+        _check_choice(self, "keep", ("best", "last"))
         _check_choice(self, "optimizer", ("adamw", "sgd"))
         _check_choice(self, "jit_compile", (True, False, "auto"))
         _check_choice(self, "dtype_policy", ("float32", "mixed_float16", "mixed_bfloat16"))

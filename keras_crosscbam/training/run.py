@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,7 +49,14 @@ class Run:
     def __post_init__(self):
         self.out = Path(self.out)
         description = {"recipe": asdict(self.recipe), "data": self.data}
-        _claim(self.out / DESCRIPTION, json.loads(json.dumps(description)), self.workers.is_chief)
+        # What a recipe could not say yet when a run began was as it is by default.
+        defaults = {f.name: f.default for f in fields(self.recipe) if f.default is not MISSING}
+        _claim(
+            self.out / DESCRIPTION,
+            json.loads(json.dumps(description)),
+            {"recipe": json.loads(json.dumps(defaults))},
+            self.workers.is_chief,
+        )
         self.checkpoints = Checkpoints(self.out / CHECKPOINTS)
         self.step, self.state = self.checkpoints.newest()
         self.workers.agree(self.step)
@@ -127,7 +134,15 @@ class Run:
         callbacks = [
             SeedDropout(recipe.seed),
             StopOnNaN(self.steps_per_epoch, files_of),
-            KeepBest(judge, monitor, kept, best, recipe.epochs, recipe.validation_freq),
+            KeepBest(
+                judge,
+                monitor,
+                kept,
+                best,
+                recipe.epochs,
+                recipe.validation_freq,
+                last=recipe.keep == "last",
+            ),
             *extra,
         ]
         size = (self.steps_per_epoch, recipe.batch_size)
@@ -195,10 +210,11 @@ def synchronize_batch_norm(model):
             layer.synchronized = True
 
 
-def _claim(file, description, write):
+def _claim(file, description, defaults, write):
     """Binds a folder to a training; an old one must be the same."""
     if file.exists():
         written = json.loads(file.read_text())
+        written = {part: defaults.get(part, {}) | written[part] for part in description}
         for part in description:
             changed = sorted(
                 name

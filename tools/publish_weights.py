@@ -21,6 +21,7 @@ import keras
 
 import keras_crosscbam as kc
 from keras_crosscbam.datasets.classification import load_image_folders
+from keras_crosscbam.datasets.loading import list_split
 from keras_crosscbam.models.manifest import MANIFEST, sha256
 from keras_crosscbam.training.fit import MONITOR
 from keras_crosscbam.training.log import EpochLog
@@ -104,7 +105,9 @@ def measure_segmentation(architecture, best, published, data, size, full_size, i
         "val_full_size": measure_full_size(build(weights=published), full_size, size),
         "num_classes": len(val.classes),
         "classes": "camvid",
+        "test_mean_iou": None,  # until somebody has judged the test frames
         "data": "CamVid, train split (367 frames, 480x360)",
+        "drives": list(list_split(data, "train").groups),
         "licence": "weights: Apache-2.0; CamVid's frames: see its authors' terms"
         + ("; pretrained on images under ImageNet's terms" if imagenet else ""),
     }

@@ -26,12 +26,17 @@ def add_commands(command):
     )
     sub.add_argument("--batch", type=int, default=8)
     sub.add_argument("--seconds", type=float, default=5.0, help="length of each of five rounds")
+    _add_settings(sub, "camvid-m")
 
 
 def _add_recipe(sub, default):
-    sub.add_argument("--recipe", default=default, help=f"name of a recipe (default: {default})")
     sub.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
     sub.add_argument("--weights", help="start from these weights")
+    _add_settings(sub, default)
+
+
+def _add_settings(sub, default):
+    sub.add_argument("--recipe", default=default, help=f"name of a recipe (default: {default})")
     sub.add_argument(
         "--set",
         action="append",
@@ -86,13 +91,17 @@ def _rejoining(training):
 
 def _recipe(args, recipes):
     """The effective recipe and the folder of its run."""
+    settings = args.set + ([f"weights={args.weights}"] if args.weights else [])
+    recipe = _changed(args.recipe, recipes, settings)
+    return recipe, args.out or Path("runs") / recipe.name
+
+
+def _changed(name, recipes, settings):
     from keras_crosscbam.training import with_settings
 
-    if args.recipe not in recipes:
-        raise ValueError(f"--recipe must be one of {', '.join(recipes)}; got {args.recipe!r}")
-    settings = args.set + ([f"weights={args.weights}"] if args.weights else [])
-    recipe = with_settings(recipes[args.recipe], settings)
-    return recipe, args.out or Path("runs") / recipe.name
+    if name not in recipes:
+        raise ValueError(f"--recipe must be one of {', '.join(recipes)}; got {name!r}")
+    return with_settings(recipes[name], settings)
 
 
 def _doctor(args):
@@ -106,10 +115,12 @@ def _doctor(args):
 def _pipeline(args):
     from keras_crosscbam.benchmark import pipeline_throughput
     from keras_crosscbam.datasets import load_dataset
+    from keras_crosscbam.training import RECIPES
+    from keras_crosscbam.training.fit import crop_options
 
-    rounds = pipeline_throughput(
-        load_dataset(args.data, args.split), args.crop, args.batch, args.seconds
-    )
+    options = crop_options(_changed(args.recipe, RECIPES, args.set))
+    data = load_dataset(args.data, args.split)
+    rounds = pipeline_throughput(data, args.crop, args.batch, args.seconds, **options)
     print(
         f"training batches {args.batch}x{args.crop[0]}x{args.crop[1]}: images/s "
         f"{min(rounds):.0f} min, {sorted(rounds)[len(rounds) // 2]:.0f} median, "

@@ -94,7 +94,7 @@ class Weights:
 
     def _split(self, model, backbone_only):
         """The layers of a model to load, and those that may stay as they are."""
-        layers = _variables_of(model)
+        layers = variables_of(model)
         if backbone_only:
             layers = {path: v for path, v in layers.items() if is_backbone(path)}
         skipped = [path for path, v in layers.items() if self._may_stay(path, v)]
@@ -141,7 +141,7 @@ def _walk(group, path, found):
         _walk(child, inner, found)
 
 
-def _variables_of(model):
+def variables_of(model):
     """Layer path to the layer's variables, in the order that Keras stores them in."""
     grouped = {}
     for variable in model.weights:

@@ -3,8 +3,15 @@
 import logging
 from importlib.util import find_spec
 
-from keras_crosscbam.datasets.augment import RandomFlip
-from keras_crosscbam.datasets.pipeline import AUGMENTATIONS, steps_per_epoch, training_batches
+from keras_crosscbam.datasets.augment import (
+    PhotometricDistortion,
+    RandomErasing,
+    RandomFlip,
+    RandomRotation,
+    Sometimes,
+    appearance,
+)
+from keras_crosscbam.datasets.pipeline import steps_per_epoch, training_batches
 from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
 from keras_crosscbam.datasets.statistics import balanced_weights
 from keras_crosscbam.models.cross_cbam import CrossCBAM
@@ -43,8 +50,8 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         val_set: `SegmentationDataset` to choose by, judged at the size of its labels.
         recipe: a `Recipe`.
         out: folder of the run; made if need be. Several machines must share it.
-        augmentations: what is done to the crops instead of the recipe's flip and photometric
-            distortion; see `training_batches`.
+        augmentations: what is done to the crops instead of what the recipe says; see
+            `training_batches`.
         workers: devices and machines; None for all there are, see `find_workers`.
         verbose: 0 for no progress line.
 
@@ -156,17 +163,16 @@ def phased_batches(
     train_set, recipe, steps, start_step=0, augmentations=None, sampling=None, shard=(0, 1)
 ):
     """The batches of a recipe, from a step on, with labels for both heads."""
-    if augmentations is None:
-        augmentations = AUGMENTATIONS if recipe.photometric else [RandomFlip()]
+    options = crop_options(recipe)
+    if augmentations is not None:
+        options["augmentations"] = augmentations
 
     def batches_of(phase, start_step, stop_step):
         return training_batches(
             train_set,
             phase.crop_size,
             recipe.batch_size,
-            scale_range=recipe.scale_range,
-            augmentations=augmentations,
-            class_mix=recipe.class_mix,
+            **options,
             sampling_weights=sampling,
             seed=recipe.seed,
             start_step=start_step,
@@ -176,6 +182,24 @@ def phased_batches(
         )
 
     return in_phases(recipe, steps, start_step, batches_of).map(_for_both_heads)
+
+
+def crop_options(recipe):
+    """What a recipe says of the crops, as arguments of `training_batches`."""
+    augmentations = [RandomFlip()]
+    if recipe.rotation:
+        augmentations.append(RandomRotation(recipe.rotation))
+    if recipe.photometric:
+        augmentations.append(PhotometricDistortion())
+    if recipe.appearance:
+        augmentations += appearance(recipe.appearance)
+    if recipe.erasing:
+        augmentations.append(Sometimes(RandomErasing(), recipe.erasing))
+    return {
+        "scale_range": recipe.scale_range,
+        "augmentations": augmentations,
+        "class_mix": recipe.class_mix,
+    }
 
 
 def _for_both_heads(images, labels):

@@ -53,6 +53,10 @@ class Optimization:
         accumulate: steps whose gradients are averaged into one update.
         ema: momentum of the exponential moving average of the weights, which is then what is
             validated and kept; 0 for none.
+        average_epochs: number of last epochs whose weights are averaged after the last one, which
+            is then what is validated and kept; 0 for none.
+        freeze_batch_norm_epochs: number of last epochs in which BatchNormalization keeps its moving
+            statistics and normalizes by them; 0 for none.
         label_smoothing: share of the target spread over all classes, in 0..1.
         dtype_policy: Keras dtype policy in training; weights and losses are float32 in each.
         jit_compile: whether XLA compiles the step; `"auto"` leaves it to Keras (on TensorFlow
@@ -77,6 +81,8 @@ class Optimization:
     weight_decay: float = 0.05
     accumulate: int = 1
     ema: float = 0.0
+    average_epochs: int = 0
+    freeze_batch_norm_epochs: int = 0
     label_smoothing: float = 0.0
     dtype_policy: str = "float32"
     jit_compile: bool | str = "auto"
@@ -102,6 +108,14 @@ class Optimization:
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise ValueError(f"`{name}` must be finite and not negative. Received: {value}")
+        for name in ("average_epochs", "freeze_batch_norm_epochs"):
+            if not 0 <= getattr(self, name) <= self.epochs:
+                raise ValueError(
+                    f"`{name}` must lie in 0..{self.epochs}, the number of epochs. "
+                    f"Received: {getattr(self, name)}"
+                )
+        if self.ema and self.average_epochs:
+            raise ValueError("`ema` and `average_epochs` both average weights: set one of them.")
         if self.weights and self.deepened_from:
             raise ValueError("A training starts from `weights` or `deepened_from`, not from both.")
         _check_choice(self, "keep", ("best", "last"))
@@ -129,6 +143,11 @@ class Recipe(Optimization):
         dropout_rate: share of the channels dropped before each head's classifier.
         scale_range: random scale of the frames.
         photometric: whether brightness, contrast, saturation and hue vary.
+        appearance: strength, in 0..1, of what makes crops look like other streets through other
+            cameras: shade, dusk, color of the light, blur, noise, gamma, contrast, JPEG; see
+            `keras_crosscbam.datasets.augment.appearance`. 0 for none.
+        rotation: largest angle in degrees that crops are rotated by.
+        erasing: share of the crops that a rectangle is erased of, labels included, in 0..1.
         class_mix: share of the crops that classes of another frame are pasted over, in 0..1.
         balanced_sampling: whether frames with rare classes are drawn more often.
         loss: loss of the main head, as `keras_crosscbam.training.make_loss` reads it.
@@ -149,6 +168,9 @@ class Recipe(Optimization):
     dropout_rate: float = 0.1
     scale_range: tuple[float, float] = (0.5, 2.0)
     photometric: bool = True
+    appearance: float = 0.0
+    rotation: float = 0.0
+    erasing: float = 0.0
     class_mix: float = 0.0
     balanced_sampling: bool = False
     loss: str = "ce"
@@ -172,8 +194,11 @@ class Recipe(Optimization):
             )
         if not 0 < self.scale_range[0] <= self.scale_range[1]:
             raise ValueError(f"`scale_range` must rise from above 0. Received: {self.scale_range}")
-        if not 0 <= self.class_mix <= 1:
-            raise ValueError(f"`class_mix` must lie in [0, 1]. Received: {self.class_mix}")
+        for name in ("class_mix", "appearance", "erasing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"`{name}` must lie in [0, 1]. Received: {getattr(self, name)}")
+        if not 0 <= self.rotation <= 180:
+            raise ValueError(f"`rotation` must lie in [0, 180]. Received: {self.rotation}")
         for loss in (self.loss, self.aux_loss):
             make_loss(loss, focal_gamma=self.focal_gamma, label_smoothing=self.label_smoothing)
 

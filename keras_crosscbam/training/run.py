@@ -15,6 +15,7 @@ from keras_crosscbam.models.manifest import find_weights
 from keras_crosscbam.training.callbacks import KeepBest, Progress, Record, SeedDropout, StopOnNaN
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.files import replacing
+from keras_crosscbam.training.late import FreezeStatistics
 from keras_crosscbam.training.log import EpochLog
 from keras_crosscbam.training.optimizers import SGD, AdamW
 from keras_crosscbam.training.schedules import PolySchedule
@@ -57,7 +58,8 @@ class Run:
             {"recipe": json.loads(json.dumps(defaults))},
             self.workers.is_chief,
         )
-        self.checkpoints = Checkpoints(self.out / CHECKPOINTS)
+        keep = max(2, self.recipe.average_epochs)
+        self.checkpoints = Checkpoints(self.out / CHECKPOINTS, keep)
         self.step, self.state = self.checkpoints.newest()
         self.workers.agree(self.step)
         if self.step:
@@ -142,9 +144,13 @@ class Run:
                 recipe.epochs,
                 recipe.validation_freq,
                 last=recipe.keep == "last",
+                others=self._averaged_with,
             ),
             *extra,
         ]
+        if recipe.freeze_batch_norm_epochs:
+            first = recipe.epochs - recipe.freeze_batch_norm_epochs
+            callbacks.insert(0, FreezeStatistics(first))
         size = (self.steps_per_epoch, recipe.batch_size)
         if chief:
             log = EpochLog(self.log, epochs=epoch)
@@ -177,6 +183,21 @@ class Run:
                 "resume with it from the last checkpoint."
             ) from error
         return self.best
+
+    def _averaged_with(self, epoch):
+        """The checkpoints whose weights are averaged with those after an epoch."""
+        wanted = self.recipe.average_epochs - 1
+        if wanted < 1 or epoch + 1 < self.recipe.epochs:
+            return []
+        files = self.checkpoints.intact(wanted)
+        if len(files) < wanted:
+            logger.warning(
+                "%s: only %d of the %d checkpoints to average over are there and intact",
+                self.out,
+                len(files),
+                wanted,
+            )
+        return files
 
 
 def make_optimizer(recipe, total_steps):

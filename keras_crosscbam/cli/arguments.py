@@ -4,15 +4,18 @@ import argparse
 from pathlib import Path
 
 
-def add_data(sub, split=None, hold_out=None):
+def add_data(sub, split=None, hold_out=None, several=False):
     """Adds the data set, and where asked for the split of it or what else to take of it.
 
-    `hold_out` is the help for `--hold-out`, which stands instead of `--split`.
+    `hold_out` is the help for `--hold-out`, which stands instead of `--split`. With `several` the
+    data set is a list of folders.
     """
     sub.add_argument(
         "--data",
         type=Path,
         required=True,
+        nargs="+" if several else None,
+        metavar="DIR",
         help="folder of the data set: CamVid, Cityscapes, or your own with a dataset.yaml",
     )
     part = sub.add_mutually_exclusive_group()

@@ -13,7 +13,14 @@ def add_commands(command):
     _add_recipe(sub, "camvid-m")
 
     sub = command(_pretrain, "pretrain", "Train an encoder as a classifier, for a later training.")
-    sub.add_argument("--data", type=Path, required=True, help="folder with train/ and val/CLASS/")
+    sub.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="DIR",
+        help="folder with train/CLASS/ and val/CLASS/, or several: the same class in two is one",
+    )
     _add_recipe(sub, "imagenet20-stdc1")
 
     sub = command(_doctor, "doctor", "Look a data set through before training on it.")

@@ -28,7 +28,8 @@ def add_commands(command):
         "Measure mean IoU and pixel accuracy on a data set, or the top-1 accuracy of an encoder "
         "(--variant STDC1 or STDC2) on folders of classes.",
     )
-    add_data(sub, split="val", hold_out="group of frames of train and val to judge by")
+    hold_out = "group of frames of train and val to judge by"
+    add_data(sub, split="val", hold_out=hold_out, several=True)
     add_model(sub)
     add_views(sub)
     sub.add_argument(
@@ -70,6 +71,9 @@ def _evaluate(args):
 
     if args.variant in ("STDC1", "STDC2"):
         return _evaluate_encoder(args)
+    if len(args.data) > 1:
+        raise ValueError("--data takes several folders for encoders alone (--variant STDC1, STDC2)")
+    (args.data,) = args.data
     data = _held_out(args) if args.hold_out else load_dataset(args.data, args.split)
     model, made_for = load_model(args)
     model, size = with_views(model, args), working_size(args, made_for)

@@ -212,18 +212,32 @@ class PretrainingRecipe(Optimization):
         area_range: share of an image's area that a random crop covers.
         validation_size: side in pixels of the central crops that top-1 is measured on.
         dropout_rate: share of the classifier's hidden units dropped in training.
+        rand_augment: strength, in 0..1, of two random changes of each image; see
+            `keras_crosscbam.datasets.augment.rand_augment`. 0 for none.
+        mixup: alpha of `keras_crosscbam.datasets.augment.MixUp`, which then mixes each image with
+            another; 0 for none.
+        cutmix: alpha of `CutMix`, likewise. With both, either has half of the images.
     """
 
     backbone: str
     area_range: tuple[float, float] = (0.25, 1.0)
     validation_size: int = 224
     dropout_rate: float = 0.2
+    rand_augment: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self):
         super().__post_init__()
         _check_choice(self, "backbone", tuple(STAGE_BLOCKS))
         if not 0 < self.area_range[0] <= self.area_range[1] <= 1:
             raise ValueError(f"`area_range` must rise within (0, 1]. Received: {self.area_range}")
+        if not 0 <= self.rand_augment <= 1:
+            raise ValueError(f"`rand_augment` must lie in [0, 1]. Received: {self.rand_augment}")
+        for name in ("mixup", "cutmix"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"`{name}` must be finite and not negative. Received: {value}")
 
 
 def _check_choice(recipe, name, choices):

@@ -4,9 +4,9 @@ Each is a callable of a sample, `{"images", "segmentation_masks"}`, and a seed, 
 depends.
 """
 
-from keras_crosscbam.datasets.augment.appearance import appearance
+from keras_crosscbam.datasets.augment.appearance import appearance, rand_augment
 from keras_crosscbam.datasets.augment.camera import RandomBlur, RandomJpeg, RandomNoise
-from keras_crosscbam.datasets.augment.chance import Sometimes
+from keras_crosscbam.datasets.augment.chance import RandomChoice, Sometimes
 from keras_crosscbam.datasets.augment.color import (
     PhotometricDistortion,
     RandomContrast,
@@ -16,12 +16,15 @@ from keras_crosscbam.datasets.augment.color import (
 from keras_crosscbam.datasets.augment.erasing import RandomErasing
 from keras_crosscbam.datasets.augment.geometry import RandomFlip, RandomRotation, RandomScaleCrop
 from keras_crosscbam.datasets.augment.light import RandomLowLight, RandomShade
-from keras_crosscbam.datasets.augment.mixing import ClassMix
+from keras_crosscbam.datasets.augment.mixing import ClassMix, CutMix, MixUp
 
 __all__ = [
     "ClassMix",
+    "CutMix",
+    "MixUp",
     "PhotometricDistortion",
     "RandomBlur",
+    "RandomChoice",
     "RandomContrast",
     "RandomErasing",
     "RandomFlip",
@@ -35,4 +38,5 @@ __all__ = [
     "RandomTemperature",
     "Sometimes",
     "appearance",
+    "rand_augment",
 ]

@@ -1,8 +1,9 @@
 """How other streets look through other cameras, as one list of augmentations with a strength."""
 
 from keras_crosscbam.datasets.augment.camera import RandomBlur, RandomJpeg, RandomNoise
-from keras_crosscbam.datasets.augment.chance import Sometimes
+from keras_crosscbam.datasets.augment.chance import RandomChoice, Sometimes
 from keras_crosscbam.datasets.augment.color import RandomContrast, RandomGamma, RandomTemperature
+from keras_crosscbam.datasets.augment.geometry import RandomRotation
 from keras_crosscbam.datasets.augment.light import RandomLowLight, RandomShade
 
 SHARE = 0.25
@@ -28,13 +29,34 @@ def appearance(strength):
     Raises:
         ValueError: for a strength outside 0..1.
     """
+    return [Sometimes(change, SHARE) for change in _changes(strength)]
+
+
+def rand_augment(strength):
+    """Two changes for each image, of appearance or a rotation, after Cubuk et al. (2020).
+
+        >>> from keras_crosscbam.datasets.augment import RandomFlip, rand_augment
+        >>> augmentations = [RandomFlip(), rand_augment(0.5)]
+
+    For images that are only classified: RandAugment with the operations of `appearance` and a
+    rotation by up to 30 degrees.
+
+    Args:
+        strength: in 0..1, by which the largest change of each is multiplied.
+
+    Returns:
+        A callable of a sample and a seed.
+
+    Raises:
+        ValueError: for a strength outside 0..1.
+    """
+    return RandomChoice((*_changes(strength), RandomRotation(30.0 * strength)), count=2)
+
+
+def _changes(strength):
+    """The augmentations of `appearance`, each of which acts on every sample."""
     if not 0 <= strength <= 1:
         raise ValueError(f"`strength` must lie in [0, 1]. Received: {strength}")
-    return [Sometimes(change, SHARE) for change in changes(strength)]
-
-
-def changes(strength):
-    """The augmentations of `appearance`, each of which acts on every sample."""
     return [
         RandomShade(0.7 * strength),
         RandomLowLight(2.5 * strength, pale=0.4 * strength),

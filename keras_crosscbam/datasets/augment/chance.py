@@ -1,5 +1,6 @@
 """Augmentations that act at times."""
 
+import functools
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -26,3 +27,25 @@ class Sometimes:
             lambda: self.augmentation(sample, own),
             lambda: sample,
         )
+
+
+@dataclass(frozen=True)
+class RandomChoice:
+    """Some of several augmentations, drawn anew for each sample and done one after the other.
+
+    Attributes:
+        augmentations: a tuple of callables of a sample and a seed.
+        count: how many are drawn; one may be drawn twice.
+    """
+
+    augmentations: tuple
+    count: int = 2
+
+    def __call__(self, sample, seed):
+        sample = {**sample, "images": tf.cast(sample["images"], tf.float32)}
+        for key in tf.unstack(tf.random.split(seed, self.count)):
+            which, own = tf.unstack(tf.random.split(key, 2))
+            index = tf.random.stateless_uniform([], which, 0, len(self.augmentations), tf.int32)
+            branches = [functools.partial(a, sample, own) for a in self.augmentations]
+            sample = tf.switch_case(index, branches)
+        return sample

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all lint format wheel clean
 
 demo: $(VENV)/.installed ## segment the street photograph with the shipped weights
 	$(BIN)/python examples/demo.py --out demo-out
@@ -23,8 +23,11 @@ format: $(VENV)/.dev ## put the format right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+wheel: $(VENV)/.created ## the wheel, into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
 clean: ## remove the environment and what the demo wrote
-	rm -rf $(VENV) demo-out build *.egg-info
+	rm -rf $(VENV) demo-out build dist *.egg-info
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)

@@ -16,6 +16,7 @@ from peers import PEERS
 from peers.parts import draw_weights
 
 import keras_crosscbam as kc
+from keras_crosscbam.export.onnx import RUNTIMES
 
 
 def cross_cbam(backbone, input_shape, num_classes=19):
@@ -37,8 +38,11 @@ def parse(arguments=None):
     parser.add_argument("--size", type=_size, default=(512, 1024), help="HEIGHTxWIDTH in pixels")
     parser.add_argument("--classes", type=int, default=19)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    for option in ("output", "input", "layout", "optimize-for"):
+    for option in ("output", "input", "layout"):
         parser.add_argument(f"--{option}", help="as keras_crosscbam.export.to_onnx takes it")
+    parser.add_argument(
+        "--optimize-for", choices=(*RUNTIMES, "none"), default="none", help="default: none"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the files")
     return parser.parse_args(arguments)
 
@@ -51,7 +55,7 @@ def _size(text):
 def main(args):
     given = {name: getattr(args, name) for name in ("output", "input", "layout")}
     options = {name: value for name, value in given.items() if value is not None}
-    options["optimize_for"] = args.optimize_for
+    options["optimize_for"] = None if args.optimize_for == "none" else args.optimize_for
     for name in args.networks:
         model = NETWORKS[name]((*args.size, 3), num_classes=args.classes)
         path = args.out / f"{name}.onnx"

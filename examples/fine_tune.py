@@ -2,8 +2,8 @@
 
     $ python examples/fine_tune.py --data CamVid --epochs 5
 
-Starts from the CamVid weights and freezes the encoder. With classes of one's own, another
-`num_classes` gives a new head on the same weights. What stands here works in a notebook cell, too.
+Starts from the CamVid weights and freezes the encoder. With a data set of one's own, whose classes
+have other names, the same weights get a new head. What stands here works in a notebook cell, too.
 """
 
 import argparse
@@ -33,13 +33,13 @@ def main():
     if args.frames:
         train, val = train.subset(range(args.frames)), val.subset(range(args.frames))
 
-    model = kc.CrossCBAM_M(weights="camvid", num_classes=11, input_shape=(None, None, 3))
+    model = kc.CrossCBAM_M(weights="camvid", classes=train.classes, input_shape=(None, None, 3))
     kc.freeze_backbone(model)
     steps = steps_per_epoch(train, args.batch)
     model.compile(
         optimizer=keras.optimizers.AdamW(PolySchedule(5e-4, steps * args.epochs)),
         loss=SegmentationCrossEntropy(),
-        metrics=[SegmentationMeanIoU(num_classes=11)],
+        metrics=[SegmentationMeanIoU(train.classes.num_classes)],
     )
     model.fit(
         training_batches(train, (256, 320), args.batch, stop_step=steps * args.epochs),

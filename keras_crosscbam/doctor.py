@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_crosscbam.datasets.inspection import SplitInspection
+from keras_crosscbam.datasets.labelled import never_labelled
 from keras_crosscbam.datasets.labels import ClassTable
 from keras_crosscbam.datasets.listing import shortened
 from keras_crosscbam.datasets.loading import list_split
@@ -37,6 +38,7 @@ class SplitSummary:
         sizes: number of readable images by `(height, width)`.
         counts: labelled pixels of each class, int64 `(classes,)`.
         pixels: pixels of all masks that could be decoded, labelled or not.
+        mask_kinds: number of masks by how they are stored, such as "8-bit grey".
         empty_crops: share of random training crops without a labelled pixel, 0..1; None for a
             split that is not trained on or has no such mask.
     """
@@ -46,6 +48,7 @@ class SplitSummary:
     sizes: dict[tuple[int, int], int]
     counts: np.ndarray
     pixels: int
+    mask_kinds: dict[str, int]
     empty_crops: float | None
 
 
@@ -83,9 +86,12 @@ def examine(root, splits=("train", "val"), crop_size=None, scale_range=(0.5, 2.0
 
     Errors are what loading would stop at, or would not notice to the harm of the labels: an
     unknown layout, mistakes in lists or YAML, missing or unreadable files, images and masks of
-    different sizes, masks of the wrong kind, JPEG masks, ids and colours that stand for no class,
-    a split without a labelled pixel. Warnings: classes that training never sees, images that
-    stand in two splits, and training crops without a label, if there are many.
+    different sizes, masks of the wrong kind, JPEG masks, masks whose ids are not clear or whose
+    palettes differ, ids and colours that stand for no class, images of more than 8 bits whose
+    range is not known, a split in which no class is labelled, or one alone of several. Warnings:
+    classes that training never sees or validation never judges, images that stand in two splits,
+    masks with another EXIF orientation than their images, and training crops without a label, if
+    there are many.
 
     Args:
         root: a folder in one of the layouts of `keras_crosscbam.datasets.load_dataset`.
@@ -114,6 +120,7 @@ def examine(root, splits=("train", "val"), crop_size=None, scale_range=(0.5, 2.0
         for inspection in train
         for warning in _warnings(inspection, [i for i in inspections if i is not inspection])
     ]
+    warnings += [warning for inspection in inspections for warning in inspection.warnings()]
     return Findings(
         root=Path(root),
         classes=inspections[0].classes if inspections else None,
@@ -136,6 +143,7 @@ def _summary(inspection):
         sizes=dict(inspection.sizes.most_common()),
         counts=inspection.counts,
         pixels=inspection.pixels,
+        mask_kinds=dict(inspection.mask_kinds.most_common()),
         empty_crops=float(np.mean(inspection.crops)) if inspection.crops else None,
     )
 
@@ -144,11 +152,14 @@ def _warnings(train, others):
     """What makes a training on one split worse, or its judgement on the others untrue."""
     unseen = train.counts == 0
     if unseen.any() and not unseen.all():
-        yield f"{train.split}: never seen, so never learnt: {_names(train.classes, unseen)}"
+        yield never_labelled(train.split, _names(train.classes, unseen), trained_on=True)
     for other in others:
+        unjudged = other.counts == 0
+        if unjudged.any() and not unjudged.all():
+            yield never_labelled(other.split, _names(other.classes, unjudged), trained_on=False)
         surprises = unseen & (other.counts > 0)
         if surprises.any():
-            names = _names(train.classes, surprises)
+            names = shortened(_names(train.classes, surprises), 10)
             yield f"{other.split}: holds classes that {train.split} lacks: {names}"
         if shared := [path for key, path in other.hashes.items() if key in train.hashes]:
             yield (
@@ -163,7 +174,7 @@ def _warnings(train, others):
 
 
 def _names(classes, chosen):
-    return shortened((classes.names[i] for i in np.flatnonzero(chosen)), 10)
+    return [classes.names[i] for i in np.flatnonzero(chosen)]
 
 
 def report(findings):
@@ -176,6 +187,9 @@ def report(findings):
             lines.append(
                 f"  {100 * split.counts.sum() / split.pixels:.1f} % of the pixels labelled"
             )
+        if split.mask_kinds:
+            kinds = shortened((f"{n} {kind}" for kind, n in split.mask_kinds.items()), 5)
+            lines.append(f"  masks: {kinds}")
         if split.empty_crops is not None:
             lines.append(f"  {100 * split.empty_crops:.1f} % of random crops without a label")
     if findings.classes is not None:

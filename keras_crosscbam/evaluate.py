@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.datasets.relabelling import difference, relabelling
 from keras_crosscbam.training.metrics import iou_per_class
 
 
@@ -18,46 +19,85 @@ def evaluate(model, dataset, size=None, progress=False):
 
     A frame is resized to the size of the network, if that is fixed or `size` says so; the logits
     are resized to the labels before the argmax (for Cityscapes that is the usual protocol). Labels
-    of a network that gives nothing else are resized by nearest neighbour.
+    of a network that gives nothing else are resized by nearest neighbour. For one class the figures
+    are those of background and object, and so is the mean.
 
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
-        dataset: a `SegmentationDataset` whose classes are the model's.
+        dataset: a `SegmentationDataset` whose classes are the model's, in any order. Where either
+            side does not name its classes, their numbers are taken to mean the same ones.
         size: `(height, width)`, or the shorter side, to resize frames to; None for their own.
         progress: whether to print a progress bar.
 
     Returns:
-        A dict: `"mean_iou"` over the classes that occur, `"iou"` by class name (NaN for one that
-        does not occur), `"pixel_accuracy"`, all in 0..1 and over labelled pixels alone, `"frames"`,
+        A dict: `"mean_iou"` over the classes that occur in truth or prediction,
+        `"classes_in_mean"`, their number, `"iou"` by class name (NaN for one that does not occur),
+        `"pixel_accuracy"`, IoU and accuracy in 0..1 and over labelled pixels alone, `"frames"`,
         `"confusion"`, the counts behind it, rows the truth, int64 `(classes, classes)`, and
         `"frame_iou"`, the mean IoU of each frame over the classes in its truth or prediction,
         float64 `(frames,)`, NaN for a frame without labels.
 
     Raises:
-        ValueError: if model and data set differ in their classes.
+        ValueError: if model and data set differ in the number or the names of their classes, or no
+            pixel is labelled.
     """
-    run = runtime.load(model)
+    predict = predictor(model, dataset, size)
     classes = len(dataset.classes)
-    if run.num_classes not in (classes, None):
-        raise ValueError(
-            f"{run.name} has {run.num_classes} classes, the data set {dataset.name!r} {classes}"
-        )
     confusion, frame_iou = np.zeros((classes, classes), np.int64), np.full(len(dataset), np.nan)
     bar = keras.utils.Progbar(len(dataset), unit_name="frame", verbose=int(progress))
     for index in range(len(dataset)):
         image, labels = dataset[index]
-        prediction = run.predict(image, size, output_size=labels.shape)
-        if prediction.max() >= classes:
-            raise ValueError(
-                f"{run.name} gives label {prediction.max()}, but the data set {dataset.name!r} has "
-                f"{classes} classes"
-            )
+        prediction = predict(image, labels.shape)
         counts = confusion_matrix(labels, prediction, classes)
         confusion += counts
         if counts.any():
             frame_iou[index] = np.nanmean(iou_per_class(counts))
         bar.update(index + 1)
+    if not confusion.any():
+        raise ValueError(
+            f"The data set {dataset.name!r} has no labelled pixel in its {len(dataset)} frames: "
+            "there is nothing to measure"
+        )
     return {**summarize(confusion, dataset.classes, len(dataset)), "frame_iou": frame_iou}
+
+
+def predictor(model, dataset, size=None):
+    """The function from an image to what a model says of it, as labels of a data set.
+
+        >>> from keras_crosscbam.evaluate import predictor
+        >>> predict = predictor("m.onnx", val)  # doctest: +SKIP
+        >>> image, labels = val[0]  # doctest: +SKIP
+        >>> wrong = predict(image, labels.shape) != labels  # doctest: +SKIP
+
+    Args:
+        model, dataset, size: as in `evaluate`.
+
+    Returns:
+        A function of a uint8 RGB image `(h, w, 3)` and the `(height, width)` of the labels, which
+        returns uint8 labels.
+
+    Raises:
+        ValueError: as `evaluate`.
+    """
+    run, classes = runtime.load(model), dataset.classes
+    name = f"the data set {dataset.name!r}"
+    if run.num_classes not in (len(classes), None):
+        named = run.classes.is_named and classes.is_named
+        details = f": {difference(run.classes, classes, run.name, name)}" if named else ""
+        raise ValueError(
+            f"{run.name} has {run.num_classes} classes, {name} {len(classes)}{details}"
+        )
+    lookup = relabelling(run.classes, classes, run.name, name)
+
+    def predict(image, label_size):
+        labels = lookup[run.predict(image, size, output_size=label_size)]
+        if labels.max() >= len(classes):
+            raise ValueError(
+                f"{run.name} gives label {labels.max()}, but {name} has {len(classes)} classes"
+            )
+        return labels
+
+    return predict
 
 
 def confusion_matrix(truth, prediction, num_classes):
@@ -73,6 +113,7 @@ def summarize(confusion, classes, frames):
     iou = iou_per_class(confusion)
     return {
         "mean_iou": float(np.nanmean(iou)),
+        "classes_in_mean": int(np.count_nonzero(~np.isnan(iou))),
         "iou": dict(zip(classes.names, iou.tolist(), strict=True)),
         "pixel_accuracy": float(np.trace(confusion) / max(confusion.sum(), 1)),
         "frames": frames,
@@ -99,15 +140,21 @@ def best_and_worst(frame_iou, count):
     return ranked[:count], ranked[max(count, len(ranked) - count) :][::-1]
 
 
+def over_classes(result):
+    """How many of the classes the mean IoU of a result of `evaluate` is over, as text."""
+    return f"over {result['classes_in_mean']} of {len(result['iou'])} classes"
+
+
 def report(result):
-    """The result of `evaluate` as lines of text, in percent."""
+    """The result of `evaluate` as lines of text, in percent; "-" for a class that never occurs."""
     width = max(map(len, result["iou"]))
-    lines = [f"{name:<{width}}  {100 * iou:6.2f}" for name, iou in result["iou"].items()]
+    figures = {n: "-" if np.isnan(iou) else f"{100 * iou:.2f}" for n, iou in result["iou"].items()}
+    lines = [f"{name:<{width}}  {figure:>6}" for name, figure in figures.items()]
     return "\n".join(
         [
             f"IoU per class (%), {result['frames']} frames",
             *lines,
-            f"mean IoU        {100 * result['mean_iou']:.2f} %",
+            f"mean IoU        {100 * result['mean_iou']:.2f} % ({over_classes(result)})",
             f"pixel accuracy  {100 * result['pixel_accuracy']:.2f} %",
         ]
     )

@@ -8,13 +8,28 @@ from PIL import Image
 
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.dataset import SegmentationDataset
-from keras_crosscbam.evaluate import best_and_worst
-from keras_crosscbam.images import read_image
+from keras_crosscbam.datasets.relabelling import relabelling
+from keras_crosscbam.evaluate import best_and_worst, predictor
+from keras_crosscbam.images import failure, read_image, save_image
 from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.visualize import comparison
 
 
-def write_predictions(model, images, out, label_ids=None, size=None, progress=False):
+class PredictionError(ValueError):
+    """Some images could not be predicted on; the labels of the others are written."""
+
+
+def write_predictions(
+    model,
+    images,
+    out,
+    label_ids=None,
+    size=None,
+    progress=False,
+    root=None,
+    classes=None,
+    value_range=None,
+):
     """Writes `NAME.png` with the predicted labels of each image `NAME.EXT`, at its own size.
 
         >>> import keras_crosscbam as kc
@@ -24,8 +39,8 @@ def write_predictions(model, images, out, label_ids=None, size=None, progress=Fa
         >>> images = kc.datasets.split_images("cityscapes", "test")  # doctest: +SKIP
         >>> write_predictions(model, images, "results", LABEL_IDS)  # doctest: +SKIP
 
-    The files are 8-bit PNGs of one channel and lie side by side in `out`. The labels are those
-    that `keras_crosscbam.evaluate` judges.
+    The files are 8-bit PNGs of one channel. They lie side by side in `out`, or with `root` in the
+    subfolders of the images. The labels are those that `keras_crosscbam.evaluate` judges.
 
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
@@ -35,30 +50,50 @@ def write_predictions(model, images, out, label_ids=None, size=None, progress=Fa
             writes the classes' own numbers, 0, 1, ...
         size: as in `keras_crosscbam.segment`.
         progress: whether to print a progress bar.
+        root: a folder that all images are in; its subfolders are made in `out` too.
+        classes: the `ClassTable` whose order the numbers and `label_ids` follow; None for that of
+            the `SegmentationDataset`, or else the model's own.
+        value_range: as in `keras_crosscbam.segment`; None for that of a `SegmentationDataset`.
 
     Returns:
         The paths written, a list in the order of the images.
 
     Raises:
-        ValueError: for two images of one name, ids that do not fit the classes (both before
-            anything is written), and for an unreadable image, with its name.
+        ValueError: before anything is written, for two images of one name, ids that do not fit
+            the classes, a model whose classes have other names, and a size that is not the model's.
+        PredictionError: in the end, for images that could not be predicted on, with their names.
     """
     run = runtime.load(model)
+    run.check_size(size)
     if isinstance(images, SegmentationDataset):
+        classes = classes or images.classes
+        value_range = value_range or images.value_range
         images = [image for image, _ in images.pairs]
     images = [Path(image) for image in images]
-    lookup = _lookup(label_ids, run)
+    lookup = _lookup(label_ids, run, classes)
     targets = {}
     for image in images:
-        target = Path(out) / f"{image.stem}.png"
+        place = image.relative_to(root) if root else Path(image.name)
+        target = Path(out) / place.with_suffix(".png")
         if target in targets:
             raise ValueError(f"{targets[target]} and {image} would both be written to {target}")
         targets[target] = image
     Path(out).mkdir(parents=True, exist_ok=True)
     bar = keras.utils.Progbar(len(targets), unit_name="image", verbose=int(progress))
+    failures = {}
     for done, (target, image) in enumerate(targets.items(), start=1):
-        Image.fromarray(lookup[run(read_image(image), size)]).save(target)
+        try:
+            labels = lookup[run(read_image(image, value_range), size)]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            save_image(Image.fromarray(labels), target)
+        except Exception as error:  # one image must not cost the others, whatever is wrong with it
+            failures[target] = failure(image, error)
         bar.update(done)
+    if failures:
+        raise PredictionError(
+            f"{len(failures)} of {len(targets)} images could not be predicted on, the others are "
+            f"written: {'; '.join(failures.values())}"
+        )
     return list(targets)
 
 
@@ -81,22 +116,22 @@ def write_best_and_worst(model, dataset, frame_iou, out, size=None, count=3):
     Returns:
         The paths written, a list.
     """
-    run, written = runtime.load(model), []
+    predict, written = predictor(model, dataset, size), []
     Path(out).mkdir(parents=True, exist_ok=True)
     for kind, indices in zip(("best", "worst"), best_and_worst(frame_iou, count), strict=True):
         for place, index in enumerate(indices, start=1):
             image, labels = dataset[index]
-            predicted = run.predict(image, size, output_size=labels.shape)
+            predicted = predict(image, labels.shape)
             written.append(Path(out) / f"{kind}-{place}-{dataset.pairs[index][0].stem}.png")
             picture = comparison(bilinear(image, labels.shape), labels, predicted, dataset.classes)
-            picture.save(written[-1])
+            save_image(picture, written[-1])
     return written
 
 
-def _lookup(label_ids, run):
-    """The number to write for each label, uint8 `(classes,)`."""
+def _lookup(label_ids, run, classes):
+    """The number to write for each label of a network, uint8, one a class at least."""
     if label_ids is None:
-        return np.arange(len(run.classes), dtype=np.uint8)
+        return relabelling(run.classes, classes, run.name, "the data set")
     if len(label_ids) != len(run.classes):
         raise ValueError(
             f"`label_ids` must hold one id for each of the {len(run.classes)} classes of "
@@ -104,4 +139,5 @@ def _lookup(label_ids, run):
         )
     if not all(0 <= label_id <= 255 for label_id in label_ids):
         raise ValueError(f"`label_ids` must hold numbers of 0..255. Received: {label_ids}")
-    return np.array(label_ids, np.uint8)
+    order = relabelling(run.classes, classes, run.name, "the data set")
+    return np.array(label_ids, np.uint8)[order[: len(label_ids)]]

@@ -9,11 +9,12 @@ from PIL import Image
 
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets.labels import ClassTable
-from keras_crosscbam.images import EXTENSIONS, read_image, to_rgb
+from keras_crosscbam.image_files import image_files
+from keras_crosscbam.images import check_value_range, failure, read_image, save_image, to_rgb
 from keras_crosscbam.visualize import class_shares, overlay
 
 
-def segment(model, images, size=None):
+def segment(model, images, size=None, value_range=None):
     """Segments one image or several, each at its own size.
 
         >>> import keras_crosscbam as kc
@@ -28,24 +29,28 @@ def segment(model, images, size=None):
             any mode, or a uint8 array `(height, width)` or `(height, width, 1, 3 or 4)`.
         size: what to resize an image to for the network: `(height, width)`, or one number, the
             shorter side; None for the network's size, or the image's own if the network takes any.
+        value_range: `(low, high)`, the values that are black and white in images of more than 8
+            bits a channel; None for `(0, 65535)`.
 
     Returns:
-        uint8 labels `(height, width)` of the image's own size, or a list of them for a list.
+        uint8 labels `(height, width)` of the image's own size, or a list of them for a list; of a
+        network of one class, 1 for the object and 0 for background.
 
     Raises:
-        ValueError: for what is no image, with the name of the file.
+        ValueError: for what is no image, with the name of the file, and for an image of more than
+            8 bits that would turn almost black or uniform without a `value_range`.
     """
     run = runtime.load(model)
     if isinstance(images, (list, tuple)):
-        return [run(_as_rgb(image), size) for image in images]
-    return run(_as_rgb(images), size)
+        return [run(_as_rgb(image, value_range), size) for image in images]
+    return run(_as_rgb(images, value_range), size)
 
 
-def _as_rgb(image):
+def _as_rgb(image, value_range):
     if isinstance(image, (str, Path)):
-        return read_image(image)
+        return read_image(image, value_range)
     if isinstance(image, Image.Image):
-        return to_rgb(image)
+        return to_rgb(image, value_range)
     array = np.asarray(image)
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4):
@@ -75,28 +80,34 @@ class SegmentedFile:
     shares: dict[str, float] | None = None
 
 
-def segment_files(model, source, out, size=None, classes: ClassTable | None = None):
+def segment_files(
+    model, source, out, size=None, classes: ClassTable | None = None, value_range=None
+):
     """Segments an image file, or all images of a folder, and writes pictures.
 
     For each `NAME.EXT` the folder `out` receives `NAME_overlay.png`, the image under the colours of
     its classes with a legend, and `NAME_labels.png`, the labels as indices. Names that differ in
-    their extension alone keep it (`NAME.EXT_overlay.png`). A file that cannot be read is reported
-    in its place, and the others are still done.
+    their extension alone keep it (`NAME.EXT_overlay.png`). A file that cannot be read, segmented or
+    written is reported in its place, whatever the error, and the others are still done.
 
     Args:
         model: as in `segment`.
         source: path of an image or a folder.
         out: folder for the results; made if need be.
         size: as in `segment`.
-        classes: names and colours, where the model does not carry them.
+        classes: as in `keras_crosscbam.runtime.load`.
+        value_range: as in `segment`.
 
     Returns:
         A list of `SegmentedFile`, one for each image in the order of their names.
 
     Raises:
-        ValueError: if the source does not exist, or is a folder without images.
+        ValueError: if the source does not exist, is a folder without images, or if the model
+            carries other classes.
     """
+    check_value_range(value_range)
     run = runtime.load(model, classes)
+    run.check_size(size)
     files = image_files(source)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -105,31 +116,18 @@ def segment_files(model, source, out, size=None, classes: ClassTable | None = No
     results = []
     for done, file in enumerate(files, start=1):
         name = file.stem if stems.count(file.stem) == 1 else file.name
-        results.append(_segment_file(run, file, out / name, size))
+        results.append(_segment_file(run, file, out / name, size, value_range))
         bar.update(done)
     return results
 
 
-def image_files(source):
-    """The image files that a path stands for: itself, or those directly in the folder."""
-    source = Path(source)
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise ValueError(f"{source}: no such file or folder")
-    files = [f for f in sorted(source.iterdir()) if f.suffix.lower() in EXTENSIONS and f.is_file()]
-    if not files:
-        raise ValueError(f"{source}: the folder holds no images")
-    return files
-
-
-def _segment_file(run, file, target, size):
-    try:
-        image = read_image(file)
-    except ValueError as error:
-        return SegmentedFile(file, error=str(error))
-    labels = run(image, size)
+def _segment_file(run, file, target, size, value_range):
     picture = target.with_name(f"{target.name}_overlay.png")
-    overlay(image, labels, run.classes).save(picture)
-    Image.fromarray(labels).save(target.with_name(f"{target.name}_labels.png"))
+    try:
+        image = read_image(file, value_range)
+        labels = run(image, size)
+        save_image(overlay(image, labels, run.classes), picture)
+        save_image(Image.fromarray(labels), target.with_name(f"{target.name}_labels.png"))
+    except Exception as error:  # one file must not cost the others, whatever is wrong with it
+        return SegmentedFile(file, error=failure(file, error))
     return SegmentedFile(file, overlay=picture, shares=class_shares(labels, run.classes))

@@ -14,6 +14,7 @@ from keras_crosscbam.training import (
     SegmentationCrossEntropy,
     SegmentationDice,
     SegmentationFocalLoss,
+    SegmentationMeanIoU,
     SegmentationOHEM,
     WeightedSum,
 )
@@ -37,13 +38,27 @@ CASES = {
     "sum": WeightedSum([(SegmentationFocalLoss(1), 0.25), (SegmentationDice(), 2)]),
 }
 
+OF_ONE_CLASS = {
+    "cross_entropy": SegmentationCrossEntropy(),
+    "cross_entropy_both": SegmentationCrossEntropy((1, 3), 0.1),
+    "focal_weighted": SegmentationFocalLoss(0.5, (0.5, 2)),
+    "ohem": SegmentationOHEM(),
+    "dice": SegmentationDice(),
+    "sum": WeightedSum([(SegmentationFocalLoss(1), 0.25), (SegmentationDice(), 2)]),
+}
+
+
+def of_one_class(labels, logits):
+    """Labels 0 and 1 and one logit for each, made of those of more classes."""
+    return np.where(labels < CLASSES, labels % 2, labels), logits[..., :1]
+
 
 def value_and_gradient(loss, labels, logits):
     """A loss, compiled where the backend compiles, and its gradient to the logits, as NumPy."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        @tf.function(input_signature=[tf.TensorSpec((None, None, None, CLASSES))])
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, logits.shape[-1]))])
         def compiled(logits):
             # Sizes are unknown when this is traced, as in training on images of any size.
             known = tf.ensure_shape(tf.constant(labels), (None,) * 3)
@@ -72,6 +87,13 @@ def main(batches, results):
     for name, loss in CASES.items():
         value, gradient = value_and_gradient(loss, batch["labels"], batch["logits"])
         values |= {name: value, f"{name}_gradient": gradient}
+    labels, logits = of_one_class(batch["labels"], batch["logits"])
+    for name, loss in OF_ONE_CLASS.items():
+        value, gradient = value_and_gradient(loss, labels, logits)
+        values |= {f"one_{name}": value, f"one_{name}_gradient": gradient}
+    metric = SegmentationMeanIoU(num_classes=1)
+    metric.update_state(labels, logits)
+    values["one_mean_iou"] = metric.per_class()
     np.savez(results, **values)
 
 

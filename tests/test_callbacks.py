@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from test_checkpoints import files_up_to
 
-from keras_crosscbam.training import callbacks
+from keras_crosscbam.training import (
+    SegmentationCrossEntropy,
+    SegmentationMeanIoU,
+    callbacks,
+)
 from keras_crosscbam.training.callbacks import (
     KeepBest,
     Progress,
@@ -21,6 +25,7 @@ from keras_crosscbam.training.callbacks import (
     best_score,
 )
 from keras_crosscbam.training.checkpoints import Checkpoints
+from keras_crosscbam.training.fit import progress_scores
 from keras_crosscbam.training.log import EpochLog
 
 
@@ -97,6 +102,20 @@ def test_a_resumed_training_has_to_beat_the_file(tmp_path):
     assert best_score(path) == 0.8
 
 
+def test_nan_never_stays_the_best(tmp_path):
+    """Neither within a training nor when one goes on that kept it."""
+    nan, model, path = math.nan, compiled(), tmp_path / "best.weights.h5"
+    callback = keep_best(model, path, [nan, 0.1, nan, 0.2], epochs=4)
+    found = []
+    for epoch in range(4):
+        callback.on_epoch_end(epoch, {})
+        found.append(best_score(path))
+    assert found == [pytest.approx(nan, nan_ok=True), 0.1, 0.1, 0.2]
+    keep_best(model, other := tmp_path / "other.weights.h5", [nan], epochs=1).on_epoch_end(0, {})
+    keep_best(model, other, [0.3], epochs=2).on_epoch_end(1, {})
+    assert best_score(other) == 0.3
+
+
 def test_without_a_path_it_judges_and_keeps_nothing():
     logs = {}
     keep_best(compiled(), None, [0.7], epochs=1).on_epoch_end(0, logs)
@@ -104,14 +123,14 @@ def test_without_a_path_it_judges_and_keeps_nothing():
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_leaves_the_best_before(tmp_path):
+def test_a_file_that_may_not_grow_leaves_the_best_before(tmp_path):
     model, path = compiled(units=20_000), tmp_path / "best.weights.h5"
     callback = keep_best(model, path, [0.1, 0.2], epochs=2)
     callback.on_epoch_end(0, {})
     before = path.read_bytes()
     with files_up_to(50_000), pytest.raises(RuntimeError) as raised:
         callback.on_epoch_end(1, {})
-    assert str(raised.value).startswith(f"{path} cannot be written (")
+    assert str(raised.value).startswith(f"{path} cannot be written (File too large). Put that")
     assert str(raised.value).endswith("it resumes from the last checkpoint.")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -134,6 +153,33 @@ def test_weights_without_a_score_are_none_of_ours(tmp_path):
     with pytest.raises(ValueError, match=r"best\.weights\.h5 is damaged"):
         best_score(path)
     assert best_score(tmp_path / "none.weights.h5") is None
+
+
+def test_callbacks_of_keras_follow_the_score_that_the_training_is_judged_by(tmp_path):
+    """Two heads, as in `train`: the score comes from the judge, its direction from the metric."""
+    image = keras.Input((4, 4, 3))
+    heads = {name: keras.layers.Dense(3, name=name)(image) for name in ("main", "aux")}
+    model = keras.Model(image, heads)
+    model.compile(
+        keras.optimizers.SGD(1e-3),
+        loss=dict.fromkeys(heads, SegmentationCrossEntropy()),
+        metrics={"main": [SegmentationMeanIoU(3)]},
+    )
+    scores = iter((0.2, 0.5, 0.4, 0.6))
+
+    def judge():
+        return {"val_mean_iou": next(scores)}
+
+    images, labels = np.zeros((2, 4, 4, 3), "float32"), np.zeros((2, 4, 4), np.uint8)
+    keep = KeepBest(judge, "val_mean_iou", model, tmp_path / "best.weights.h5", 4, 1)
+    stop = keras.callbacks.EarlyStopping("val_mean_iou", restore_best_weights=True)
+    slow = keras.callbacks.ReduceLROnPlateau("val_mean_iou", factor=0.5, patience=1)
+    history = model.fit(
+        images, dict.fromkeys(heads, labels), epochs=4, callbacks=[keep, stop, slow], verbose=0
+    )
+    assert history.history["val_mean_iou"] == [0.2, 0.5, 0.4]
+    assert (stop.best, stop.best_epoch, keep.best) == (0.5, 1, 0.5)
+    assert float(model.optimizer.learning_rate) == pytest.approx(5e-4)
 
 
 # Averaged weights
@@ -269,6 +315,16 @@ def test_each_epoch_leaves_a_line_in_a_file(clock):
         "epoch 2/2  step 4/4  loss 0.5000  mIoU 25.00 %  val mIoU 66.46 %  16.0 images/s"
         "  0:00:00 left",
     ]
+
+
+def test_a_mean_says_over_how_many_classes_it_is():
+    stream = io.StringIO()
+    logs = {"loss": 0.5, "main_mean_iou": 0.25, "val_mean_iou": 1.0, "val_classes_in_mean": 2}
+    progress = Progress(1, 4, 8, progress_scores(classes=3), stream)
+    progress.on_epoch_begin(0)
+    progress.on_epoch_end(0, logs)
+    expected = "loss 0.5000  mIoU 25.00 %  val mIoU over 2 of 3 classes 100.00 %"
+    assert expected in stream.getvalue()
 
 
 def test_a_terminal_shows_every_step_in_one_place(clock):

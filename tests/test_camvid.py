@@ -99,6 +99,24 @@ def test_lists_as_others_wrote_them(tmp_path, line):
     assert load_camvid(tmp_path, "val").pairs == (tuple(tmp_path / f for f in INDEX_FILES),)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+@pytest.mark.parametrize(
+    "line", [INDEX_LINE, r"val\a.png valannot\a.png", r"C:\d\val\a.png .\valannot\a.png"]
+)
+def test_lists_as_windows_writes_them(tmp_path, encoding, line):
+    """With a byte-order mark, backslashes, and two characters at the end of a line."""
+    index_tree(tmp_path)
+    (tmp_path / "val.txt").write_bytes(f"{line}\r\n{line}\r\n".encode(encoding))
+    assert load_camvid(tmp_path, "val").pairs == (tuple(tmp_path / f for f in INDEX_FILES),) * 2
+
+
+def test_list_that_is_no_text(tmp_path):
+    index_tree(tmp_path)
+    (tmp_path / "val.txt").write_bytes(b"val/\xff.png valannot/a.png")
+    with raises_naming(tmp_path / "val.txt", "UTF-8"):
+        load_camvid(tmp_path, "val")
+
+
 def test_the_list_determines_the_order(tmp_path):
     index_tree(tmp_path, "val/a.png valannot/a.png\nval/0.png valannot/a.png\n")
     save(tmp_path / "val/0.png", IMAGE)

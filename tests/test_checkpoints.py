@@ -2,10 +2,13 @@
 
 import contextlib
 import csv
+import errno
 import logging
 import math
+import os
 import resource
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_crosscbam.training.checkpoints import Checkpoints
+from keras_crosscbam.training.files import unwritable
 from keras_crosscbam.training.log import EpochLog
 
 
@@ -195,17 +199,16 @@ def test_what_a_killed_process_left_unfinished_is_overwritten(model, tmp_path):
 # HDF5 tries once more when it lets go of the file.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("size", [4096, 100_000])
-def test_a_full_disk_leaves_what_was_there(model, two, tmp_path, size):
+def test_a_file_that_may_not_grow_leaves_what_was_there(model, two, tmp_path, size):
     folder = shutil.copytree(two[0], tmp_path / "copy")
     before = names(folder)
     checkpoints = Checkpoints(folder)
     fill(model, 9)
     with files_up_to(size), pytest.raises(RuntimeError) as raised:
         checkpoints.save(model, 9)
-    message = str(raised.value)
-    assert message.startswith(f"{folder}: the checkpoint of step 9 cannot be written (")
-    assert message.endswith(
-        "Free some space and run the same command again: it resumes from the last checkpoint."
+    assert str(raised.value) == (
+        f"{folder}: the checkpoint of step 9 cannot be written (File too large). Put that right "
+        "and run the same command again: it resumes from the last checkpoint."
     )
     assert names(folder) == before
     assert checkpoints.newest() == (6, folder / two[1].name)
@@ -217,12 +220,56 @@ def test_a_full_disk_leaves_what_was_there(model, two, tmp_path, size):
     assert set(np.unique(model.get_weights()[0])) == {9}
 
 
+def on_full_disk(path):
+    """A file that every byte is too much for."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    path.symlink_to("/dev/full")
+    return path
+
+
+def test_space_is_asked_for_where_the_disk_is_full(model, two, tmp_path):
+    folder = shutil.copytree(two[0], tmp_path / "copy")
+    before = names(folder)
+    on_full_disk(folder / "unfinished.weights.h5")
+    with pytest.raises(RuntimeError) as raised:
+        Checkpoints(folder).save(model, 9)
+    assert str(raised.value) == (
+        f"{folder}: the checkpoint of step 9 cannot be written (No space left on device). Free "
+        "some space and run the same command again: it resumes from the last checkpoint."
+    )
+    assert names(folder) == before
+
+
+def test_the_log_asks_for_space_too(tmp_path):
+    on_full_disk(tmp_path / "unfinished-log.csv")
+    with pytest.raises(RuntimeError, match=r"log\.csv cannot be written \(No space .*Free some"):
+        EpochLog(tmp_path / "log.csv").add({"epoch": 1})
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "x"), f"({os.strerror(errno.ENOSPC)}). Free some space and"),
+        (OSError(errno.EDQUOT, "x"), f"({os.strerror(errno.EDQUOT)}). Free some space and"),
+        (RuntimeError("x\n, errno = 28, y"), f"({os.strerror(errno.ENOSPC)}). Free some space and"),
+        (OSError(errno.EACCES, "x"), f"({os.strerror(errno.EACCES)}). Put that right and"),
+        (OSError(errno.EROFS, "x"), f"({os.strerror(errno.EROFS)}). Put that right and"),
+        (OSError(errno.ENOENT, "x"), f"({os.strerror(errno.ENOENT)}). Put that right and"),
+        (RuntimeError("some\n  words"), "(some words). Put that right and"),
+    ],
+)
+def test_only_a_full_disk_needs_space(error, said):
+    assert str(unwritable("log.csv", error)).startswith(f"log.csv cannot be written {said}")
+
+
 def test_a_folder_that_cannot_be_made_is_named(model, tmp_path):
     (tmp_path / "checkpoints").write_text("a file")
     with pytest.raises(
         RuntimeError, match="checkpoints: the checkpoint of step 1 cannot be written"
-    ):
+    ) as raised:
         Checkpoints(tmp_path / "checkpoints").save(model, 1)
+    assert "space" not in str(raised.value)
 
 
 # The log

@@ -1,5 +1,6 @@
 """The command line: real calls of `main`, real files, and the exit status that scripts rely on."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,22 @@ def test_segment_reports_a_broken_file_and_does_the_rest(capsys, onnx_file, tmp_
     assert "1 of 2 images" in out
     assert "broken.png: not a readable image" in err
     assert (out_folder / "good_overlay.png").is_file()
+
+
+def test_segment_of_an_image_of_12_bits(capsys, onnx_file, tmp_path):
+    """It says so in one line, and with its range gives the labels of the image of 8 bits."""
+    grey = np.asarray(Image.open(STREET).convert("L").resize((60, 40)))
+    Image.fromarray(grey).save(tmp_path / "plain.png")
+    Image.fromarray(grey.astype(np.uint16) * 16).save(tmp_path / "deep.png")
+    arguments = [tmp_path, "--model", onnx_file, "--out", tmp_path / "out"]
+    status, out, err = run(capsys, "segment", *arguments)
+    assert status == 1
+    assert "1 of 2 images" in out
+    assert re.fullmatch(r"crosscbam segment: .*deep.png: .*--range LOW HIGH.*0 4095.*\n", err)
+    status, _, err = run(capsys, "segment", *arguments, "--range", 0, 255 * 16)
+    assert (status, err) == (0, "")
+    plain, deep = (Image.open(tmp_path / f"out/{name}_labels.png") for name in ("plain", "deep"))
+    np.testing.assert_array_equal(plain, deep)
 
 
 def test_evaluate_keras_and_onnx_alike(capsys, network, onnx_file, data_root, tmp_path):
@@ -134,6 +151,17 @@ def test_sizes_are_checked_by_the_parser(capsys):
     with pytest.raises(SystemExit):
         cli.main(["flops", "--size", "0x480"])
     assert "expected HEIGHTxWIDTH or one number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [(("--crop", "64"), "`crop_size` must be (height, width)"), (("--batch", "0"), "`batch_size`")],
+)
+def test_sizes_of_the_pipeline_are_refused_in_one_line(capsys, made_camvid, option, message):
+    status, _, err = run(capsys, "benchmark-pipeline", "--data", made_camvid, *option)
+    assert status == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
 
 
 # The trainings themselves are tested elsewhere: from the command line to their arguments.
@@ -270,6 +298,58 @@ def test_predict_of_another_split_of_own_data(capsys, tmp_path, nineteen, own_da
     status, _, _ = run(capsys, "predict", *arguments, "--out", tmp_path / "out")
     assert status == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["0.png"]
+
+
+def test_predict_takes_the_range_of_the_data(capsys, tmp_path, nineteen, own_data):
+    (image,) = (own_data / "images/val").iterdir()
+    grey = np.asarray(Image.open(image).convert("L")).astype(np.uint16)
+    Image.fromarray(grey * 16).save(image.with_suffix(".png"))
+    with (own_data / "dataset.yaml").open("a") as file:
+        file.write("\nrange: [0, 4080]\n")
+    arguments = ("--data", own_data, "--split", "val", "--model", nineteen[0])
+    assert run(capsys, "predict", *arguments, "--out", tmp_path / "out")[0] == 0
+    (written,) = (tmp_path / "out").iterdir()
+    expected = (grey[..., None] @ nineteen[1].sum(axis=0, keepdims=True)).argmax(axis=-1)
+    np.testing.assert_array_equal(Image.open(written), expected)
+
+
+def test_predict_keeps_the_subfolders_of_own_data(capsys, tmp_path, nineteen, own_data):
+    expected = {}
+    for seed, name in enumerate(("0", "north/0", "south/0", "south/far/1")):
+        image = picture(own_data / f"images/test/{name}.png", seed=seed)
+        expected[f"{name}.png"] = (image @ nineteen[1]).argmax(axis=-1)
+    arguments = ("--data", own_data, "--model", nineteen[0], "--out", tmp_path / "out")
+    status, out, _ = run(capsys, "predict", *arguments)
+    assert status == 0
+    assert "4 files in" in out
+    written = {p.relative_to(tmp_path / "out").as_posix(): p for p in tmp_path.glob("out/**/*.png")}
+    assert written.keys() == expected.keys()
+    for name, labels in expected.items():
+        np.testing.assert_array_equal(np.asarray(Image.open(written[name])), labels)
+
+
+def test_predict_reports_broken_images_and_does_the_rest(capsys, tmp_path, nineteen, own_data):
+    for name in ("0", "1", "2"):
+        picture(own_data / f"images/test/{name}.png")
+    (own_data / "images/test/1.png").write_bytes(b"no image")
+    arguments = ("--data", own_data, "--model", nineteen[0], "--out", tmp_path / "out")
+    status, _, err = run(capsys, "predict", *arguments)
+    assert status == 1
+    assert "1 of 3 images could not be predicted on, the others are written: " in err
+    assert "images/test/1.png: not a readable image" in err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "2.png"]
+
+
+@pytest.mark.parametrize("folders", [("cat", "dog"), tuple(f"n{i:02}" for i in range(20))])
+def test_encoders_are_judged_on_their_own_classes(capsys, tmp_path, folders):
+    for split in ("train", "val"):
+        for name in folders:
+            picture(tmp_path / split / name / "0.png")
+    arguments = ("--variant", "STDC1", "--weights", "imagenet20", "--data", tmp_path)
+    status, _, err = run(capsys, "evaluate", *arguments)
+    assert status == 2
+    assert "the encoder tells 20 classes apart (n01440764, " in err
+    assert f"train has {len(folders)} folders ({folders[0]}, " in err
 
 
 def test_label_ids_are_for_networks_of_19_classes(capsys, tmp_path, onnx_file, own_data):

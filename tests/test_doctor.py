@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from png_file import PALETTE as OF_PALETTE
+from png_file import greys_as_palette, png
 
 from keras_crosscbam.datasets import IGNORE, ColourEncoding, IndexEncoding, load_dataset
 from keras_crosscbam.datasets.augment import RandomScaleCrop
+from keras_crosscbam.datasets.inspection import _FAULTS
 from keras_crosscbam.datasets.statistics import (
     balanced_weights,
     decode_leniently,
@@ -21,6 +25,7 @@ from keras_crosscbam.datasets.statistics import (
 )
 from keras_crosscbam.doctor import examine, report
 
+DOCS = Path(__file__).parents[1] / "docs" / "own-data.md"
 PALETTE = np.array([(10, 20, 30), (40, 50, 60), (70, 80, 90)], np.uint8)
 
 
@@ -197,6 +202,49 @@ def test_jpeg_of_colours_makes_strays(colours_tree):
     assert " more; for instance in" in errors[1]
 
 
+def test_masks_of_unclear_ids(ids_tree):
+    for name in ("train/0", "train/3"):
+        (ids_tree / f"masks/{name}.png").write_bytes(png(labels_of_thirds() % 2, 1))
+    error = only_error(ids_tree)
+    assert "train: masks of which it is not clear what the ids are, 2 in 4 frames: " in error
+    assert re.search(r"0.png: stores the numbers \[0, 1\] .* greys \[0, 255\].*, .*3.png$", error)
+
+
+def test_palettes_that_differ(ids_tree):
+    for name, palette in (("4", PALETTE), ("5", PALETTE[::-1])):
+        content = png(labels_of_thirds() % 3, 2, OF_PALETTE, palette)
+        (ids_tree / f"masks/val/{name}.png").write_bytes(content)
+    assert re.match(
+        r"val: the palettes of masks differ, .* index 0 is \(10, 20, 30\) in .*4.png and "
+        r"\(70, 80, 90\) in .*5.png. Say `masks: colours` .*`masks: indices`",
+        only_error(ids_tree),
+    )
+
+
+def test_masks_of_floating_point_numbers(ids_tree):
+    (ids_tree / "masks/val/5.png").unlink()
+    save(ids_tree / "masks/val/5.tif", labels_of_thirds().astype(np.float32))
+    error = only_error(ids_tree)
+    assert re.match(r"val: files with content that .*, 1 in 2 .*5.tif: holds floating-point", error)
+
+
+def test_images_of_a_smaller_range(ids_tree):
+    for name in "13":
+        dark = np.arange(600, dtype=np.uint16).reshape(20, 30)
+        save(ids_tree / f"images/train/{name}.png", dark + int(name))
+    error = only_error(ids_tree)
+    assert re.match(
+        r"train: images of more than 8 bits whose range is not known, 2 in 4 frames: .*1.png: "
+        r"holds only values of 1..600, .*black.*0 1023, .*, .*train/3.png$",
+        error,
+    )
+    with (ids_tree / "dataset.yaml").open("a") as file:
+        file.write("range: [0, 1023]\n")
+    assert examine(ids_tree).findings == ()
+    image = load_dataset(ids_tree, "train").subset([1])[0][0]
+    assert image[0, :, 1].tolist() == [round(255 * value / 1023) for value in range(1, 31)]
+
+
 def test_nothing_is_labelled(ids_tree):
     for name in "45":
         save(ids_tree / f"masks/val/{name}.png", np.full((20, 30), IGNORE, np.uint8))
@@ -234,6 +282,11 @@ def test_lists_of_camvid(tmp_path):
     assert findings.splits[0].counts.tolist() == [1] * 11
 
 
+@pytest.mark.parametrize("fault", _FAULTS.values())
+def test_every_kind_of_faulty_file_is_documented(fault):
+    assert f"`{fault.partition(' (')[0].partition(',')[0]}`" in DOCS.read_text()
+
+
 # Warnings
 
 
@@ -256,6 +309,26 @@ def test_images_in_both_splits(ids_tree):
     assert re.match(r"val: 1 images are in train too.*images/val/5.png$", warning)
 
 
+def test_masks_with_another_orientation_than_their_images(ids_tree):
+    """A frame with both tags is sound, one with neither as well."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    # Neither the first frame nor, with its mask tagged too, the second one.
+    for name in ("train/1", "train/2", "train/3", "val/4"):
+        save(ids_tree / f"images/{name}.png", image_of(int(name[-1])), exif=exif)
+    save(ids_tree / "masks/train/1.png", labels_of_thirds(), exif=exif)
+    save(ids_tree / "masks/val/5.png", labels_of_thirds(), exif=exif)
+    findings = examine(ids_tree)
+    assert findings.ok
+    train, val = messages(findings, "warning")
+    assert re.match(
+        r"train: masks with another EXIF orientation than their images, 2 in 4 frames: "
+        r"\S*train/2.png \(1, its image 3\), \S*train/3.png \(1, its image 3\)\. Each file",
+        train,
+    )
+    assert re.search(r" 2 in 2 frames: \S*4.png \(1, its image 3\), \S*5.png \(3, .* 1\)", val)
+
+
 def test_crops_without_a_label(ids_tree):
     mask = np.full((20, 30), IGNORE, np.uint8)
     mask[:, :15] = np.arange(15) % 3
@@ -271,6 +344,21 @@ def test_crops_without_a_label(ids_tree):
 
 
 # Figures
+
+
+def test_how_the_masks_are_stored(ids_tree):
+    labels = labels_of_thirds()
+    numbers = labels % 3
+    (ids_tree / "masks/train/0.png").write_bytes(greys_as_palette(labels))
+    (ids_tree / "masks/train/1.png").write_bytes(png(numbers, 2, OF_PALETTE, PALETTE))
+    findings = examine(ids_tree)
+    assert findings.ok
+    kinds = ["palette of greys whose greys are the ids"]
+    kinds += ["palette of colours whose indices are the ids"]
+    assert findings.splits[0].mask_kinds == {"8-bit grey": 2, **dict.fromkeys(kinds, 1)}
+    assert f"\n  masks: 2 8-bit grey, 1 {kinds[0]}, 1 {kinds[1]}\n" in report(findings)
+    # In the second mask the ignored row is of class 0.
+    assert findings.splits[0].counts.tolist() == [4 * 190 + 30, 4 * 190, 4 * 190]
 
 
 def test_crops_are_drawn_as_in_training(rng):

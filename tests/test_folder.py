@@ -21,6 +21,7 @@ from keras_crosscbam.datasets import (
 )
 from keras_crosscbam.datasets.folder import read_class_file
 from keras_crosscbam.datasets.labels import numbered_classes
+from keras_crosscbam.datasets.statistics import decode_leniently
 
 DOCS = Path(__file__).parents[1] / "docs" / "own-data.md"
 TWO = {"name": "mine", "classes": [{"name": "a"}, {"name": "b"}]}
@@ -75,6 +76,19 @@ def test_ids(tmp_path):
     assert read.classes.colours[2] == (1, 2, 3)
 
 
+@pytest.mark.parametrize("entry", [{"id": 255}, {"ids": [3, 255]}])
+def test_a_class_may_have_the_id_255(tmp_path, entry):
+    """The default of `ignore` gives way to what the file says."""
+    ids = read_class_file(class_file(tmp_path, of_ids({}, entry))).encoding.ids
+    assert (ids[0], ids[255], IGNORE in ids.values()) == (0, 1, False)
+    ids = read_class_file(class_file(tmp_path, of_ids({}, entry, ignore=[7]))).encoding.ids
+    assert (ids[7], ids[255]) == (IGNORE, 1)
+
+
+def test_an_empty_ignore_leaves_255_a_stray(tmp_path):
+    assert read_class_file(class_file(tmp_path, TWO | {"ignore": []})).encoding.ids == {0: 0, 1: 1}
+
+
 def test_colours(tmp_path):
     content = of_colours(
         {"colour": [1, 2, 3]},
@@ -102,7 +116,51 @@ def test_fewest_and_most_classes(tmp_path, count):
     assert len(set(read.classes.colours)) == len(read.classes) == count
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (of_ids({}), IndexEncoding({0: 0, 1: 1, 255: IGNORE})),
+        (of_ids({"id": 255}), IndexEncoding({0: 0, 255: 1})),
+        (
+            of_ids({"ids": [3, 4]}, background=[0, 1], ignore=[2]),
+            IndexEncoding({0: 0, 1: 0, 3: 1, 4: 1, 2: IGNORE}),
+        ),
+        (
+            of_ids({"id": 7}, background="rest"),
+            IndexEncoding({**dict.fromkeys(range(255), 0), 7: 1, 255: IGNORE}),
+        ),
+        (
+            of_colours({"colour": [255, 255, 255]}),
+            ColourEncoding({(0, 0, 0): 0, (255, 255, 255): 1}),
+        ),
+        (
+            of_colours({"colour": [255, 0, 0]}, background="rest", ignore=[[0, 0, 0]]),
+            ColourEncoding({(0, 0, 0): IGNORE, (255, 0, 0): 1}, rest=0),
+        ),
+    ],
+)
+def test_one_class_is_label_1_and_background_label_0(tmp_path, content, encoding):
+    read = read_class_file(class_file(tmp_path, content))
+    assert read.encoding == encoding
+    assert read.classes.names == ("background", "c0")
+    assert read.classes.num_classes == 1
+    assert len(set(read.classes.colours)) == 2
+
+
+@given(data=st.data())
+def test_the_rest_of_the_colours_is_background(data):
+    colours = [(0, 0, 0), (255, 0, 0), (1, 2, 3), (254, 0, 0)]
+    chosen = data.draw(st.lists(st.sampled_from(range(4)), min_size=6, max_size=6))
+    mask = np.array([colours[i] for i in chosen], np.uint8).reshape(2, 3, 3)
+    encoding = ColourEncoding({(0, 0, 0): IGNORE, (255, 0, 0): 1}, rest=0)
+    expected = np.array([IGNORE, 1, 0, 0])[chosen].reshape(2, 3)
+    np.testing.assert_array_equal(encoding.decode(mask), expected)
+    labels, strays = decode_leniently(mask, encoding)
+    np.testing.assert_array_equal(labels, expected)
+    assert strays == {}
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_documented_files(tmp_path, number):
     content = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)[number]
     read = read_class_file(class_file(tmp_path, content))
@@ -117,6 +175,7 @@ def test_documented_files(tmp_path, number):
                 (0, 60, 100): 1,
             }
         ),
+        IndexEncoding({0: 0, 255: 1}),
     ]
     assert read.encoding == expected[number]
 
@@ -135,15 +194,31 @@ def test_documented_files(tmp_path, number):
         ({"name": "mine"}, "the file lacks the field classes"),
         (TWO | {"colors": []}, "the file has an unknown field 'colors'; known are name, classes"),
         (TWO | {"name": 3}, "name must be text .*Received: 3"),
-        (TWO | {"masks": "color"}, "masks must be ids or colours. Received: 'color'"),
-        (TWO | {"masks": ["ids"]}, "masks must be ids or colours"),
+        (TWO | {"masks": "color"}, "masks must be ids, indices or colours. Received: 'color'"),
+        (TWO | {"masks": ["ids"]}, "masks must be ids, indices or colours"),
+        (TWO | {"range": 255}, r"range must be \[low, high\], two rising numbers. Received: 255"),
+        (TWO | {"range": [0]}, "range must be"),
+        (TWO | {"range": [0, 0]}, "range must be"),
+        (TWO | {"range": [0, float("inf")]}, "range must be"),
+        (TWO | {"range": [False, 9]}, "range must be"),
         (TWO | {"ignore": 255}, "ignore must be a list. Received: 255"),
         (TWO | {"ignore": [256]}, r"ignore\[0\] must be a whole number of 0..255. Received: 256"),
         (TWO | {"ignore": [9, 9]}, r"ignore\[1\] is 9, as ignore\[0\] is already"),
         (TWO | {"ignore": [1]}, r"classes\[1\].id is 1, as ignore\[0\] is already"),
         (TWO | {"classes": {"a": 0}}, "classes must be a list. Received: {'a': 0}"),
-        (of_ids({}), "classes must be a list of 2 to 254. Received: 1"),
-        (of_ids(*[{}] * 255), "classes must be a list of 2 to 254. Received: 255"),
+        (of_ids(), "classes must be a list of 1 to 254. Received: 0"),
+        (of_ids(*[{}] * 255), "classes must be a list of 1 to 254. Received: 255"),
+        (TWO | {"background": [0]}, "background goes with one class alone.*Received: 2 classes"),
+        (of_ids({}, background=0), "background must be a list. Received: 0"),
+        (of_ids({}, background=[]), "background must be a list that is not empty, or rest"),
+        (of_ids({}, background=[0, 1]), r"background\[1\] is 1, as classes\[0\].id is already"),
+        (of_ids({"id": 0}), r"the default of background is 0, as classes\[0\].id is already"),
+        (of_ids({}, ignore=[0]), r"the default of background is 0, as ignore\[0\] is already"),
+        (of_ids({"name": "background"}), r"classes\[0\].name is 'background', as label 0"),
+        (
+            of_colours({"colour": [0, 0, 0]}),
+            r"the default of background is \[0, 0, 0\], as classes\[0\].colour is already",
+        ),
         (TWO | {"classes": ["a", "b"]}, r"classes\[0\] must be a mapping .*Received: 'a'"),
         (TWO | {"classes": [{"name": "a"}, {"id": 3}]}, r"classes\[1\] lacks the field name"),
         ("name: m\nclasses: [{name: a}, {name: no}]", r"classes\[1\].name must be text"),
@@ -159,7 +234,10 @@ def test_documented_files(tmp_path, number):
         (of_ids({}, {"id": 1.0}), r"classes\[1\].id must be .*Received: 1.0"),
         (of_ids({}, {"id": [1]}), r"classes\[1\].id must be .*Received: \[1\]"),
         (of_ids({}, {"id": 0}), r"classes\[1\].id is 0, as classes\[0\].id is already"),
-        (of_ids({}, {"id": 255}), r"classes\[1\].id is 255, as ignore\[0\] is already"),
+        (
+            of_ids({}, {"id": 255}, ignore=[255]),
+            r"classes\[1\].id is 255, as ignore\[0\] is already",
+        ),
         (of_ids({}, {"id": 1, "ids": [2]}), r"classes\[1\] must have either id or ids"),
         (of_ids({}, {"ids": 2}), r"classes\[1\].ids must be a list. Received: 2"),
         (of_ids({}, {"ids": []}), r"classes\[1\].ids must hold at least one id"),
@@ -186,6 +264,13 @@ def test_documented_files(tmp_path, number):
             of_colours({}, {}, ignore=[255]),
             r"ignore\[0\] must be \[red, green, blue\]. Received: 255",
         ),
+        (TWO | {"mask_suffix": 3}, "mask_suffix must be text .*Received: 3"),
+        (TWO | {"mask_suffix": ""}, "mask_suffix must be text .*Received: ''"),
+        (
+            TWO | {"mask_suffix": "_mask.PNG"},
+            "mask_suffix must be the end .*without their extension, .*Received: '_mask.PNG'",
+        ),
+        (TWO | {"mask_suffix": "town/_mask"}, "mask_suffix must be the end of the masks' names"),
     ],
 )
 def test_mistakes_name_file_and_field(tmp_path, content, message):
@@ -203,7 +288,9 @@ def test_missing_class_file(tmp_path):
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 300), st.floats(), st.text(max_size=3)
 )
-fields = st.sampled_from(["name", "masks", "ignore", "classes", "colour", "id", "ids", "also", "x"])
+fields = st.sampled_from(
+    ["name", "masks", "ignore", "background", "classes", "colour", "id", "ids", "also", "x"]
+)
 anything = st.recursive(
     scalars | st.just("colours"),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(fields, inner, max_size=5),
@@ -260,6 +347,27 @@ def test_masks_of_colours(tmp_path):
     assert load_folder(tmp_path, "train")[0][1].tolist() == [[0, 1], [1, 0]]
 
 
+def test_masks_of_indices(tmp_path):
+    """A palette of black and white to look at: 255 is no id here, whatever the file shows."""
+    tree(tmp_path, TWO, names=["a"])
+    mask = Image.fromarray(IDS % 254)
+    mask.putpalette([0, 0, 0, 255, 255, 255])
+    mask.save(tmp_path / "masks/train/a.png")
+    with pytest.raises(ValueError, match=r"masks/train/a.png: .*`masks: indices`"):
+        load_folder(tmp_path, "train")[0]
+    class_file(tmp_path, TWO | {"masks": "indices"})
+    data = load_folder(tmp_path, "train")
+    assert data.encoding == IndexEncoding({0: 0, 1: 1, 255: IGNORE}, stored=True)
+    np.testing.assert_array_equal(data[0][1], IDS % 254)
+
+
+def test_images_of_another_range(tmp_path):
+    tree(tmp_path, TWO | {"range": [100, 355.0]}, names=["a"])
+    save(tmp_path / "images/train/a.png", 100 + IDS.astype(np.uint16))
+    image, _ = load_folder(tmp_path, "train").subset([0])[0]
+    np.testing.assert_array_equal(image, IDS[..., None].repeat(3, axis=-1))
+
+
 @pytest.mark.parametrize("extension", [".jpg", ".bmp", ".TIFF", ".webp"])
 def test_images_may_have_any_extension(tmp_path, extension):
     tree(tmp_path, names=["v1.2-a"])
@@ -304,6 +412,100 @@ def test_two_files_of_one_name(tmp_path, folder):
     save(tmp_path / folder / "train/town/b.bmp", IMAGE)
     with pytest.raises(ValueError, match=rf"{folder}/train/town/b.png: b.bmp has the same name"):
         load_folder(tmp_path, "train")
+
+
+def test_linked_subfolders_are_read(tmp_path):
+    tree(tmp_path / "other", names=["x", "y/z"])
+    root = tree(tmp_path / "mine", names=["a"])
+    for folder in ("images", "masks"):
+        (root / folder / "train/town").symlink_to(tmp_path / "other" / folder / "train")
+        (root / folder / "train/again").symlink_to(root / folder)
+    data = load_folder(root, "train")
+    names = [image.relative_to(root / "images/train").as_posix() for image, _ in data.pairs]
+    assert names == ["a.png", "town/x.png", "town/y/z.png"]
+    np.testing.assert_array_equal(data[2][1], IDS)
+
+
+@pytest.mark.parametrize("name", ["b.png", "town"])
+def test_links_that_lead_nowhere_are_named(tmp_path, name):
+    tree(tmp_path, names=["a"])
+    for folder in ("images", "masks"):
+        (tmp_path / folder / "train" / name).symlink_to("/gone")
+    for load in (load_folder, split_images):
+        with pytest.raises(ValueError, match=f"images/train/{name}: a link to /gone, which is not"):
+            load(tmp_path, "train")
+
+
+def test_a_linked_folder_of_masks_that_is_gone_is_named(tmp_path):
+    tree(tmp_path, names=["a"])
+    (tmp_path / "masks/train/a.png").unlink()
+    (tmp_path / "masks/train").rmdir()
+    (tmp_path / "masks/train").symlink_to("/gone")
+    with pytest.raises(ValueError, match="masks/train: a link to /gone"):
+        load_folder(tmp_path, "train")
+
+
+# Masks with a suffix
+
+SUFFIXED = TWO | {"mask_suffix": "_mask"}
+
+
+def rename(root, ending, folder="masks"):
+    """Puts an ending behind the names of all masks, and the masks into another folder."""
+    for mask in sorted((root / "masks/train").rglob("*.png")):
+        place = root / folder / "train" / mask.relative_to(root / "masks/train")
+        mask.rename(place.with_name(f"{mask.stem}{ending}.png"))
+    return root
+
+
+def pair_names(data):
+    return [tuple(path.name for path in pair) for pair in data.pairs]
+
+
+@pytest.mark.parametrize("suffix", ["_mask", ".mask", ".jpg", "-Label Ids"])
+def test_masks_with_a_suffix(tmp_path, suffix):
+    root = rename(tree(tmp_path, TWO | {"mask_suffix": suffix}), suffix)
+    save(root / "masks/train/a_coloured.png", IMAGE)
+    data = load_folder(root, "train")
+    assert pair_names(data) == [("a.png", f"a{suffix}.png"), ("b.png", f"b{suffix}.png")]
+    np.testing.assert_array_equal(data[1][1], IDS)
+
+
+def test_masks_beside_their_images(tmp_path):
+    root = rename(tree(tmp_path, SUFFIXED), "_mask", folder="images")
+    with pytest.raises(ValueError, match="lack their mask"):
+        load_folder(root, "train")  # a folder of masks is there, and empty
+    (root / "masks/train/town").rmdir()
+    (root / "masks/train").rmdir()
+    data = load_folder(root, "train")
+    assert pair_names(data) == [("a.png", "a_mask.png"), ("b.png", "b_mask.png")]
+    np.testing.assert_array_equal(data[0][1], IDS)
+    assert [path.name for path in split_images(root, "train")] == ["a.png", "b.png"]
+
+
+def test_a_mask_beside_images_without_its_image(tmp_path):
+    root = rename(tree(tmp_path, SUFFIXED), "_mask", folder="images")
+    (root / "masks").rename(tmp_path / "unused")
+    (root / "images/train/a.png").unlink()
+    with pytest.raises(ValueError, match=r"1 frames lack their image: a$"):
+        load_folder(root, "train")
+
+
+@pytest.mark.parametrize("folder", ["masks", "images"])
+def test_a_suffix_that_the_file_does_not_name_is_suggested(tmp_path, folder):
+    root = rename(tree(tmp_path, TWO), "_mask", folder)
+    if folder == "images":
+        (root / "masks").rename(tmp_path / "unused")
+    message = "lack their mask: .*If masks are named NAME_mask, write `mask_suffix: _mask`$"
+    with pytest.raises(ValueError, match=message):
+        load_folder(root, "train")
+
+
+def test_no_suffix_is_suggested_where_there_is_none(tmp_path):
+    root = tree(tmp_path, names=["a_1", "b_2", "b_2_x", "c"])
+    (root / "masks").rename(tmp_path / "unused")
+    with pytest.raises(ValueError, match=r"4 frames lack their mask: a_1, b_2, b_2_x, c$"):
+        load_folder(root, "train")
 
 
 def test_images_of_a_split_without_masks(tmp_path):

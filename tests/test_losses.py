@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 import replica_losses
 import tensorflow as tf
-from backend_losses import CASES, CLASSES, WEIGHTS, value_and_gradient
+from backend_losses import (
+    CASES,
+    CLASSES,
+    OF_ONE_CLASS,
+    WEIGHTS,
+    of_one_class,
+    value_and_gradient,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -23,6 +30,7 @@ from keras_crosscbam.training import (
     SegmentationCrossEntropy,
     SegmentationDice,
     SegmentationFocalLoss,
+    SegmentationMeanIoU,
     SegmentationOHEM,
     WeightedSum,
     make_loss,
@@ -403,6 +411,21 @@ def test_backends_agree(results_of, traced, backend):
         )
 
 
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_backends_agree_on_one_class(results_of, backend):
+    results, pair = results_of(backend), of_one_class(*SPREAD_UNEVENLY)
+    for case, loss in OF_ONE_CLASS.items():
+        value, gradient = value_and_gradient(loss, *pair)
+        assert value > 0
+        np.testing.assert_allclose(results[f"one_{case}"], value, rtol=1e-5, err_msg=case)
+        np.testing.assert_allclose(
+            results[f"one_{case}_gradient"], gradient, atol=1e-6, err_msg=f"gradient of {case}"
+        )
+    metric = SegmentationMeanIoU(num_classes=1)
+    metric.update_state(*pair)
+    np.testing.assert_allclose(results["one_mean_iou"], metric.per_class())
+
+
 def test_replicas_add_up_to_the_whole_batch(results_of):
     results = results_of("tensorflow")
     for case, loss in replica_losses.CASES.items():
@@ -520,6 +543,50 @@ def test_make_loss_wants_positive_weights(spec):
 def test_bad_arguments_are_refused(make, argument):
     with pytest.raises(ValueError, match=rf"`{argument}` must .*Received: "):
         make()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        dict(enumerate(WEIGHTS)),
+        dict(reversed(list(enumerate(WEIGHTS)))),
+        {np.int64(index): np.float32(weight) for index, weight in enumerate(WEIGHTS)},
+        np.array(WEIGHTS),
+        iter(WEIGHTS),
+    ],
+)
+def test_class_weights_come_in_every_usual_form(given):
+    """A dict stands for its values by their keys, whatever the order it was written in."""
+    loss = SegmentationCrossEntropy(given)
+    assert loss.class_weights == pytest.approx(WEIGHTS)
+    labels, logits = batch()
+    expected = numpy_cross_entropy(labels, logits, WEIGHTS)
+    assert float(loss(labels, logits)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {1: 2.0, 2: 3.0},
+        {0: 1.0, 2: 3.0},
+        {"0": 1.0, "1": 2.0},
+        {"road": 1.0, "sky": 2.0},
+        {0: "much", 1: 2.0},
+        {},
+        [],
+        {1.0, 2.0},
+        "12",
+        3.0,
+        [[1.0, 2.0]],
+        [1.0, None],
+    ],
+)
+@pytest.mark.parametrize(
+    "make", [SegmentationCrossEntropy, lambda w: make_loss("ce:0.5,ohem:0.5", w)]
+)
+def test_class_weights_of_other_forms_are_refused(make, given):
+    with pytest.raises(ValueError, match="`class_weights` must be one positive number per label"):
+        make(given)
 
 
 @every_case

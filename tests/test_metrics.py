@@ -150,6 +150,13 @@ def test_metric_refuses_sample_weights(labels, logits):
         SegmentationMeanIoU(CLASSES).update_state(labels, logits, sample_weight=np.ones(SHAPE))
 
 
+@pytest.mark.parametrize("channels", [1, CLASSES - 1, CLASSES + 1])
+def test_metric_refuses_logits_of_another_number_of_classes(labels, channels):
+    logits = np.zeros((*SHAPE, channels), np.float32)
+    with pytest.raises(ValueError, match=rf"`num_classes=5` channels.*Received: .*{channels}\)"):
+        SegmentationMeanIoU(CLASSES).update_state(labels, logits)
+
+
 def test_metric_survives_serialization(labels, logits):
     metric = SegmentationMeanIoU(CLASSES, ignore_class=3, name="iou")
     again = keras.metrics.deserialize(keras.metrics.serialize(metric))

@@ -10,6 +10,8 @@ import onnx
 import pytest
 from peers_reference import PeerReference
 
+import keras_crosscbam as kc
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 PEERS = importlib.import_module("peers").PEERS
@@ -106,6 +108,24 @@ def test_cross_cbam_takes_the_same_way():
     model = export_peers.NETWORKS["cross-cbam-m"]((64, 96, 3), num_classes=5)
     assert model.output_shape == (None, 64, 96, 5)
     assert len(np.unique(model.get_layer("ccbam4").get_weights()[1])) > 1  # no bias is 0
+
+
+@pytest.mark.parametrize(
+    ("given", "optimize_for"), [([], None), (["none"], None), (["openvino"], "openvino")]
+)
+def test_graphs_are_rewritten_on_request_alone(tmp_path, capsys, given, optimize_for):
+    options = ["--size", "64x96", "--networks", "stdc1-seg", "--classes", "5"]
+    options += ["--out", str(tmp_path), *(f"--optimize-for={value}" for value in given)]
+    export_peers.main(export_peers.parse(options))
+    assert "argmax equal on" in capsys.readouterr().out
+    run = kc.runtime.load(tmp_path / "stdc1-seg.onnx")
+    assert run.description.extra["optimized_for"] == optimize_for
+
+
+def test_unknown_rewrites_are_named(capsys):
+    with pytest.raises(SystemExit):
+        export_peers.parse(["--out", "onnx", "--optimize-for", "everything"])
+    assert "invalid choice: 'everything' (choose from " in capsys.readouterr().err
 
 
 def test_unknown_networks_are_named(capsys):

@@ -1,6 +1,7 @@
 """Pretraining: from folders of images to encoder weights that a network starts from."""
 
 import json
+import re
 import shutil
 import tarfile
 from dataclasses import replace
@@ -78,6 +79,8 @@ def undisturbed(folders, tmp_path_factory):
 def test_a_run_leaves_its_description_log_and_checkpoints(undisturbed, folders):
     described = json.loads((undisturbed / "run.json").read_text())
     assert described["recipe"]["backbone"] == "stdc1"
+    digests = {part: described["data"].pop(part) for part in ("train_files", "val_files")}
+    assert all(re.fullmatch("sha256:[0-9a-f]{64}", digest) for digest in digests.values())
     assert described["data"] == {
         "name": folders.name,
         "classes": ["blue", "red"],
@@ -141,7 +144,8 @@ def test_a_resumed_run_equals_an_undisturbed_one(undisturbed, folders, tmp_path)
 
 
 def test_a_folder_of_another_run_is_refused(undisturbed, folders):
-    with pytest.raises(ValueError, match=r"undisturbed holds a run with other recipe \(seed\)"):
+    message = r"undisturbed holds a run with other recipe \(seed was 5 and is 6 now\)"
+    with pytest.raises(ValueError, match=message):
         run(folders, undisturbed, replace(TINY, seed=6))
 
 
@@ -273,7 +277,7 @@ def test_two_of_the_changes_are_drawn():
 def batches_of(root, recipe):
     """The batches that `pretrain` would train on, through the very function that makes them."""
     data = load_image_folders(root, "train")
-    read, crop = frame_reader(data, False, _CLASS), RandomResizedCrop((32, 32), recipe.area_range)
+    read, crop = frame_reader(data, _CLASS), RandomResizedCrop((32, 32), recipe.area_range)
     augmented = tf.function(_augmented(read, crop, recipe, 2, len(data)))
     drawn = [augmented(tf.constant(i, tf.int64), tf.constant(i, tf.int64)) for i in range(8)]
     return [(image.numpy(), labels.numpy()) for image, labels in drawn]
@@ -396,8 +400,6 @@ def tree(tmp_path):
 
 
 def raises_naming(*texts):
-    import re
-
     return pytest.raises(ValueError, match=".*".join(re.escape(str(text)) for text in texts))
 
 

@@ -186,7 +186,9 @@ def test_labelled_frames_are_judged_by_mean_iou(float_file, made_camvid, tmp_pat
     assert report.reference == kc.evaluate(float_file, val)["mean_iou"]
     assert report.quantized == kc.evaluate(tmp_path / "m.onnx", val)["mean_iou"]
     assert report.loss == pytest.approx(100 * (report.reference - report.quantized))
-    assert f"FP32 {100 * report.reference:.2f} %" in str(report)
+    over = [kc.evaluate(m, val)["classes_in_mean"] for m in (float_file, tmp_path / "m.onnx")]
+    assert report.classes_in_mean == tuple(over)
+    assert f"FP32 {100 * report.reference:.2f} % over {over[0]} classes, INT8 " in str(report)
     assert "on 2 frames of camvid" in str(report)
 
 

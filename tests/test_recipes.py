@@ -178,8 +178,10 @@ def test_senseless_trainings_are_refused(recipe, change, message):
     [
         ({"variant": "XL"}, "`variant` must be one of .*'M1'.*Received: 'XL'"),
         ({"weights": "camvid", "backbone_weights": "x.weights.h5"}, "leave out `backbone_weights`"),
-        ({"scale_range": (2.0, 1.0)}, r"`scale_range` must rise.*Received: \(2.0, 1.0\)"),
-        ({"scale_range": (0.0, 1.0)}, r"`scale_range` must rise.*Received: \(0.0, 1.0\)"),
+        ({"scale_range": (2.0, 1.0)}, r"`scale_range` must be .*Received: \(2.0, 1.0\)"),
+        ({"scale_range": (0.0, 1.0)}, r"`scale_range` must be .*Received: \(0.0, 1.0\)"),
+        ({"scale_range": 2.0}, "`scale_range` must be .*Received: 2.0"),
+        ({"validation_size": 64}, r"`validation_size` must be \(height, width\).*Received: 64"),
         ({"loss": "hinge"}, "A loss is written as .*Received: 'hinge'"),
         ({"aux_loss": "ce:-1"}, "a positive number"),
         ({"focal_gamma": -1.0, "aux_loss": "focal"}, "gamma"),
@@ -196,11 +198,18 @@ def test_unknown_encoders_are_refused():
         replace(TINY_ENCODER, backbone="resnet")
 
 
-@pytest.mark.parametrize("phase", [(0, (64, 64)), (2, (64, -1)), (2, (64,)), (2.5, (64, 64))])
-def test_senseless_phases_are_refused(phase):
-    with pytest.raises(
-        ValueError, match=re.escape(f"positive whole numbers. Received: Phase(epochs={phase[0]}")
-    ):
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        ((0, (64, 64)), "`epochs` must be a whole number of at least 1. Received: 0"),
+        ((2.5, (64, 64)), "`epochs` must be a whole number of at least 1. Received: 2.5"),
+        ((2, (64, -1)), "`crop_size` must be (height, width), two positive whole numbers"),
+        ((2, (64,)), "two positive whole numbers. Received: (64,)"),
+        ((2, 64), "two positive whole numbers. Received: 64"),
+    ],
+)
+def test_senseless_phases_are_refused(phase, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         Phase(*phase)
 
 

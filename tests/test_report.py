@@ -180,6 +180,13 @@ def test_figures_are_those_of_evaluate(page, val_set):
     assert len(expected) == 2 + 2 * 3  # the fourth class is never there
     assert figures_of(page)[: len(expected)] == expected
     assert f"{100 * expected[0]:.2f} %" in page.texts
+    assert "mean IoU over 3 of 4 classes" in page.texts
+
+
+def test_an_epoch_without_a_score_is_not_the_best(no_curves, val_set, tmp_path):
+    rows = [{**ROWS[0], "val_mean_iou": np.nan}, *ROWS[1:]]
+    file = write_report(make_run(tmp_path, rows), Says(), val_set)
+    assert "2 of 4" in Page(file.read_text(encoding="utf-8")).texts
 
 
 @pytest.mark.parametrize("size", [None, 12, (16, 16)])

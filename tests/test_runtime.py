@@ -124,7 +124,9 @@ def test_summary_by_hand():
     assert np.isnan(result["iou"]["c"])
     assert result["mean_iou"] == pytest.approx((3 / 4 + 4 / 5) / 2)
     assert result["pixel_accuracy"] == pytest.approx(7 / 8)
-    assert "mean IoU        77.50 %" in report(result)
+    assert result["classes_in_mean"] == 2
+    assert "mean IoU        77.50 % (over 2 of 3 classes)" in report(result)
+    assert "\nc       -\n" in report(result)
 
 
 def test_evaluate_equals_the_keras_metric(network, data_root):

@@ -1,6 +1,7 @@
 """Training: overfitting real frames in plain Keras, and recipes from beginning to end."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import keras
@@ -9,10 +10,15 @@ import pytest
 from trained import assert_same_arrays, log_of, run
 from training_program import TINY
 
-from keras_crosscbam import CrossCBAM, evaluate
-from keras_crosscbam.datasets import IGNORE, load_camvid
+from keras_crosscbam import CrossCBAM, cli, evaluate
+from keras_crosscbam.datasets import CAMVID_CLASSES, IGNORE, load_camvid
 from keras_crosscbam.datasets.pipeline import training_batches
-from keras_crosscbam.training import Phase, SegmentationCrossEntropy, SegmentationMeanIoU
+from keras_crosscbam.training import (
+    Phase,
+    SegmentationCrossEntropy,
+    SegmentationMeanIoU,
+    recipes,
+)
 from keras_crosscbam.training.fit import phased_batches, train
 from keras_crosscbam.training.judge import SegmentationJudge
 
@@ -54,14 +60,14 @@ def test_a_run_leaves_its_description_log_checkpoints_and_weights(undisturbed):
 
 
 def test_the_best_weights_give_the_logged_score(undisturbed, made_camvid):
-    """The network without its auxiliary head, judged outside the training."""
-    best = CrossCBAM(
-        input_shape=(None, None, 3), num_classes=11, weights=undisturbed / "best.weights.h5"
-    )
+    """The network without its auxiliary head, judged outside the training, with its names."""
+    best = CrossCBAM(input_shape=(None, None, 3), weights=undisturbed / "best.weights.h5")
+    assert best.classes.names == CAMVID_CLASSES.names
     scores = evaluate(best, load_camvid(made_camvid, "val"))
     logged = max(log_of(undisturbed), key=lambda row: row["val_mean_iou"])
     assert scores["mean_iou"] == pytest.approx(logged["val_mean_iou"], abs=1e-6)
     assert scores["pixel_accuracy"] == pytest.approx(logged["val_pixel_accuracy"], abs=1e-6)
+    assert scores["classes_in_mean"] == logged["val_classes_in_mean"]
     for name, iou in scores["iou"].items():
         assert iou == pytest.approx(logged.get(f"val_iou_{name}", np.nan), abs=1e-6, nan_ok=True)
 
@@ -81,11 +87,28 @@ def test_a_finished_run_is_not_run_again(undisturbed, made_camvid):
     assert before == {path: path.stat().st_mtime_ns for path in undisturbed.glob("**/*.h5")}
 
 
+def test_the_command_says_that_a_run_is_finished(undisturbed, made_camvid, monkeypatch, capsys):
+    monkeypatch.setitem(recipes.RECIPES, "tiny", TINY)
+    arguments = ("--recipe", "tiny", "--data", made_camvid, "--out", undisturbed)
+    assert cli.main(["train", *map(str, arguments)]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"{undisturbed}: already finished, all 2 epochs; nothing is trained.",
+        f"Best weights: {undisturbed / 'best.weights.h5'}",
+    ]
+
+
+def test_a_finished_run_without_its_weights_is_no_success(undisturbed, made_camvid, tmp_path):
+    lost = shutil.copytree(undisturbed, tmp_path / "lost")
+    (lost / "best.weights.h5").unlink()
+    with pytest.raises(ValueError, match=r"lost is a finished run without its best\.weights\.h5"):
+        run(made_camvid, lost)
+
+
 @pytest.mark.parametrize(
     ("change", "frames", "message"),
     [
-        ({"seed": 6}, 6, r"undisturbed holds a run with other recipe \(seed\)"),
-        ({}, 4, r"undisturbed holds a run with other data \(train_frames\)"),
+        ({"seed": 6}, 6, r"undisturbed holds a run with other recipe \(seed was 5 and is 6 now\)"),
+        ({}, 4, r"undisturbed holds a run with other data \(train_frames was 6 and is 4 now, "),
     ],
 )
 def test_a_folder_of_another_run_is_refused(undisturbed, made_camvid, change, frames, message):

@@ -106,7 +106,7 @@ def measure_segmentation(architecture, best, published, data, size, full_size, i
     return {
         **figures(scores[1]),
         "val_full_size": measure_full_size(build(weights=published), full_size, size),
-        "num_classes": len(val.classes),
+        "num_classes": val.classes.num_classes,
         "classes": "camvid",
         "test_mean_iou": None,  # until somebody has judged the test frames
         "data": "CamVid, train split (367 frames, 480x360)",
@@ -121,6 +121,7 @@ def figures(result):
     return {
         "val_frames": result["frames"],
         "val_mean_iou": round(result["mean_iou"], 6),
+        "val_classes_in_mean": result["classes_in_mean"],
         "val_pixel_accuracy": round(result["pixel_accuracy"], 6),
         "val_iou": {name: round(iou, 6) for name, iou in result["iou"].items()},
     }
@@ -151,12 +152,14 @@ def measure_encoder(architecture, best, published, data, size, images):
 
 
 def to_float16(source, target):
-    """Copies a weights file with its names, but every number in half the bytes."""
+    """Copies a weights file with its names, but every weight in half the bytes."""
     with h5py.File(source) as old, h5py.File(target, "w") as new:
 
         def copy(name, item):
             if isinstance(item, h5py.Dataset):
-                new.create_dataset(name, data=item[()].astype("float16"))
+                # The names of the classes are bytes.
+                weights = item.dtype.kind == "f"
+                new.create_dataset(name, data=item[()].astype("float16") if weights else item[()])
             else:
                 new.require_group(name).attrs.update(item.attrs)
 

@@ -11,13 +11,21 @@ from keras_crosscbam.cli import deployment, information, training, use
 
 
 def main(argv=None):
-    """Runs the command; returns the exit status: 0, 1 for partial failure, 2 for an error."""
+    """Runs the command and returns the exit status.
+
+    It is 0, 1 for partial failure, 2 for an error, and 130, as shells have it, after Ctrl-C.
+    """
     args = _parser().parse_args(argv)
     try:
         return args.run(args) or 0
     except (ValueError, RuntimeError, ImportError, OSError) as error:
         print(f"crosscbam {args.command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        # A terminal shows ^C, and training the line of its progress, where the cursor is.
+        start = "\n" if sys.stderr.isatty() else ""
+        print(f"{start}crosscbam {args.command}: interrupted. {args.next}", file=sys.stderr)
+        return 130
 
 
 def _parser():
@@ -26,7 +34,7 @@ def _parser():
 
     def command(run, name, text):
         sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, next="The same command starts from the beginning.")
         return sub
 
     for group in (use, training, deployment, information):

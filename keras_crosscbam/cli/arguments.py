@@ -92,12 +92,16 @@ def with_views(model, args):
 
 def trained_at(weights, architecture):
     """The (height, width) that weights of a name are made for; None for other weights."""
+    entry = manifest_entry(weights, architecture)
+    return entry and tuple(entry["input_size"])
+
+
+def manifest_entry(weights, architecture):
+    """What the manifest says of weights of a name; None for other weights."""
     import keras_crosscbam as kc
 
-    for entry in kc.list_weights().get(weights, []):
-        if entry["architecture"] == architecture:
-            return tuple(entry["input_size"])
-    return None
+    entries = kc.list_weights().get(weights, [])
+    return next((entry for entry in entries if entry["architecture"] == architecture), None)
 
 
 def named_variant(args):

@@ -89,7 +89,7 @@ def add_commands(command):
 
 def _export(args):
     from keras_crosscbam import export
-    from keras_crosscbam.segment import image_files
+    from keras_crosscbam.image_files import image_files
 
     model, size = _keras_model(args)
     common = {
@@ -127,7 +127,7 @@ def _export(args):
 def _quantize(args):
     from keras_crosscbam import export
     from keras_crosscbam.datasets import load_dataset
-    from keras_crosscbam.segment import image_files
+    from keras_crosscbam.image_files import image_files
 
     if args.data is None and args.frames is None:
         raise ValueError("INT8 needs real frames: pass --data DATASET or --frames FOLDER")

@@ -37,6 +37,7 @@ def add_commands(command):
 
 
 def _add_recipe(sub, default):
+    sub.set_defaults(next="The same command goes on after the last finished epoch.")
     sub.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
     sub.add_argument("--weights", help="start from these weights")
     _add_settings(sub, default)

@@ -10,16 +10,25 @@ from keras_crosscbam.cli.arguments import (
     add_views,
     has_views,
     load_model,
+    manifest_entry,
     trained_at,
     with_views,
     working_size,
 )
+from keras_crosscbam.datasets.listing import shortened
 
 
 def add_commands(command):
     sub = command(_segment, "segment", "Segment an image or a folder of images.")
     sub.add_argument("path", type=Path, help="an image, or a folder of images")
     sub.add_argument("--out", type=Path, default=Path("segmented"), help="folder for the pictures")
+    sub.add_argument(
+        "--range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values that are black and white in images of more than 8 bits (default: 0 65535)",
+    )
     add_model(sub)
 
     sub = command(
@@ -49,7 +58,8 @@ def _segment(args):
 
     model, made_for = load_model(args)
     started = time.perf_counter()
-    results = segment_files(model, args.path, args.out, working_size(args, made_for))
+    size = working_size(args, made_for)
+    results = segment_files(model, args.path, args.out, size, value_range=args.range)
     seconds = time.perf_counter() - started
     failed = [result for result in results if result.error]
     for result in results:
@@ -110,20 +120,43 @@ def _evaluate_encoder(args):
         )
     data = load_image_folders(args.data, args.split)
     model = getattr(kc, args.variant)(weights=args.weights, input_shape=(None, None, 3))
+    _check_folders(model, data, manifest_entry(args.weights, args.variant.lower()))
     size = args.size or trained_at(args.weights, args.variant.lower()) or 224
     side = size if isinstance(size, int) else min(size)
     top1 = TopOneJudge(model, data, side)()[MONITOR]
     print(f"top-1 {100 * top1:.2f} % on {len(data)} images of {data.name}, {side} pixels")
 
 
-def _predict(args):
-    from keras_crosscbam.datasets import split_images
-    from keras_crosscbam.datasets.cityscapes import LABEL_IDS
-    from keras_crosscbam.predictions import write_predictions
+def _check_folders(model, data, entry):
+    """Raises a `ValueError` unless the folders are the classes that an encoder was trained on."""
+    names, count = (entry or {}).get("class_names"), model.output_shape[-1]
+    if count != len(data.classes) or names not in (None, list(data.classes)):
+        theirs = f" ({shortened(names)})" if names else ""
+        raise ValueError(
+            f"the encoder tells {count} classes apart{theirs}, but {data.name}/train has "
+            f"{len(data.classes)} folders ({shortened(data.classes)}); they must be the same ones"
+        )
 
-    images = split_images(args.data, args.split)
+
+def _predict(args):
+    from keras_crosscbam.datasets.cityscapes import CITYSCAPES_CLASSES, LABEL_IDS
+    from keras_crosscbam.datasets.loading import list_split
+    from keras_crosscbam.predictions import PredictionError, write_predictions
+
+    split = list_split(args.data, args.split)
+    images = split.images()
     model, made_for = load_model(args)
     model = with_views(model, args)
     size, ids = working_size(args, made_for), LABEL_IDS if args.label_ids else None
-    written = write_predictions(model, images, args.out, ids, size, progress=True)
+    options = {
+        "progress": True,
+        "root": split.image_root,
+        "classes": CITYSCAPES_CLASSES if args.label_ids else split.classes,
+        "value_range": split.value_range,
+    }
+    try:
+        written = write_predictions(model, images, args.out, ids, size, **options)
+    except PredictionError as error:
+        print(f"crosscbam predict: {error}", file=sys.stderr)
+        return 1
     print(f"{len(written)} files in {args.out}")

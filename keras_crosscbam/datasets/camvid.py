@@ -1,10 +1,12 @@
 """CamVid (Brostow, Fauqueur and Cipolla, 2009): 701 street frames of Cambridge, 11 classes."""
 
+import codecs
 import re
 from pathlib import Path
 
 from keras_crosscbam.datasets.labels import IGNORE, ClassTable, ColourEncoding, IndexEncoding
 from keras_crosscbam.datasets.listing import Frame, Listing, pair, shortened
+from keras_crosscbam.image_files import image_files_below
 
 CAMVID_CLASSES = ClassTable(
     names=(
@@ -143,7 +145,7 @@ def _listed_frames(root, split):
     """The lines of SegNet's lists; published copies carry absolute paths of their author's."""
     frames, faults = [], []
     list_file = root / f"{split}.txt"
-    for number, line in enumerate(list_file.read_text().splitlines(), start=1):
+    for number, line in enumerate(_read_text(list_file).splitlines(), start=1):
         if not line.strip():
             continue
         names = line.split()
@@ -158,8 +160,19 @@ def _listed_frames(root, split):
     return frames, faults
 
 
+def _read_text(path):
+    """A list as editors of any system save it, if need be with a byte-order mark."""
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text in UTF-8. Received: {error}") from error
+
+
 def _find(root, name):
     """A listed file below the root, by its whole path or by its last folder and name, or None."""
+    name = name.replace("\\", "/")
     for candidate in (root / name, root.joinpath(*Path(name).parts[-2:])):
         if candidate.is_file():
             return candidate
@@ -173,9 +186,10 @@ def _find(root, name):
 def _original_frames(root, split):
     masks = {
         path.stem.removesuffix("_L"): path
-        for path in sorted((root / "LabeledApproved_full").glob("[!.]*_L.*"))
+        for path in image_files_below(root / "LabeledApproved_full")
+        if path.stem.endswith("_L")
     }
-    images = {path.stem: path for path in sorted((root / "701_StillsRaw_full").glob("[!.]*.*"))}
+    images = {path.stem: path for path in image_files_below(root / "701_StillsRaw_full")}
     frames = pair(images, masks, _drive_of)
     strangers = [frame.name for frame in frames if _split_of(frame.name) is None]
     faults = []

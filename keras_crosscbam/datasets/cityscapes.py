@@ -4,6 +4,7 @@ from pathlib import Path
 
 from keras_crosscbam.datasets.labels import IGNORE, ClassTable, IndexEncoding
 from keras_crosscbam.datasets.listing import Listing, pair
+from keras_crosscbam.image_files import image_files_below, is_broken_link
 
 # Name, colour, and the id that masks and results on disk have; in the order of the train ids.
 _CLASSES = (
@@ -89,5 +90,7 @@ def _by_frame(folder, ending):
     """The files of that ending by city and frame, such as `bonn/bonn_000000_000019`."""
     return {
         f"{path.parent.name}/{path.name.removesuffix(ending)}": path
-        for path in folder.glob(f"*/[!.]*{ending}")
+        for path in image_files_below(folder)
+        # A link without an extension that leads nowhere stands for a city that is missing.
+        if path.name.endswith(ending) or (not path.suffix and is_broken_link(path))
     }

@@ -1,28 +1,36 @@
 """The YAML file that says what people's own masks hold."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import yaml
 
 from keras_crosscbam.datasets.labels import (
+    BACKGROUND,
+    BACKGROUND_COLOUR,
     IGNORE,
     ClassTable,
     ColourEncoding,
     IndexEncoding,
     numbered_classes,
 )
+from keras_crosscbam.images import EXTENSIONS
 
 CLASS_FILE = "dataset.yaml"
+REST = "rest"
+"""What `background` says where all ids or colours that stand nowhere else are background."""
 
 
 @dataclass(frozen=True)
 class ClassFile:
-    """What a `dataset.yaml` says: name, classes, and how masks encode them."""
+    """What a `dataset.yaml` says: name, classes, masks' encoding and names, and images' range."""
 
     name: str
     classes: ClassTable
     encoding: IndexEncoding | ColourEncoding
+    value_range: tuple[float, float] | None = None
+    mask_suffix: str = ""
 
 
 def read_class_file(path):
@@ -35,15 +43,23 @@ def read_class_file(path):
     Its fields:
 
     - `name`: of the data set.
-    - `masks`: `ids` for masks of one channel (the default), `colours` for masks in RGB.
-    - `ignore`: list of the ids or colours that do not count; by default `[255]` for ids, none
-      for colours.
-    - `classes`: list of 2 to 254 classes, in the order of the network's outputs, each with
+    - `masks`: `ids` for masks of one channel (the default), `indices` for those whose ids are the
+      indices of their palette whatever greys it shows (see
+      `keras_crosscbam.datasets.masks.read_mask`), `colours` for masks whose colours count.
+    - `mask_suffix`: what the name of a mask has behind that of its image, such as `_mask`.
+    - `ignore`: list of the ids or colours that do not count; by default none for colours, and
+      `[255]` for ids, unless 255 stands elsewhere in the file.
+    - `background`: for one class alone: list of the ids or colours that are its background, by
+      default `[0]` and `[[0, 0, 0]]`, or `rest` for all that stand nowhere else in the file.
+    - `range`: `[low, high]`, the values that are black and white in images of more than 8 bits;
+      by default `[0, 65535]`.
+    - `classes`: list of 2 to 254 classes, in the order of the network's outputs, or of one, the
+      object, which is label 1, the background being label 0; each with
         - `name`;
         - `colour`: `[red, green, blue]`, for pictures, and in masks of colours the class's colour
           there; only those of ids may leave it out;
         - `id`: the class's id in masks of ids, by default its position in the list, counted
-          from 0; or `ids`, a list of several that make one class;
+          from 0, and 1 for one class alone; or `ids`, a list of several that make one class;
         - `also`: list of further colours of the class, in masks of colours.
 
     Args:
@@ -85,22 +101,32 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _parse(content):
-    _check_fields(content, "the file", ("name", "classes"), ("masks", "ignore"))
+    optional = ("masks", "mask_suffix", "ignore", "background", "range")
+    _check_fields(content, "the file", ("name", "classes"), optional)
     name = _text(content["name"], "name")
-    masks = content.get("masks", "ids")
-    if masks not in ("ids", "colours"):
-        raise ValueError(f"masks must be ids or colours. Received: {masks!r}")
+    said = content.get("masks", "ids")
+    if said not in ("ids", "indices", "colours"):
+        raise ValueError(f"masks must be ids, indices or colours. Received: {said!r}")
+    masks = "colours" if said == "colours" else "ids"
     read_value = _id if masks == "ids" else _colour
-    ignored = content.get("ignore", [255] if masks == "ids" else [])
+    mask_suffix = _name_ending(content["mask_suffix"]) if "mask_suffix" in content else ""
     entries = _list(content["classes"], "classes")
-    if not 2 <= len(entries) <= 254:
-        raise ValueError(f"classes must be a list of 2 to 254. Received: {len(entries)}")
+    if not 1 <= len(entries) <= 254:
+        raise ValueError(f"classes must be a list of 1 to 254. Received: {len(entries)}")
+    one = len(entries) == 1
+    if "background" in content and not one:
+        raise ValueError(
+            "background goes with one class alone; of several it is one. "
+            f"Received: {len(entries)} classes"
+        )
 
     names, colours, values = _Register(), _Register(), _Register()
-    for position, value in enumerate(_list(ignored, "ignore")):
+    for position, value in enumerate(_list(content.get("ignore", []), "ignore")):
         values.add(read_value(value, f"ignore[{position}]"), IGNORE, f"ignore[{position}]")
-    for label, entry in enumerate(entries):
-        field = f"classes[{label}]"
+    if one:
+        names.add(BACKGROUND, 0, "label 0, all that is not the class,")
+    for label, entry in enumerate(entries, start=int(one)):
+        field = f"classes[{label - one}]"
         optional = ("colour", "id", "ids") if masks == "ids" else ("also",)
         required = ("name",) if masks == "ids" else ("name", "colour")
         _check_fields(entry, field, required, optional)
@@ -110,11 +136,32 @@ def _parse(content):
             colours.add(colour, label, f"{field}.colour")
         for where, value in _disk_values(entry, field, label, masks):
             values.add(read_value(value, where), label, where)
+    rest = one and _add_background(content, values, read_value)
+    if masks == "ids" and "ignore" not in content:
+        values.labels.setdefault(255, IGNORE)
 
-    encoding = (IndexEncoding if masks == "ids" else ColourEncoding)(values.labels)
-    return ClassFile(
-        name, ClassTable(tuple(names.labels), _palette(colours, len(entries))), encoding
-    )
+    if masks == "ids":
+        others = dict.fromkeys(range(256), 0) if rest else {}
+        encoding = IndexEncoding({**others, **values.labels}, stored=said == "indices")
+    else:
+        encoding = ColourEncoding(values.labels, rest=0 if rest else None)
+    classes = ClassTable(tuple(names.labels), _palette(colours, len(names.labels), one), one)
+    return ClassFile(name, classes, encoding, _range(content.get("range")), mask_suffix)
+
+
+def _add_background(content, values, read_value):
+    """Enters the background of one class alone; whether it is all that stands nowhere else."""
+    default = 0 if read_value is _id else [0, 0, 0]
+    listed = content.get("background", [default])
+    if listed == REST:
+        return True
+    if not _list(listed, "background"):
+        raise ValueError("background must be a list that is not empty, or rest. Received: []")
+    for position, value in enumerate(listed):
+        said = "background" in content
+        field = f"background[{position}]" if said else "the default of background"
+        values.add(read_value(value, field), 0, field)
+    return False
 
 
 def _disk_values(entry, field, label, masks):
@@ -133,10 +180,11 @@ def _disk_values(entry, field, label, masks):
     return first + [(f"{field}.{name}[{i}]", value) for i, value in enumerate(further)]
 
 
-def _palette(colours, count):
-    """A colour per class: what the file says, else the numbered classes' that are still free."""
+def _palette(colours, count, one):
+    """A colour per label: what the file says, else the numbered classes' that are still free."""
     said = {label: colour for colour, label in colours.labels.items()}
-    free = (colour for colour in numbered_classes(255).colours if colour not in colours.labels)
+    choice = (*[BACKGROUND_COLOUR] * one, *numbered_classes(255).colours)
+    free = (colour for colour in choice if colour not in colours.labels)
     return tuple(said.get(label) or next(free) for label in range(count))
 
 
@@ -179,11 +227,31 @@ def _text(value, field):
     return value
 
 
+def _name_ending(value):
+    """The end of a file's name, without folders and without the extension of an image."""
+    text = _text(value, "mask_suffix")
+    if "/" in text or "\\" in text or Path(text).suffix.lower() in EXTENSIONS:
+        raise ValueError(
+            "mask_suffix must be the end of the masks' names without their extension, such as "
+            f"_mask. Received: {value!r}"
+        )
+    return text
+
+
 def _id(value, field):
     # YAML's yes and no are numbers to Python.
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
         raise ValueError(f"{field} must be a whole number of 0..255. Received: {value!r}")
     return value
+
+
+def _range(value):
+    if value is None:
+        return None
+    numbers = isinstance(value, list) and all(type(number) in (int, float) for number in value)
+    if not numbers or len(value) != 2 or not -inf < value[0] < value[1] < inf:
+        raise ValueError(f"range must be [low, high], two rising numbers. Received: {value!r}")
+    return tuple(value)
 
 
 def _colour(value, field):

@@ -1,12 +1,16 @@
 """Images in folders named after their class, as ImageNet is laid out, for pretraining encoders."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from keras_crosscbam.image_files import image_files, subfolders
 from keras_crosscbam.images import read_image
-from keras_crosscbam.segment import image_files
+
+READ_WHOLE = 2**30
+"""Bytes of images that are read for a digest: seconds of reading."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,29 @@ class ClassificationDataset:
         """Reads an image; a `ValueError` names a file that is unreadable."""
         path, label = self.files[index]
         return read_image(path), np.int64(label)
+
+    def digest(self):
+        """What tells the images and their classes from others, a text `sha256...:...`.
+
+        Up to a gigabyte of images is read for it. A larger set, such as ImageNet, is told by the
+        names and sizes of its files: another image of the same name and size is not noticed there.
+        """
+        size = sum(path.stat().st_size for path, _ in self.files)
+        whole = size <= READ_WHOLE
+        kind, tell = ("", _contents) if whole else (" of names and sizes", _name_and_size)
+        digest = hashlib.sha256()
+        for path, label in self.files:
+            digest.update(tell(path) + label.to_bytes(4))
+        return f"sha256{kind}:{digest.hexdigest()}"
+
+
+def _contents(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _name_and_size(path):
+    return hashlib.sha256(f"{path.name}/{path.stat().st_size}".encode()).digest()
 
 
 def load_image_folders(root, split):
@@ -70,12 +97,10 @@ def load_image_folders(root, split):
 
 def _class_folders(root, split):
     """The names of the classes of one folder, those that it trains on."""
-    classes = {p.name for p in (root / "train").glob("[!.]*") if p.is_dir()}
+    classes = subfolders(root / "train")
     if len(classes) < 2:
         raise ValueError(f"{root}: expected train/CLASS/IMAGE files of two classes or more")
-    unknown = sorted(
-        p.name for p in (root / split).glob("[!.]*") if p.is_dir() and p.name not in classes
-    )
+    unknown = [name for name in subfolders(root / split) if name not in classes]
     if unknown:
         raise ValueError(f"{root / split} holds classes that train/ does not have: {unknown[:5]}")
     return classes

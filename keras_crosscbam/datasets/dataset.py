@@ -1,12 +1,14 @@
 """What every data set is to the rest of the package: a list of image and mask files."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from keras_crosscbam.datasets.labels import ClassTable, ColourEncoding, IndexEncoding
-from keras_crosscbam.images import open_image, read_image
+from keras_crosscbam.datasets.masks import Palettes, read_mask
+from keras_crosscbam.images import read_oriented_image
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class SegmentationDataset:
         pairs: `(image, mask)` files.
         classes: names and colours of the classes.
         encoding: how the masks encode them.
+        value_range: the values that are black and white in images of more than 8 bits, as in
+            `keras_crosscbam.images.to_rgb`.
         left_out: names of the groups of frames, such as drives, that were taken away.
     """
 
@@ -28,6 +32,7 @@ class SegmentationDataset:
     pairs: tuple[tuple[Path, Path], ...]
     classes: ClassTable
     encoding: IndexEncoding | ColourEncoding
+    value_range: tuple[float, float] | None = None
     left_out: tuple[str, ...] = ()
 
     def __len__(self):
@@ -35,41 +40,57 @@ class SegmentationDataset:
 
     def __getitem__(self, index):
         """Reads a pair; a `ValueError` names the file that is unreadable or does not fit."""
+        image, labels, _ = self._read(index)
+        return image, labels
+
+    def _read(self, index):
         image_path, mask_path = self.pairs[index]
-        image = read_image(image_path)
-        mask = open_image(mask_path, mask_array)
+        image, orientation = read_oriented_image(image_path, self.value_range)
+        mask = read_mask(mask_path, self.encoding)
         try:
-            labels = self.encoding.decode(mask)
+            labels = self.encoding.decode(mask.pixels)
         except ValueError as error:
             raise ValueError(f"{mask_path}: {error}") from error
         if labels.shape != image.shape[:2]:
+            turned = f" after EXIF orientation {mask.orientation} of the mask, {orientation} of it"
             raise ValueError(
                 f"{mask_path}: the mask is {labels.shape[1]}x{labels.shape[0]} pixels, its image "
-                f"{image_path} {image.shape[1]}x{image.shape[0]}; they must be equal"
+                f"{image_path} {image.shape[1]}x{image.shape[0]}"
+                f"{turned if orientation != mask.orientation else ''}; they must be equal"
             )
-        return image, labels
+        return image, labels, mask
 
     def count_pixels(self):
         """Labelled pixels of each class in each frame, int64 `(frames, classes)`.
 
-        Reads and checks every file.
+        Reads and checks every file, and that the palettes of masks agree.
         """
-        counts = [np.bincount(self[i][1].ravel(), minlength=256) for i in range(len(self))]
-        return np.stack(counts)[:, : len(self.classes)]
+        return self.read_through()[0]
+
+    def read_through(self):
+        """Reads and checks every file once, and that the palettes of masks agree.
+
+        Returns:
+            counts: labelled pixels of each class in each frame, int64 `(frames, classes)`.
+            digests: what tells the contents from others, whatever the files' names: `"images"`, a
+                text `sha256:...` of the image files, and `"labels"`, of the labels that the masks
+                stand for, both in the order of the frames.
+        """
+        counts, palettes = [], Palettes()
+        images, masks = hashlib.sha256(repr(self.value_range).encode()), hashlib.sha256()
+        for index, (image_path, mask_path) in enumerate(self.pairs):
+            _, labels, mask = self._read(index)
+            counts.append(np.bincount(labels.ravel(), minlength=256))
+            palettes.add(mask_path, mask.palette)
+            with open(image_path, "rb") as file:
+                images.update(hashlib.file_digest(file, "sha256").digest())
+            masks.update(repr(labels.shape).encode() + labels.tobytes())
+        if contradiction := palettes.contradiction():
+            raise ValueError(f"{self.name}: {contradiction}")
+        parts = {"images": images, "labels": masks}
+        digests = {part: f"sha256:{digest.hexdigest()}" for part, digest in parts.items()}
+        return np.stack(counts)[:, : len(self.classes)], digests
 
     def subset(self, indices):
         """The data set of the pairs at these indices."""
-        pairs = tuple(self.pairs[i] for i in indices)
-        return replace(self, pairs=pairs)
-
-
-def mask_array(image):
-    """A Pillow image as uint8, ids or RGB; of a palette image its indices, not the colours."""
-    if image.mode not in ("L", "P", "1", "RGB", "RGBA"):
-        image = image.convert("I") if image.mode.startswith("I") else image.convert("RGB")
-    array = np.asarray(image)
-    if array.ndim == 2 and array.dtype != np.uint8:
-        if array.min() < 0 or array.max() > 255:
-            raise ValueError(f"expected ids of 0..255; received up to {array.max()}")
-        array = array.astype(np.uint8)
-    return array
+        return replace(self, pairs=tuple(self.pairs[i] for i in indices))

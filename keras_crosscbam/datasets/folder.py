@@ -1,10 +1,12 @@
 """People's own data: images and masks in two folders, and a YAML file that names the classes."""
 
+import re
+from collections import Counter
 from pathlib import Path
 
 from keras_crosscbam.datasets.class_file import CLASS_FILE, read_class_file
 from keras_crosscbam.datasets.listing import Listing, pair
-from keras_crosscbam.images import EXTENSIONS
+from keras_crosscbam.image_files import describe_broken_link, image_files_below, is_broken_link
 
 
 def load_folder(root, split):
@@ -15,7 +17,11 @@ def load_folder(root, split):
 
     Images are `images/SPLIT/**/NAME.EXT`, of any extension that Pillow reads, and masks
     `masks/SPLIT/**/NAME.png`, under the same folders and names; `dataset.yaml` says what the masks
-    hold, see `read_class_file`.
+    hold, see `read_class_file`. Links to files and folders are followed.
+
+    With a `mask_suffix` in `dataset.yaml`, such as `_mask`, masks are `NAME_mask.png`, and other
+    files in `masks/SPLIT` are passed over. Where there is no folder `masks/SPLIT`, they are then
+    looked for beside the images, in `images/SPLIT`.
 
     Args:
         root: the folder that holds the three.
@@ -25,8 +31,8 @@ def load_folder(root, split):
         A `SegmentationDataset`.
 
     Raises:
-        ValueError: for mistakes in `dataset.yaml`, an unknown split, a split without frames, and
-            frames without mask or image, with their names.
+        ValueError: for mistakes in `dataset.yaml`, an unknown split, a split without frames,
+            frames without mask or image, with their names, and links that lead nowhere.
     """
     return list_folder(root, split).dataset()
 
@@ -41,8 +47,15 @@ def list_folder(root, split):
             f"{root / 'images'}: `split` must be a folder there, of which there are {splits}. "
             f"Received: {split!r}"
         )
-    images, twice = _by_name(root / "images" / split)
-    masks, masks_twice = _by_name(root / "masks" / split)
+    suffix = description.mask_suffix
+    images, image_faults = _by_name(root / "images" / split)
+    masks, mask_faults = _by_name(root / "masks" / split)
+    if suffix and not (root / "masks" / split).exists():
+        masks = images
+        images = {name: path for name, path in images.items() if not name.endswith(suffix)}
+    masks = {
+        name.removesuffix(suffix): path for name, path in masks.items() if name.endswith(suffix)
+    }
     return Listing(
         root,
         split,
@@ -50,20 +63,39 @@ def list_folder(root, split):
         pair(images, masks),
         description.classes,
         description.encoding,
-        tuple(twice + masks_twice),
+        tuple(image_faults + mask_faults),
+        description.value_range,
+        hint="" if suffix else _suffix_hint(images, masks),
+        image_root=root / "images" / split,
     )
 
 
 def _by_name(folder):
-    """Image files by path without extension, and a sentence for each name that stands twice."""
+    """Image files by path without extension, and a sentence for each file that cannot be one."""
     files, faults = {}, []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or path.suffix.lower() not in EXTENSIONS or not path.is_file():
+    for path in sorted(image_files_below(folder)):
+        if is_broken_link(path):
+            faults.append(f"{path}: {describe_broken_link(path)}")
             continue
-        name = relative.with_suffix("").as_posix()
+        name = path.relative_to(folder).with_suffix("").as_posix()
         if name in files:
             faults.append(f"{path}: {files[name].name} has the same name; keep one of them")
         files[name] = path
     return files, faults
+
+
+def _suffix_hint(images, masks):
+    """What `mask_suffix` would pair the files that are left over, as a sentence, or ""."""
+    alone = images.keys() - masks.keys()
+    # Without any masks, they may lie among the images.
+    candidates = masks.keys() - images.keys() if masks else images.keys()
+    found = Counter(
+        name[separator.start() :]
+        for name in sorted(candidates)
+        for separator in re.finditer(r"[-_. ]", name)
+        if name[: separator.start()] in alone
+    )
+    for suffix, count in found.most_common(1):
+        if 2 * count >= len(candidates):
+            return f"If masks are named NAME{suffix}, write `mask_suffix: {suffix}`"
+    return ""

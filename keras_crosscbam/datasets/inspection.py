@@ -6,11 +6,12 @@ from collections import Counter, defaultdict
 import keras
 import numpy as np
 
-from keras_crosscbam.datasets.dataset import mask_array
-from keras_crosscbam.datasets.labels import IndexEncoding
+from keras_crosscbam.datasets.labelled import are_enough, too_few_labels
+from keras_crosscbam.datasets.labels import IGNORE, IndexEncoding
 from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.masks import Palettes, UnclearIdsError, read_mask
 from keras_crosscbam.datasets.statistics import decode_leniently, random_crop_is_empty
-from keras_crosscbam.images import open_image, read_image
+from keras_crosscbam.images import RefusedError, UnknownRangeError, read_oriented_image
 
 CROP_SIZE = (360, 480)
 
@@ -19,6 +20,9 @@ _GREY = 8
 
 _FAULTS = {
     "unreadable": "unreadable files",
+    "range": "images of more than 8 bits whose range is not known",
+    "unclear": "masks of which it is not clear what the ids are",
+    "refused": "files with content that cannot be used",
     "size": "masks that differ in size from their images",
     "jpeg": "masks in JPEG, which alters ids and colours (export them anew as PNG)",
     "grey": "masks with ids as grey in three channels (save them with one)",
@@ -38,7 +42,9 @@ class SplitInspection:
         sizes: a `Counter` of the readable images' `(height, width)`.
         hashes: a dict from the SHA-256 of each readable image file to its path.
         counts: labelled pixels of each class, int64 `(classes,)`.
+        ignored: pixels of each id or colour that does not count, a `Counter`.
         pixels: pixels of all masks that could be decoded, labelled or not.
+        mask_kinds: a `Counter` of how the masks are stored, such as "8-bit grey".
         crops: whether each training crop drawn was without a labelled pixel; empty if none was.
     """
 
@@ -50,10 +56,15 @@ class SplitInspection:
         self.sizes = Counter()
         self.hashes = {}
         self.counts = np.zeros(len(listing.classes), np.int64)
+        self.ignored = Counter()
         self.pixels = 0
+        self.mask_kinds = Counter()
         self.crops = []
         self._problems = listing.problems()
         self._encoding = listing.encoding
+        self._value_range = listing.value_range
+        self._palettes = Palettes()
+        self._turned_alone = []
         self._faults = defaultdict(list)
         self._stray_masks = []
         self._stray_pixels = Counter()
@@ -61,8 +72,8 @@ class SplitInspection:
         rng = np.random.default_rng(0)
         bar = keras.utils.Progbar(self.frames, unit_name="frame", verbose=int(progress))
         for done, frame in enumerate(listing.frames, start=1):
-            size = self._inspect_image(frame.image) if frame.image else None
-            labels = self._inspect_mask(frame.mask, size) if frame.mask else None
+            size, orientation = self._inspect_image(frame.image) if frame.image else (None, None)
+            labels = self._inspect_mask(frame.mask, size, orientation) if frame.mask else None
             if labels is not None and scale_range is not None:
                 # A few hundred crops tell a share to a few points.
                 for _ in range(max(4, 400 // self.frames)):
@@ -71,28 +82,40 @@ class SplitInspection:
             bar.update(done)
 
     def _inspect_image(self, path):
-        """The image's (height, width), or None."""
+        """The image's (height, width) and EXIF orientation, or None for both."""
         try:
-            size = read_image(path).shape[:2]
+            image, orientation = read_oriented_image(path, self._value_range)
         except ValueError as error:
-            self._faults["unreadable"].append(error)
-            return None
+            self._refuse(path, error)
+            return None, None
+        size = image.shape[:2]
         with path.open("rb") as file:
             self.hashes[hashlib.file_digest(file, "sha256").hexdigest()] = path
         self.sizes[size] += 1
-        return size
+        return size, orientation
 
-    def _inspect_mask(self, path, image_size):
+    def _refuse(self, path, error):
+        kinds = {UnknownRangeError: "range", UnclearIdsError: "unclear", RefusedError: "refused"}
+        faults = self._faults[kinds.get(type(error), "unreadable")]
+        # The sentence is long, and for the next file much the same.
+        faults.append(path if faults and isinstance(error, RefusedError) else error)
+
+    def _inspect_mask(self, path, image_size, image_orientation):
         """The mask's labels, or None."""
         try:
-            kind, mask = open_image(path, lambda image: (image.format, mask_array(image)))
+            read = read_mask(path, self._encoding)
         except ValueError as error:
-            self._faults["unreadable"].append(error)
+            self._refuse(path, error)
             return None
+        mask = read.pixels
+        self.mask_kinds[read.kind] += 1
+        self._palettes.add(path, read.palette)
+        if image_orientation not in (None, read.orientation):
+            self._turned_alone.append(f"{path} ({read.orientation}, its image {image_orientation})")
         if image_size not in (None, mask.shape[:2]):
             (rows, columns), (height, width) = mask.shape[:2], image_size
             self._faults["size"].append(f"{path} ({columns}x{rows}, its image {width}x{height})")
-        if kind == "JPEG":
+        if read.format == "JPEG":
             self._faults["jpeg"].append(path)
         expects_ids = isinstance(self._encoding, IndexEncoding)
         if expects_ids != (mask.ndim == 2):
@@ -103,6 +126,9 @@ class SplitInspection:
             self._stray_masks.append(path)
             self._stray_pixels.update(strays)
             self._stray_files.update(strays.keys())
+        left_out = Counter(self._encoding.count_values(mask[labels == IGNORE]))
+        left_out.subtract(strays)
+        self.ignored += left_out
         self.pixels += labels.size
         self.counts += np.bincount(labels.ravel(), minlength=256)[: len(self.counts)]
         return labels
@@ -116,11 +142,23 @@ class SplitInspection:
                     f"{self.split}: {text}, {len(files)} in {self.frames} frames: "
                     f"{shortened(files, 3)}"
                 )
+        if contradiction := self._palettes.contradiction():
+            errors.append(f"{self.split}: {contradiction}")
         if self._stray_masks:
             errors.append(self._describe_strays())
-        if self.pixels and not self.counts.any():
-            errors.append(f"{self.split}: no pixel is labelled")
+        if self.pixels and not are_enough(self.counts):
+            errors.append(too_few_labels(self.split, self.classes, self.counts, self.ignored))
         return errors
+
+    def warnings(self):
+        """A sentence for each thing that may be a fault, or may not."""
+        if self._turned_alone:
+            yield (
+                f"{self.split}: masks with another EXIF orientation than their images, "
+                f"{len(self._turned_alone)} in {self.frames} frames: "
+                f"{shortened(self._turned_alone, 3)}. Each file is turned by its own; that is "
+                "right only if the masks belong to the images as viewers show them"
+            )
 
     def _describe_strays(self):
         kind = "ids" if isinstance(self._encoding, IndexEncoding) else "colours"
@@ -129,11 +167,14 @@ class SplitInspection:
             f"{self._stray_files[value]})"
             for value, pixels in self._stray_pixels.most_common()
         )
-        return (
+        text = (
             f"{self.split}: {kind} that stand for no class, {len(self._stray_masks)} masks in "
             f"{self.frames} frames: {shortened(strays)}; for instance in "
             f"{shortened(self._stray_masks, 3)}"
         )
+        if self.classes.one_logit:
+            text += ". If they are background, say `background: rest` in dataset.yaml"
+        return text
 
 
 def _wrong_kind(mask):

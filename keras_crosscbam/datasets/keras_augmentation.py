@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.tf_data import tf
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class KerasAugmentation:
     layer: keras.layers.Layer
 
     def __post_init__(self):
+        if not isinstance(self.layer, keras.layers.Layer):
+            raise ValueError(
+                f"`layer` must be a layer of Keras or KerasCV. Received: {self.layer!r}"
+            )
         layers = (self.layer, *getattr(self.layer, "layers", ()))
         if any(isinstance(layer, keras.layers.RandomElasticTransform) for layer in layers):
             raise ValueError(

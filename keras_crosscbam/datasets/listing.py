@@ -33,6 +33,10 @@ class Listing:
         classes: names and colours of the classes.
         encoding: how the masks encode them.
         faults: what else is wrong with the files' names and lists, a sentence each.
+        value_range: as in `SegmentationDataset`.
+        hint: what to do if frames lack their image or mask, a sentence, or "".
+        image_root: the folder whose subfolders tell images of one name apart; None where all names
+            differ.
         left_out: the groups of frames that were taken away.
     """
 
@@ -43,6 +47,9 @@ class Listing:
     classes: ClassTable
     encoding: IndexEncoding | ColourEncoding
     faults: tuple[str, ...] = ()
+    value_range: tuple[float, float] | None = None
+    hint: str = ""
+    image_root: Path | None = None
     left_out: tuple[str, ...] = ()
 
     @property
@@ -76,7 +83,8 @@ class Listing:
         problems = list(self.faults)
         missing = [text for text in map(self._missing, needed) if text]
         if missing:
-            problems.append(f"{self.root}: in the {self.split} split {'; '.join(missing)}")
+            hint = f". {self.hint}" if self.hint else ""
+            problems.append(f"{self.root}: in the {self.split} split {'; '.join(missing)}{hint}")
         if not self.frames and not problems:
             problems.append(f"{self.root}: the {self.split} split has no frames here")
         return problems
@@ -86,7 +94,9 @@ class Listing:
         for problem in self.problems():
             raise ValueError(problem)
         pairs = tuple((frame.image, frame.mask) for frame in self.frames)
-        return SegmentationDataset(self.name, pairs, self.classes, self.encoding, self.left_out)
+        return SegmentationDataset(
+            self.name, pairs, self.classes, self.encoding, self.value_range, self.left_out
+        )
 
     def images(self):
         """The image files of the split, a tuple; masks may be missing, as in test splits.

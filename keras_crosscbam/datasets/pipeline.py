@@ -1,15 +1,16 @@
 """From files to batches: `tf.data` pipelines that are a pure function of seed and position."""
 
-import tensorflow as tf
-
 from keras_crosscbam.datasets.augment import (
     ClassMix,
     PhotometricDistortion,
     RandomFlip,
     RandomScaleCrop,
 )
+from keras_crosscbam.datasets.cache import Cached
+from keras_crosscbam.datasets.checks import check_list, check_number, check_size, check_whole
 from keras_crosscbam.datasets.keras_augmentation import as_augmentation
 from keras_crosscbam.datasets.sampling import index_stream
+from keras_crosscbam.tf_data import tf
 
 AUGMENTATIONS = (RandomFlip(), PhotometricDistortion())
 """What training does to its crops."""
@@ -59,17 +60,21 @@ def training_batches(
         stop_step: the step to end before; None goes on forever.
         shard: `(index, count)` of this process among several that share every batch; it makes
             `batch_size / count` of the frames.
-        cache: whether to keep the decoded frames in memory (0.2 GB for CamVid at 480x360).
+        cache: whether to keep the decoded frames in memory (0.2 GB for CamVid at 480x360), as long
+            as they take no more of it than they leave free; see `Cached`.
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`: float32 `(batch, height, width, 3)` in 0..255
         and uint8 `(batch, height, width)`, ignore 255.
 
     Raises:
-        ValueError: if the batch cannot be shared equally.
+        ValueError: for arguments outside their range, and if the batch cannot be shared equally.
     """
+    check_list("augmentations", augmentations)
+    check_number("class_mix", class_mix, most=1)
     steps = [RandomScaleCrop(crop_size, scale_range), *map(as_augmentation, augmentations)]
-    read, mix = frame_reader(dataset, cache), ClassMix(class_mix)
+    read = frame_reader(Cached(dataset) if cache else dataset)
+    mix = ClassMix(class_mix)
 
     def crop(index, key):
         images, labels = read(index)
@@ -106,6 +111,7 @@ def training_batches(
 
 def steps_per_epoch(dataset, batch_size):
     """Batches in about one pass over the data, at least one."""
+    check_whole("batch_size", batch_size, least=1)
     return max(len(dataset) // batch_size, 1)
 
 
@@ -120,8 +126,14 @@ def evaluation_batches(dataset, batch_size=1, input_size=None):
 
     Returns:
         A `tf.data.Dataset` like that of `training_batches`.
+
+    Raises:
+        ValueError: for arguments outside their range.
     """
-    read = frame_reader(dataset, cache=False)
+    check_whole("batch_size", batch_size, least=1)
+    if input_size is not None:
+        check_size("input_size", input_size)
+    read = frame_reader(dataset)
 
     def sample(index):
         images, labels = read(index)
@@ -142,24 +154,24 @@ def evaluation_batches(dataset, batch_size=1, input_size=None):
 MASK = tf.TensorSpec((None, None), tf.uint8)
 
 
-def frame_reader(dataset, cache, label=MASK):
+def frame_reader(dataset, label=MASK):
     """A TensorFlow function from an index to an image of a data set and its label.
 
     Args:
         dataset: a sequence of images, uint8 `(height, width, 3)`, and their labels.
-        cache: whether to keep what was read in memory.
         label: `tf.TensorSpec` of a label.
+
+    Raises:
+        ValueError: if the data set is none, but for instance its path.
     """
-    decoded = {}
+    if isinstance(dataset, str) or not hasattr(dataset, "__getitem__"):
+        raise ValueError(
+            "`dataset` must be a data set, such as load_dataset(folder, split) gives. "
+            f"Received: {dataset!r}"
+        )
 
     def decode(index):
-        index = int(index)
-        if index not in decoded:
-            frame = dataset[index]
-            if not cache:
-                return frame
-            decoded[index] = frame
-        return decoded[index]
+        return dataset[int(index)]
 
     def read(index):
         types = (tf.uint8, label.dtype)

@@ -1,7 +1,9 @@
 """The order in which training sees the frames: a pure function of seed and position."""
 
 import numpy as np
-import tensorflow as tf
+
+from keras_crosscbam.datasets.checks import check_whole
+from keras_crosscbam.tf_data import tf
 
 
 def frame_order(frames, seed, weights=None):
@@ -15,8 +17,11 @@ def frame_order(frames, seed, weights=None):
     Returns:
         A TensorFlow function of the pass, a scalar counted from 0, that returns int64 indices
         `(frames,)`.
+
+    Raises:
+        ValueError: if the weights are not one for each frame, of at least 0 and not all 0.
     """
-    shares = None if weights is None else np.cumsum(weights / np.sum(weights))
+    shares = None if weights is None else _cumulated(weights, frames)
 
     def order(number):
         seeds = tf.random.split(tf.stack([tf.cast(seed, tf.int64), number]), 2)
@@ -31,6 +36,17 @@ def frame_order(frames, seed, weights=None):
         return tf.random.experimental.stateless_shuffle(indices, seed=seeds[0])
 
     return order
+
+
+def _cumulated(weights, frames):
+    weights = np.asarray(weights, np.float64)
+    total = weights.sum()
+    if weights.shape != (frames,) or not (weights >= 0).all() or not 0 < total < np.inf:
+        raise ValueError(
+            f"The sampling weights must be {frames} numbers, one for each frame, of at least 0 and "
+            f"not all 0. Received: shape {weights.shape}, sum {total}"
+        )
+    return np.cumsum(weights / total)
 
 
 def index_stream(
@@ -52,9 +68,17 @@ def index_stream(
         A `tf.data.Dataset` of int64 scalars `(index, position)`.
 
     Raises:
-        ValueError: if a batch cannot be shared equally.
+        ValueError: for arguments outside their range, and if a batch cannot be shared equally.
     """
+    check_whole("frames", frames, least=1)
+    check_whole("batch_size", batch_size, least=1)
+    check_whole("seed", seed, least=-(2**63))
+    check_whole("start_step", start_step, least=0)
+    if stop_step is not None:
+        check_whole("stop_step", stop_step, least=start_step)
     index, count = shard
+    check_whole("shard", index, least=0)
+    check_whole("shard", count, least=index + 1)
     if batch_size % count:
         raise ValueError(
             f"`batch_size` must be a multiple of the number of workers, {count}. "

@@ -67,15 +67,10 @@ def decode_leniently(mask, encoding):
         uint8 labels `(height, width)`, strays as 255, and a dict from each stray id or
         `(red, green, blue)` to its number of pixels.
     """
-    if isinstance(encoding, IndexEncoding):
-        known, counts = encoding.ids, np.bincount(mask.ravel(), minlength=256)
-        found = {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
-    else:
-        known = encoding.colours
-        packed = mask[..., :3].astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-        values, counts = (array.tolist() for array in np.unique(packed, return_counts=True))
-        colours = [(value >> 16, value >> 8 & 255, value & 255) for value in values]
-        found = dict(zip(colours, counts, strict=True))
+    if not isinstance(encoding, IndexEncoding) and encoding.rest is not None:
+        return encoding.decode(mask), {}
+    known = encoding.ids if isinstance(encoding, IndexEncoding) else encoding.colours
+    found = encoding.count_values(mask)
     strays = {value: pixels for value, pixels in found.items() if value not in known}
     everything = {**known, **dict.fromkeys(strays, IGNORE)}
     return type(encoding)(everything).decode(mask), strays

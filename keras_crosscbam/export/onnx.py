@@ -56,8 +56,9 @@ def to_onnx(
         layout: `"nchw"`, what GPU and CPU runtimes run fastest, or `"nhwc"`, as in Keras and as
             cameras deliver; of the image, and of scores.
         input: `"float"` for float32 pixels, or `"uint8"`.
-        output: `"logits"` or `"probabilities"`, float32 at the size of the image; `"labels"`, uint8
-            class indices `(batch, height, width)`; or `"coarse_logits"`, those before the last
+        output: `"logits"` or `"probabilities"`, float32 at the size of the image (of one class, one
+            channel, before or after the sigmoid); `"labels"`, uint8 class indices
+            `(batch, height, width)`; or `"coarse_logits"`, those before the last
             upsampling, which the runtimes of this package finish to the same labels, faster.
         optimize_for: `"onnxruntime"`, `"openvino"` or `"tensorrt"`: the graph is rewritten into an
             equal one that runs fastest there (`keras_crosscbam.export.rewrites`). None leaves it

@@ -53,7 +53,7 @@ def compare(reference, candidate, batches):
             expected, received = reference.logits(images), candidate.logits(images)
             if not np.isfinite(received).all():
                 raise ParityError(f"{candidate.name} returns values that are not finite")
-            if output == "probabilities":
+            if output == "probabilities" and reference.description.output != "probabilities":
                 expected = _softmax(expected)
             difference = max(difference, float(np.abs(expected - received).max()))
             expected, received = expected.argmax(-1), received.argmax(-1)
@@ -69,7 +69,13 @@ def _softmax(logits):
 
 
 def check(reference, candidate, batches, min_agreement=MIN_AGREEMENT):
-    """`compare`, but raises `ParityError` if too few pixels have the same label."""
+    """`compare`, but raises `ParityError` for other names and if too few labels are the same."""
+    says, meant = (run.description.classes for run in (candidate, reference))
+    if says != meant:
+        raise ParityError(
+            f"{candidate.name} says that its classes are {says and says.names}, those of "
+            f"{reference.name} are {meant and meant.names}. The file was not kept."
+        )
     parity = compare(reference, candidate, batches)
     if parity.argmax_agreement < min_agreement:
         raise ParityError(

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_crosscbam.models.classes import carry_classes
+
 
 class _AverageByConvolution(layers.AveragePooling2D):
     """Average pooling without padding, by a depthwise convolution whose taps are all equal."""
@@ -44,8 +46,7 @@ def pools_as_convolutions(model):
 
     changed = keras.models.clone_model(model, clone_function=clone)
     changed.set_weights(model.get_weights())
-    if hasattr(model, "classes"):
-        changed.classes = model.classes
+    carry_classes(model, changed)
     return changed
 
 

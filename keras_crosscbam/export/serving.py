@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from keras_crosscbam.layers import ResizeLike
+from keras_crosscbam.models.classes import classes_of
+from keras_crosscbam.models.surgery import final_activation
 from keras_crosscbam.runtime.description import OUTPUTS, Description
 
 PIXELS = {"float": "float32", "uint8": "uint8"}
@@ -16,14 +18,14 @@ def describe(model, input, output):
     """The `Description` of what TensorFlow makes of a model.
 
     Args:
-        model: a functional model; if it has `classes`, so has the description, whose `extra` also
-            holds the package's version, the sha256 of the weights, and whether pixels are
-            normalized inside or expected to be.
+        model: a functional model; if its classes have names, the description has them too. Its
+            `extra` also holds the package's version, the sha256 of the weights, and whether pixels
+            are normalized inside or expected to be.
         input: `"float"` or `"uint8"`.
         output: `"logits"`, `"probabilities"`, `"labels"` or `"coarse_logits"`.
 
     Raises:
-        ValueError: for another input or output.
+        ValueError: for another input or output, and for logits of a model that ends in a sigmoid.
     """
     from keras_crosscbam import __version__
 
@@ -37,7 +39,17 @@ def describe(model, input, output):
         "weights_sha256": _sha256(model.get_weights()),
         "normalization": "inside" if _normalizes(model) else "expected",
     }
-    return Description("nhwc", PIXELS[input], output, getattr(model, "classes", None), extra)
+    if "logits" in output and ends_in_sigmoid(model):
+        raise ValueError(
+            f"{model.name} ends in a sigmoid, so it gives probabilities: export them, or labels. "
+            f"Received: output={output!r}"
+        )
+    return Description("nhwc", PIXELS[input], output, classes_of(model), extra)
+
+
+def ends_in_sigmoid(model):
+    """Whether a model gives probabilities of a sigmoid, not logits."""
+    return final_activation(model) == "sigmoid"
 
 
 def _sha256(arrays):
@@ -76,16 +88,19 @@ def serving_function(model, batch, description):
 
     output = description.output
     scores = without_upsampling(model) if output == "coarse_logits" else model
+    one_class, probable = model.output_shape[-1] == 1, ends_in_sigmoid(model)
     spec = tf.TensorSpec((batch, *model.input_shape[1:]), description.pixels, name="image")
 
     @tf.function(input_signature=[spec])
     def serve(image):
         result = scores(tf.cast(image, tf.float32), training=False)
-        if output == "probabilities":
-            result = tf.nn.softmax(result)
-        if output == "labels":
-            result = tf.cast(tf.argmax(result, -1, output_type=tf.int32), tf.uint8)
-        return {output: result}
+        if output == "probabilities" and not probable:
+            result = tf.sigmoid(result) if one_class else tf.nn.softmax(result)
+        if output == "labels" and one_class:
+            result = tf.squeeze(tf.cast(result > (0.5 if probable else 0.0), tf.int32), -1)
+        elif output == "labels":
+            result = tf.argmax(result, -1, output_type=tf.int32)
+        return {output: tf.cast(result, tf.uint8) if output == "labels" else result}
 
     return serve
 

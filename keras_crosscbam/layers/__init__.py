@@ -5,6 +5,7 @@ from keras_crosscbam.layers.batch_norm import BatchNormalization
 from keras_crosscbam.layers.ccbam import CCBAM
 from keras_crosscbam.layers.conv import ConvBNReLU
 from keras_crosscbam.layers.resize import ResizeLike
+from keras_crosscbam.layers.scores import Scores
 from keras_crosscbam.layers.se_aspp import SEASPP
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "ConvBNReLU",
     "GateConv2D",
     "ResizeLike",
+    "Scores",
     "SpatialAttention",
 ]

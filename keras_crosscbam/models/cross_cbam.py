@@ -1,21 +1,27 @@
 """Cross-CBAM: STDC encoder, SE-ASPP context, CCBAM fusion (paper, section 3.4, Figure 1)."""
 
-import keras
+import logging
+from functools import partial
+
 from keras import layers
 
-from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike
+from keras_crosscbam.datasets.labels import class_table
+from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike, Scores
+from keras_crosscbam.models.classes import SegmentationModel
 from keras_crosscbam.models.inputs import image_input, normalize
 from keras_crosscbam.models.manifest import find_weights
-from keras_crosscbam.models.stdc import stdc_features
+from keras_crosscbam.models.stdc import check_classifier, stdc_features
 from keras_crosscbam.variants import VARIANTS
 
 HEAD_FILTERS = 128
+logger = logging.getLogger(__name__)
 
 
 def CrossCBAM(
     backbone="stdc1",
     input_shape=(512, 1024, 3),
     num_classes=None,
+    classes=None,
     aspp_filters=256,
     aspp_dilation_rates=(1, 3),
     use_se_aspp=True,
@@ -41,7 +47,17 @@ def CrossCBAM(
         backbone: `"stdc1"` (Cross-CBAM-M) or `"stdc2"` (Cross-CBAM-L).
         input_shape: `(height, width, channels)`, any sizes; None for sizes that vary from call to
             call. One and the same set of weights serves all sizes.
-        num_classes: number of classes; None follows the weights, or means 19 without weights.
+        num_classes: number of classes; None follows `classes` and the weights, or means 19
+            without either. The number alone does not say which classes are meant: where it is that
+            of the weights, the model keeps their head and the names of their classes, and one line
+            of the log says so. Pass `classes` for classes of your own. 1 is for one kind of
+            object: one logit a pixel, whose sigmoid is the probability of the object. Labels are 1
+            for the object, 0 for background, 255 for what does not count; a pixel is taken for the
+            object where its logit is above 0, its probability above 0.5.
+        classes: the classes, a `ClassTable` such as `dataset.classes`, or a list of names. They
+            are part of the model (`model.classes`), and go with it into every file that it is
+            saved or exported to. Weights for other names are loaded without their head, and one
+            line of the log says so.
         aspp_filters: width c of SE-ASPP and of the decoder (paper, Table 6).
         aspp_dilation_rates: rates of SE-ASPP's branches (paper, Table 5).
         use_se_aspp: whether stage 5 goes through SE-ASPP. Without it a ConvBNReLU 1x1 takes its
@@ -58,14 +74,16 @@ def CrossCBAM(
         backbone_weights: the same for the encoder alone; loaded before `weights`.
         include_preprocessing: whether the model normalizes pixels of 0..255 itself. Without it,
             it expects them normalized to ImageNet's mean and standard deviation.
-        classifier_activation: activation on the logits, for instance `"softmax"`; None for none.
+        classifier_activation: activation on the logits, for instance `"softmax"`, or `"sigmoid"`
+            for one class; None for none, as training needs it.
         dropout_rate: share of whole channels dropped before the classifier, in training.
         input_tensor: optional Keras tensor to build on instead of a new input.
         name: name of the model.
 
     Returns:
-        A `keras.Model` from images `(batch, height, width, channels)` to float32 logits
-        `(batch, height, width, num_classes)`, at the size of the images.
+        A functional `keras.Model` from images `(batch, height, width, channels)` to float32 logits
+        `(batch, height, width, num_classes)`, at the size of the images. Its attribute `classes` is
+        a `ClassTable`, or None where nobody has named the classes.
 
     Raises:
         ValueError: for arguments out of range, unknown names, or weights that do not fit.
@@ -74,8 +92,9 @@ def CrossCBAM(
         raise ValueError(f"`use_ccbam` must be True, False or 'sum'. Received: {use_ccbam!r}")
     pretrained = weights and find_weights(weights, f"cross_cbam_{backbone}")
     encoder = backbone_weights and find_weights(backbone_weights, backbone)
-    if num_classes is None:
-        num_classes = (pretrained and pretrained.num_classes) or 19
+    classes = None if classes is None else class_table(classes)
+    num_classes = _number_of(classes, num_classes, pretrained)
+    check_classifier(num_classes, classifier_activation)
     inputs, source = image_input(input_shape, input_tensor)
     pixels = normalize(inputs) if include_preprocessing else inputs
     features = stdc_features(pixels, backbone)
@@ -86,7 +105,8 @@ def CrossCBAM(
         x = layers.Conv2D(
             num_classes, 1, kernel_initializer="he_normal", name=f"{prefix}classifier"
         )(x)
-        x = ResizeLike(name=f"{prefix}resize", dtype="float32")([x, inputs])
+        resize = ResizeLike if prefix else partial(Scores, classes)
+        x = resize(name=f"{prefix}resize", dtype="float32")([x, inputs])
         if classifier_activation is not None:
             x = layers.Activation(
                 classifier_activation, name=f"{prefix}activation", dtype="float32"
@@ -110,15 +130,34 @@ def CrossCBAM(
         aux = ConvBNReLU(HEAD_FILTERS, 3, name="aux_fcn")(features["stage4"])
         outputs = {"main": outputs, "aux": logits(aux, prefix="aux_")}
 
-    model = keras.Model(source, outputs, name=name or f"cross_cbam_{backbone}")
+    model = SegmentationModel(source, outputs, name=name or f"cross_cbam_{backbone}")
     if encoder:
         encoder.load_into(model, backbone_only=True)
     if pretrained:
         pretrained.load_into(model)
-        # The names of the classes go with the model, unless it is about other classes.
-        if pretrained.classes is not None and num_classes == pretrained.num_classes:
-            model.classes = pretrained.classes
     return model
+
+
+def _number_of(classes, num_classes, pretrained):
+    """How many classes the arguments of a builder stand for."""
+    if classes is not None:
+        if num_classes not in (None, classes.num_classes):
+            raise ValueError(
+                "`num_classes` must be the number of `classes`, or be left out. "
+                f"Received: num_classes={num_classes}, {classes.num_classes} classes"
+            )
+        return classes.num_classes
+    if num_classes is None:
+        return (pretrained and pretrained.num_classes) or 19
+    if pretrained and pretrained.classes is not None and pretrained.num_classes == num_classes:
+        logger.warning(
+            "%s: num_classes=%d is taken for its own classes (%s), whose head the model keeps. "
+            "Pass `classes=` for others.",
+            pretrained.source,
+            num_classes,
+            ", ".join(pretrained.classes.names),
+        )
+    return num_classes
 
 
 def _to_width(x, filters, name):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import keras
 
-from keras_crosscbam.models.weights import Weights, read_variables
+from keras_crosscbam.models.weights import Weights, read_weights
 
 MANIFEST = "manifest.json"
 # Inside an installed wheel the weights lie within the package, in a checkout beside it.
@@ -65,7 +65,8 @@ def find_weights(weights, architecture):
         entry = _named_entry(text, architecture)
         path = _shipped_file(entry)
     _verify(path, expected or entry.get("sha256"))
-    return Weights(str(path), read_variables(path), entry)
+    variables, classes = read_weights(path)
+    return Weights(str(path), variables, entry, classes)
 
 
 def sha256(path):

@@ -82,6 +82,17 @@ def stdc_features(x, backbone):
     return features
 
 
+def check_classifier(num_classes, activation):
+    """Raises a `ValueError` for fewer classes than one, and for a softmax over one."""
+    if num_classes < 1:
+        raise ValueError(f"`num_classes` must be at least 1. Received: {num_classes!r}")
+    if num_classes == 1 and keras.activations.get(activation) is keras.activations.softmax:
+        raise ValueError(
+            "The softmax over one class is 1 everywhere. For `num_classes=1` the "
+            "`classifier_activation` is None, for logits, or 'sigmoid'. Received: 'softmax'"
+        )
+
+
 def STDC(
     backbone="stdc1",
     input_shape=(224, 224, 3),
@@ -126,6 +137,7 @@ def STDC(
     pretrained = weights and find_weights(weights, backbone)
     if num_classes is None:
         num_classes = (pretrained and pretrained.num_classes) or 1000
+    check_classifier(num_classes, classifier_activation)
     inputs, source = image_input(input_shape, input_tensor)
     outputs = stdc_features(normalize(inputs) if include_preprocessing else inputs, backbone)
     if include_top:

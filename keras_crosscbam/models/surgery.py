@@ -2,7 +2,14 @@
 
 import keras
 
+from keras_crosscbam.models.classes import SegmentationModel, carry_classes
+
 _BACKBONE_PREFIXES = ("stem_", "stage")
+# Layers and operations that leave a logit a logit and a probability a probability.
+_NEUTRAL = (
+    *("ResizeLike", "Scores", "Resizing", "Resize", "UpSampling2D", "CenterCrop", "Cropping2D"),
+    *("Dropout", "SpatialDropout2D", "Identity", "Cast"),
+)
 
 
 def inference_model(model):
@@ -23,9 +30,39 @@ def inference_model(model):
     single = isinstance(model, keras.Sequential) or not isinstance(model.output, dict)
     if single or "main" not in model.output:
         return model
-    main = keras.Model(model.input, model.output["main"], name=model.name)
-    _carry_classes(model, main)
+    kind = SegmentationModel if isinstance(model, SegmentationModel) else keras.Model
+    main = kind(model.input, model.output["main"], name=model.name)
+    carry_classes(model, main)
     return main
+
+
+def final_activation(model):
+    """Name of the activation that a model's output went through last, or None if it cannot be told.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.models.surgery import final_activation
+        >>> final_activation(kc.CrossCBAM_M(num_classes=1))
+        'linear'
+        >>> final_activation(kc.CrossCBAM_M(num_classes=1, classifier_activation="sigmoid"))
+        'sigmoid'
+
+    Args:
+        model: a functional or sequential model of one output. What only resizes or casts its
+            output is looked through.
+    """
+    tensor = model.outputs[0]
+    while True:
+        operation, node, index = tensor._keras_history
+        kind = type(operation).__name__
+        activation = getattr(getattr(operation, "activation", None), "__name__", None)
+        if isinstance(operation, keras.Model):
+            tensor = operation.outputs[index]
+        elif kind in _NEUTRAL or (kind, activation) == ("Activation", "linear"):
+            tensor = operation._inbound_nodes[node].input_tensors[0]
+        elif kind in ("Softmax", "Sigmoid"):
+            return kind.lower()
+        else:
+            return activation
 
 
 def is_backbone(layer_name):
@@ -76,11 +113,5 @@ def with_input_size(model, size):
     inputs = keras.tree.map_structure(lambda _: image, model.input)
     resized = keras.models.clone_model(model, input_tensors=inputs)
     resized.set_weights(model.get_weights())
-    _carry_classes(model, resized)
+    carry_classes(model, resized)
     return resized
-
-
-def _carry_classes(source, target):
-    """Hands the class table of one model, where it has one, to another of the same classes."""
-    if hasattr(source, "classes"):
-        target.classes = source.classes

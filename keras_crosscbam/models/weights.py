@@ -6,11 +6,15 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from keras_crosscbam.datasets import CLASS_TABLES
+from keras_crosscbam.datasets import CLASS_TABLES, ClassTable
+from keras_crosscbam.datasets.relabelling import difference, relabelling
+from keras_crosscbam.layers.scores import read_classes
+from keras_crosscbam.models.classes import classes_of
 from keras_crosscbam.models.surgery import is_backbone
 
-HEADS = ("classifier", "aux_classifier", "predictions")
+SCORES = "classifier"
 _AUX = "aux_"
+HEADS = (SCORES, _AUX + SCORES, "predictions")
 # Parts of a file that a smaller model has no place for: auxiliary head, heads, STDC's classifier.
 _DISPENSABLE = (_AUX, "classifier", "top_", "predictions")
 logger = logging.getLogger(__name__)
@@ -25,11 +29,13 @@ class Weights:
         variables: layer path, such as `"se_aspp/reduce"`, to the arrays of that layer in the order
             Keras keeps them (kernel, bias; gamma, beta, moving mean, moving variance).
         entry: what the manifest says of the file; empty for files that do not stand in it.
+        stored_classes: the `ClassTable` in the file, or None.
     """
 
     source: str
     variables: dict[str, list[np.ndarray]]
     entry: dict
+    stored_classes: ClassTable | None = None
 
     @property
     def num_classes(self):
@@ -39,15 +45,19 @@ class Weights:
 
     @property
     def classes(self):
-        """The `ClassTable` that the manifest names, or None."""
-        return CLASS_TABLES.get(self.entry.get("classes"))
+        """The `ClassTable` of the segmentation head, or None where nobody has said."""
+        table = self.stored_classes or CLASS_TABLES.get(self.entry.get("classes"))
+        return table if table is not None and table.num_classes == self.num_classes else None
 
     def load_into(self, model, backbone_only=False):
         """Assigns the variables to the layers of the same names, all or none.
 
-        A segmentation head for another number of classes stays as it is, and so does an auxiliary
-        head that the file has no weights for; one line of the log says so. Weights of the file
-        that a smaller model has no place for, its auxiliary head or classifier, are left out.
+        A head for other classes stays as it is, that is for another number of them, or for other
+        names where both sides know them; and so does an auxiliary head that the file has no weights
+        for. One line of the log says so. A head for the same names in another order is loaded in
+        the model's order. A model without names gets those of the head that is loaded. Weights of
+        the file that a smaller model has no place for, its auxiliary head or classifier, are left
+        out.
 
         Args:
             model: a model of `CrossCBAM` or `STDC`.
@@ -65,14 +75,18 @@ class Weights:
                 f"{'; '.join(problems[:4])}{more}. Nothing was loaded. Is it another backbone, "
                 "width or ablation?"
             )
+        ours = classes_of(model)
         for path, variables in wanted.items():
-            for variable, array in zip(variables, self.variables[path], strict=True):
+            for variable, array in zip(variables, self._arrays(path, ours), strict=True):
                 variable.assign(array.astype("float32"))
+        if SCORES in wanted:
+            self._name_classes(model, ours)
         if skipped:
             logger.warning(
-                "%s: loaded all but %s, which the file has no fitting weights for",
+                "%s: loaded all but %s, which the file has no fitting weights for%s",
                 self.source,
                 ", ".join(sorted(skipped)),
+                self._other_classes(ours),
             )
 
     def mismatches(self, model, backbone_only=False):
@@ -97,38 +111,72 @@ class Weights:
         layers = variables_of(model)
         if backbone_only:
             layers = {path: v for path, v in layers.items() if is_backbone(path)}
-        skipped = [path for path, v in layers.items() if self._may_stay(path, v)]
+        renamed = bool(self._other_classes(classes_of(model)))
+        skipped = [path for path, v in layers.items() if self._may_stay(path, v, renamed)]
         return {path: v for path, v in layers.items() if path not in skipped}, skipped
 
-    def _may_stay(self, path, variables):
+    def _may_stay(self, path, variables, renamed):
         if path not in self.variables:
             return path.startswith(_AUX)
-        return path in HEADS and self.variables[path][0].shape[-1] != variables[0].shape[-1]
+        own = self.variables[path][0].shape[-1]
+        return path in HEADS and (renamed or own != variables[0].shape[-1])
+
+    def _other_classes(self, ours):
+        """How the file's classes differ from a model's, as the end of a sentence, or ""."""
+        if self.classes is None or ours is None or not ours.is_named:
+            return ""
+        text = difference(self.classes, ours, "the file", "the model")
+        return text and f": its classes are others ({text})"
+
+    def _arrays(self, path, ours):
+        """The variables of a layer; of a segmentation head in the order of a model's classes."""
+        arrays = self.variables[path]
+        if path not in (SCORES, _AUX + SCORES) or ours is None or self.classes is None:
+            return arrays
+        # One channel has no order.
+        if ours.one_logit:
+            return arrays
+        order = relabelling(ours, self.classes, "the model", self.source)[: len(ours)]
+        return [array[..., order] for array in arrays]
+
+    def _name_classes(self, model, ours):
+        """Gives a model without names those of the head that it now has."""
+        if self.classes is not None and (ours is None or not ours.is_named):
+            model.classes = self.classes
+        if self.classes is None and ours is not None and ours.is_named:
+            logger.warning(
+                "%s does not name its classes: its head is taken for one of %s",
+                self.source,
+                ", ".join(ours.names),
+            )
 
 
-def read_variables(path):
-    """The variables of Keras' weights format, keyed by layer names instead of class counts.
+def read_weights(path):
+    """What Keras' weights format holds: variables by layer names, and a `ClassTable` or None.
 
     Keras stores each layer as a group `.../vars` that carries the layer's name and datasets "0",
-    "1", ...; the groups of optimizers, metrics and random seeds hold no network weights.
+    "1", ...; the groups of optimizers, metrics and random seeds hold no network weights. The layer
+    `Scores` keeps the names of the classes beside them.
     """
     try:
         with h5py.File(path, "r") as file:
             if "layers" not in file:
                 raise ValueError(
-                    f"{path}: no Keras weights file (it has no group 'layers'). Expected what "
+                    "no Keras weights file (it has no group 'layers'). Expected what "
                     "`model.save_weights('NAME.weights.h5')` writes."
                 )
-            found = {}
-            _walk(file["layers"], (), found)
-            return found
+            found, tables = {}, []
+            _walk(file["layers"], (), found, tables)
+            return found, tables[0] if tables else None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     except (OSError, RuntimeError, KeyError) as error:
         raise ValueError(
             f"{path}: not a readable weights file, perhaps cut off ({error}). Nothing was loaded."
         ) from error
 
 
-def _walk(group, path, found):
+def _walk(group, path, found, tables):
     for name, child in group.items():
         if name == "vars" or not isinstance(child, h5py.Group) or name == "seed_generator":
             continue
@@ -136,9 +184,12 @@ def _walk(group, path, found):
         own = child.get("vars")
         if own is not None and "name" in own.attrs:
             inner = (*path, own.attrs["name"])
-            if len(own):
+            table = read_classes(own)
+            if table is not None:
+                tables.append(table)
+            elif len(own):
                 found["/".join(inner)] = [own[str(i)][()] for i in range(len(own))]
-        _walk(child, inner, found)
+        _walk(child, inner, found, tables)
 
 
 def variables_of(model):

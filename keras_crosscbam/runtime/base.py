@@ -4,11 +4,15 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from keras_crosscbam.datasets.labels import numbered_classes
+from keras_crosscbam.datasets.labels import class_table, count_labels, unnamed_classes
+from keras_crosscbam.datasets.relabelling import agreed
 from keras_crosscbam.runtime.coarse import labels_of_coarse, labels_of_scores, upsample, winners
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.messages import one_line
 from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest
+
+MAX_ASPECT = 4
+"""How many times a shorter side that is asked for the longer side may become by enlarging."""
 
 
 class Runtime(ABC):
@@ -16,12 +20,17 @@ class Runtime(ABC):
 
     A runtime reuses its buffers, so it serves one thread at a time.
 
+    A network of one class gives one score a pixel, that of the object. Its scores are two here, as
+    those of a network of two classes: the logits 0 and z, or the probabilities 1 - p and p, of
+    background (label 0) and object (label 1). So it takes a pixel for the object where z is above
+    0, or p above 0.5.
+
     Attributes:
         name: for messages and reports.
         size: `(height, width)` that the network is fixed to, or None if it takes any.
         batch: how many images the network is fixed to, or None if it takes any number.
-        num_classes: number of classes; None for a foreign file that gives labels, and so does not
-            say.
+        num_classes: number of classes, which is that of the labels: 2, background and object, of a
+            network of one class. None for a foreign file that gives labels, and so does not say.
         classes: their `ClassTable`; numbered ones where nobody said what they are.
         description: the `Description` of the network.
         dtype: the NumPy type that the network takes pixels in.
@@ -41,18 +50,21 @@ class Runtime(ABC):
         scores_layout=None,
     ):
         self.description = description or Description()
-        classes = classes or self.description.classes
-        if classes is not None and num_classes is not None and len(classes) != num_classes:
-            raise ValueError(
-                f"{name} has {num_classes} classes, but the class table names {len(classes)}"
-            )
-        if (num_classes or 0) > 256:
-            raise ValueError(f"Labels are uint8, so {name} cannot have {num_classes} classes")
+        classes = classes and class_table(classes)
+        labels = num_classes and count_labels(num_classes)
+        for table in (classes, self.description.classes):
+            if table is not None and labels is not None and len(table) != labels:
+                raise ValueError(
+                    f"{name} has {labels} classes, but the class table names {len(table)}"
+                )
+        classes = agreed(self.description.classes, classes, name)
+        if (labels or 0) > 256:
+            raise ValueError(f"Labels are uint8, so {name} cannot have {labels} classes")
         self.name = name
         self.size = size
         self.batch = batch
-        self.num_classes = len(classes) if classes else num_classes
-        self.classes = classes or numbered_classes(num_classes or 256)
+        self.num_classes = len(classes) if classes else labels
+        self.classes = classes or unnamed_classes(num_classes or 256)
         self.dtype = np.dtype(dtype or self.description.pixels)
         self.scores_layout = scores_layout or self.description.layout
 
@@ -125,8 +137,9 @@ class Runtime(ABC):
         Args:
             image: uint8 RGB `(height, width, 3)`, or several as `(batch, height, width, 3)`.
             size: what to resize them to for the network: `(height, width)`, or one number, the
-                shorter side, the aspect ratio being kept. None leaves the image as it is. Not
-                for networks of a fixed size, which is then the one resized to.
+                shorter side, the aspect ratio being kept. An image that is long and narrow is not
+                enlarged beyond a longer side of 4 times that number. None leaves the image as it
+                is. Not for networks of a fixed size, which is then the one resized to.
 
         Returns:
             uint8 labels `(height, width)`, or `(batch, height, width)`, of the images' own size.
@@ -196,7 +209,7 @@ class Runtime(ABC):
 
     def _scores(self, output, images):
         """The scores at the size of the images, in memory that is nobody else's."""
-        scores = self._channels_last(output)
+        scores = self._scores_of_labels(output)
         if scores.shape[1:3] != images.shape[1:3]:
             return upsample(scores, images.shape[1:3])
         return np.array(scores, np.float32)
@@ -205,10 +218,19 @@ class Runtime(ABC):
         if self.description.output == "labels":
             labels = self._whole(output)
             return np.stack([nearest(array, images.shape[1:3]) for array in labels])
-        scores = self._channels_last(output)
+        scores = self._scores_of_labels(output)
         if scores.shape[1:3] != images.shape[1:3]:
             return labels_of_coarse(scores, images.shape[1:3])
         return labels_of_scores(scores)
+
+    def _scores_of_labels(self, output):
+        """The output with one channel, the last axis, for each label: one score becomes two."""
+        scores = self._channels_last(output)
+        if scores.shape[-1] > 1:
+            return scores
+        probable = self.description.output == "probabilities"
+        background = 1 - scores if probable else np.zeros_like(scores)
+        return np.concatenate([background, scores], axis=-1)
 
     def _channels_last(self, output):
         return output.transpose(0, 2, 3, 1) if self.scores_layout == "nchw" else output
@@ -223,7 +245,8 @@ class Runtime(ABC):
             raise ValueError(
                 f"{self.name} was taken to give class indices, which must be whole numbers of "
                 f"0..{last}. Received: values in {output.min()}..{output.max()}. Its first output "
-                "must be scores of all classes, or their argmax."
+                "must be scores of all classes, or their argmax. A network of one class must give "
+                "labels (logit > 0, or probability > 0.5): its file does not say which it gives."
             )
         return labels
 
@@ -235,17 +258,22 @@ class Runtime(ABC):
             return images
         return np.stack([bilinear(array, size) for array in images])
 
+    def check_size(self, size):
+        """Raises a `ValueError` for a `size`, as in a call, that a network of fixed size lacks."""
+        if self.size is not None and size not in (None, self.size, list(self.size)):
+            raise ValueError(
+                f"{self.name} is fixed to {self.size[0]}x{self.size[1]} pixels. "
+                f"Received: size={size}"
+            )
+
     def _network_size(self, image_size, size):
+        self.check_size(size)
         if self.size is not None:
-            if size not in (None, self.size, list(self.size)):
-                raise ValueError(
-                    f"{self.name} is fixed to {self.size[0]}x{self.size[1]} pixels. "
-                    f"Received: size={size}"
-                )
             return tuple(self.size)
         if size is None:
             return tuple(image_size)
         if isinstance(size, int):
-            scale = size / min(image_size)
+            longest = max(MAX_ASPECT * size, *image_size)
+            scale = min(size / min(image_size), longest / max(image_size))
             return tuple(max(round(side * scale), 1) for side in image_size)
         return tuple(size)

@@ -1,8 +1,11 @@
 """A Keras model as a runtime, on whichever backend Keras runs."""
 
+from dataclasses import replace
+
 import keras
 
-from keras_crosscbam.models.surgery import inference_model
+from keras_crosscbam.models.classes import classes_of
+from keras_crosscbam.models.surgery import final_activation, inference_model
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.messages import unreadable
 from keras_crosscbam.runtime.signature import Tensor, only, signature
@@ -21,10 +24,11 @@ class KerasRuntime(Runtime):
     Args:
         model: a functional or sequential model; of one with an auxiliary head the main output is
             run.
-        classes: the `ClassTable`, where the model has no attribute `classes`.
+        classes: as in `keras_crosscbam.runtime.load`.
 
     Raises:
-        ValueError: for a model that is not built, and for one that is no segmentation network.
+        ValueError: for a model that is not built, for one that is no segmentation network, and for
+            one of one class that ends neither in logits nor in a sigmoid.
     """
 
     def __init__(self, model, classes=None):
@@ -36,8 +40,10 @@ class KerasRuntime(Runtime):
         self.model = inference_model(model)
         name = f"Keras model {model.name!r}"
         image, output = only(name, self.model.inputs), self.model.outputs[0]
-        read = signature(name, _tensor(image), _tensor(output), run=self.run)
-        super().__init__(name, classes=classes or getattr(model, "classes", None), **read)
+        kind = _kind(name, self.model) if _is_one_score(output) else None
+        read = signature(name, _tensor(image), _tensor(output), run=self.run, kind=kind)
+        read["description"] = replace(read["description"], classes=classes_of(self.model))
+        super().__init__(name, classes=classes, **read)
 
     def run(self, prepared):
         return self.model.predict_on_batch(prepared)
@@ -50,6 +56,23 @@ def keras_file(path, classes=None):
     except Exception as error:  # Keras passes on what the zip file, HDF5 and JSON readers raise
         raise unreadable(path, ".keras file", error) from error
     return KerasRuntime(model, classes)
+
+
+def _is_one_score(output):
+    """Whether there is one float a pixel: the score of one class."""
+    return len(output.shape) == 4 and output.shape[-1] == 1 and "float" in str(output.dtype)
+
+
+def _kind(name, model):
+    """What the one score of a model is; `ValueError` where that cannot be told."""
+    kinds = {"linear": "logits", "sigmoid": "probabilities"}
+    activation = final_activation(model)
+    if activation not in kinds:
+        raise ValueError(
+            f"{name} gives one score a pixel, which must be a logit or a probability: let it end "
+            f"in a layer without activation, or in a sigmoid. Received: activation {activation!r}"
+        )
+    return kinds[activation]
 
 
 def _tensor(symbolic):

@@ -73,10 +73,18 @@ class LiteRTRuntime(Runtime):
         return (pixels + self._numbers[:1].view(np.uint8)).view(self._numbers.dtype)
 
     def _scores(self, output, images):
-        if _is_quantized(self._output):
-            scale, zero_point = self._output["quantization"]
-            output = scale * (output.astype(np.float32) - zero_point)
-        return super()._scores(output, images)
+        return super()._scores(self._dequantized(output), images)
+
+    def _labels(self, output, images):
+        # The largest of several is the largest in any unit; one alone has a threshold.
+        single = output.shape[-1] == 1
+        return super()._labels(self._dequantized(output) if single else output, images)
+
+    def _dequantized(self, output):
+        if not _is_quantized(self._output):
+            return output
+        scale, zero_point = self._output["quantization"]
+        return scale * (output.astype(np.float32) - zero_point)
 
 
 def _is_quantized(details):

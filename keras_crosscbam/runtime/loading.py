@@ -69,7 +69,8 @@ def load(model, classes=None, engine=None, device=None, threads=None, precision=
         model: a `keras.Model`, a `Runtime`, or the path of a `.keras`, `.onnx`, `.xml` (OpenVINO),
             `.tflite`, `.engine` or `.plan` (TensorRT) file or of a SavedModel folder. A name of
             an engine and a colon may stand before it: `"openvino:m.onnx"`.
-        classes: the `ClassTable`, where the model does not carry one.
+        classes: the `ClassTable`, where the model does not carry one. Where it does, its order
+            counts; the colours are those of the table given.
         engine: the library to run a file in, one of `keras_crosscbam.runtime.loading.ENGINES`;
             None for the one that the ending stands for.
         device: for ONNX Runtime: `"cpu"` (default), `"cuda"` or `"tensorrt"`.
@@ -81,7 +82,8 @@ def load(model, classes=None, engine=None, device=None, threads=None, precision=
 
     Raises:
         ValueError: for anything else, for files that are missing, damaged or no segmentation
-            network, and for options that an engine does not have.
+            network, for options that an engine does not have, and for classes of other names than
+            those that the model carries.
         ImportError: if the engine is not installed.
         RuntimeError: if the device or processor asked for is not there.
     """

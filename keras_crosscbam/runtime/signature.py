@@ -27,7 +27,7 @@ class Tensor(NamedTuple):
     dtype: str
 
 
-def signature(name, image, output, description=None, run=None):
+def signature(name, image, output, description=None, run=None, kind=None):
     """Reads off two tensors what `Runtime` has to know.
 
         >>> from keras_crosscbam.runtime.signature import Tensor, signature
@@ -43,6 +43,8 @@ def signature(name, image, output, description=None, run=None):
             output are believed; types and sizes are the tensors' own.
         run: the network, a function from array to array. It is run once where the output's shape
             says too little.
+        kind: what the output is, one of `OUTPUTS`, where there is no description but the library
+            knows; else one channel is taken for labels.
 
     Returns:
         The arguments of `Runtime` by name: `size`, `num_classes`, `batch`, `description`, `dtype`
@@ -74,7 +76,7 @@ def signature(name, image, output, description=None, run=None):
         scores_layout = _scores_layout(output.shape, _spatial(tried, layout), layout)
         labels = len(output.shape) == 3 or _channels(output.shape, scores_layout) == 1
         pixels = "uint8" if image.dtype == "uint8" else "float32"
-        description = Description(layout, pixels, "labels" if labels else "logits")
+        description = Description(layout, pixels, kind or ("labels" if labels else "logits"))
     labels = description.output == "labels"
     if len(output.shape) not in ((3, 4) if labels else (4,)):
         raise ValueError(

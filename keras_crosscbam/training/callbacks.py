@@ -95,7 +95,8 @@ class KeepBest(keras.callbacks.Callback):
         with averaged_weights(self.model), late_average(self.model, self.others(epoch)):
             logs.update(self.judge())
             score = logs[self.monitor]
-            if self.last or self.best is None or score > self.best:
+            # Any number is better than NaN.
+            if self.last or self.best is None or np.isnan(self.best) or score > self.best:
                 self.best = score
                 if self.path:
                     self._save(epoch, score)
@@ -185,7 +186,8 @@ class Progress(keras.callbacks.Callback):
         epochs: number of epochs of the training.
         steps_per_epoch: steps of an epoch.
         batch_size: images a step.
-        scores: names in the logs to show, in percent, by what to call them.
+        scores: names in the logs to show, in percent, by what to call them; a title may hold other
+            figures of the logs in braces, as in `str.format`.
         stream: where to write; None for standard output.
     """
 
@@ -221,7 +223,7 @@ class Progress(keras.callbacks.Callback):
             f"step {step}/{self.steps_per_epoch}",
             f"loss {logs['loss']:.4f}",
             *(
-                f"{title} {100 * logs[name]:.2f} %"
+                f"{title.format(**logs)} {100 * logs[name]:.2f} %"
                 for title, name in self.scores.items()
                 if name in logs
             ),

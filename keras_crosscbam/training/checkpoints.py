@@ -52,6 +52,10 @@ class Checkpoints:
         for file in damaged + [file for _, file in self._files()[self.keep + len(damaged) :]]:
             file.unlink()
 
+    def any(self):
+        """Whether there is a checkpoint, intact or damaged."""
+        return bool(self._files())
+
     def newest(self):
         """Finds the newest intact checkpoint.
 

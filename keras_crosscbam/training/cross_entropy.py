@@ -29,16 +29,22 @@ class SegmentationCrossEntropy(ClassWeightedLoss):
 
     Under `tf.distribute` the mean is that over the labelled pixels of all replicas.
 
+    Of one class, logits `(batch, height, width, 1)` and labels 0 for background and 1 for the
+    object, it is the binary cross-entropy of the sigmoid.
+
     Args:
-        class_weights: one positive number per class, or None.
+        class_weights: one positive number per label, in order or as a dict from each label to its
+            weight; or None. Of one class that is two, `(1, w)` for PyTorch's `pos_weight=w`,
+            whose mean is over the pixels, not over their weights.
         label_smoothing: share e in 0..1 of the target that is spread evenly over all classes; the
             true class keeps `1 - e` and its part of that. Each class counts with its own weight,
-            as in PyTorch.
+            as in PyTorch. Background is a class too: for one class the targets are e / 2 and
+            1 - e / 2, as in Keras.
         ignore_class: the label that does not count; neither do labels that are no class.
 
     Call arguments:
         y_true: labels, integers of shape `(batch, height, width)`.
-        y_pred: logits of shape `(batch, height, width, classes)`.
+        y_pred: logits of shape `(batch, height, width, classes)`; not probabilities.
 
     Returns:
         A float32 scalar; 0 where no pixel is labelled.
@@ -86,14 +92,16 @@ class SegmentationFocalLoss(ClassWeightedLoss):
         0.1733
 
     Paper, section 3.4, Equation 6, after Lin et al. 2017: `-(1 - p) ** gamma * log(p)`. There `p`
-    belongs to a two-class problem; here it is the softmax probability of the pixel's class. The
+    belongs to a two-class problem; here it is the softmax probability of the pixel's class, which
+    is the sigmoid for one class. The
     paper adds this loss to cross-entropy, `a * CE + (1 - a) * FL`: see `make_loss`.
 
     Weights, replicas, call arguments, result and errors are those of `SegmentationCrossEntropy`.
 
     Args:
         gamma: in 0..5 as in the paper; 0 gives cross-entropy.
-        class_weights: one positive number per class, or None.
+        class_weights: one positive number per label, in order or as a dict from each label to its
+            weight; or None.
         ignore_class: the label that does not count; neither do labels that are no class.
     """
 
@@ -145,7 +153,8 @@ class SegmentationOHEM(ClassWeightedLoss):
         threshold: probability in 0..1 of the true class; 0.7 in Fan et al.
         min_kept: share in 0..1 of all pixels of the batch, labelled or not, rounded down: so many
             labelled pixels count at least, if there are so many, and never less than one.
-        class_weights: one positive number per class, or None.
+        class_weights: one positive number per label, in order or as a dict from each label to its
+            weight; or None.
         ignore_class: the label that does not count; neither do labels that are no class.
     """
 

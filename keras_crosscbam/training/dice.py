@@ -22,7 +22,8 @@ class SegmentationDice(SegmentationLoss):
     With p the softmax probabilities of a class and g its 0 and 1 of the truth, summed over the
     labelled pixels of the whole batch, its overlap is
     `(2 * sum(p * g) + smooth) / (sum(p) + sum(g) + smooth)`. Small classes count as much as large
-    ones. Under `tf.distribute` each replica judges its own part of the batch.
+    ones. Of one class, the mean is that over background and object. Under `tf.distribute` each
+    replica judges its own part of the batch.
 
     Call arguments, result and errors are those of `SegmentationCrossEntropy`.
 

@@ -1,7 +1,12 @@
 """Files that are there whole or not at all, whatever happens while they are written."""
 
 import contextlib
+import errno
 import os
+import re
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The errors of a disk without space, or of a user who may not have more of it."""
 
 
 @contextlib.contextmanager
@@ -17,16 +22,35 @@ def writing(unfinished, what):
     """
     try:
         yield unfinished
-    # h5py reports some failures to write as RuntimeError, over several lines.
-    except (OSError, RuntimeError) as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number else " ".join(str(error).split())
-        raise RuntimeError(
-            f"{what} cannot be written ({reason}). Free some space and run the same command again: "
-            "it resumes from the last checkpoint."
-        ) from error
+        # h5py reports some failures to write as RuntimeError, over several lines.
+        if isinstance(error, OSError | RuntimeError):
+            raise unwritable(what, error) from error
+        raise
+
+
+def unwritable(what, error):
+    """The `RuntimeError` that says why something cannot be written, and what helps.
+
+    >>> from keras_crosscbam.training.files import unwritable
+    >>> str(unwritable("log.csv", PermissionError(13, "Permission denied")))[:45]
+    'log.csv cannot be written (Permission denied)'
+    """
+    number = _number(error)
+    reason = os.strerror(number) if number else " ".join(str(error).split())
+    remedy = "Free some space" if number in FULL else "Put that right"
+    return RuntimeError(
+        f"{what} cannot be written ({reason}). {remedy} and run the same command again: it resumes "
+        "from the last checkpoint."
+    )
+
+
+def _number(error):
+    """The `errno` of an error; h5py may have it within the text alone."""
+    found = re.search(r"\berrno = (\d+)", str(error))
+    return getattr(error, "errno", None) or (found and int(found[1]))
 
 
 @contextlib.contextmanager

@@ -11,17 +11,20 @@ from keras_crosscbam.datasets.augment import (
     Sometimes,
     appearance,
 )
+from keras_crosscbam.datasets.cache import Cached
+from keras_crosscbam.datasets.labelled import check_labels
 from keras_crosscbam.datasets.pipeline import steps_per_epoch, training_batches
 from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
 from keras_crosscbam.datasets.statistics import balanced_weights
 from keras_crosscbam.models.cross_cbam import CrossCBAM
 from keras_crosscbam.models.surgery import freeze_backbone, inference_model
+from keras_crosscbam.training.augmentations import describe_augmentations
 from keras_crosscbam.training.judge import SegmentationJudge
 from keras_crosscbam.training.losses import make_loss
 from keras_crosscbam.training.metrics import SegmentationMeanIoU
 from keras_crosscbam.training.pictures import TensorBoardPictures
 from keras_crosscbam.training.report import write_report
-from keras_crosscbam.training.run import Run
+from keras_crosscbam.training.run import opened_run
 from keras_crosscbam.training.streams import in_phases
 from keras_crosscbam.training.workers import find_workers
 from keras_crosscbam.variants import VARIANTS
@@ -59,49 +62,68 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         The path of `best.weights.h5`.
 
     Raises:
-        ValueError: for data that cannot be read, or a folder that holds another run.
-        RuntimeError: if the loss becomes NaN, or the disk is full.
+        ValueError: for data that cannot be read or in which fewer than two classes are labelled,
+            splits of different classes, or a folder that holds another run.
+        RuntimeError: if the loss becomes NaN, the disk is full, or another process trains in the
+            folder.
     """
+    if train_set.classes.names != val_set.classes.names:
+        raise ValueError(
+            "`train_set` and `val_set` must have the same classes in the same order. Received: "
+            f"{', '.join(train_set.classes.names)}; {', '.join(val_set.classes.names)}"
+        )
     # Reading everything once also finds bad files now, not hours into the training.
-    counts = train_set.count_pixels()
-    val_set.count_pixels()
+    counts, train_digests = train_set.read_through()
+    val_counts, val_digests = val_set.read_through()
+    check_labels(train_set, "train", counts.sum(axis=0))
+    check_labels(val_set, "val", val_counts.sum(axis=0))
     steps = recipe.steps_per_epoch or steps_per_epoch(train_set, recipe.batch_size)
     data = {
         "name": train_set.name,
         "classes": list(train_set.classes.names),
+        "num_classes": train_set.classes.num_classes,
         "train_frames": len(train_set),
         "val_frames": len(val_set),
-        **({"left_out": list(train_set.left_out)} if train_set.left_out else {}),
+        **{f"train_{part}": digest for part, digest in train_digests.items()},
+        **{f"val_{part}": digest for part, digest in val_digests.items()},
+        "augmentations": describe_augmentations(augmentations),
+        "left_out": list(train_set.left_out),
     }
-    run = Run(out, recipe, steps, data, workers or find_workers())
-    model = run.build(lambda: _training_model(train_set, recipe, run))
-    compile_for(run, model, recipe, counts.sum(axis=0))
-    sampling = class_balanced_weights(counts) if recipe.balanced_sampling else None
+    with opened_run(out, recipe, steps, data, workers or find_workers()) as run:
+        model = run.build(lambda: _training_model(train_set, recipe, run))
+        compile_for(run, model, recipe, counts.sum(axis=0))
+        sampling = class_balanced_weights(counts) if recipe.balanced_sampling else None
 
-    def files_of(step):
-        frames = frames_of_step(len(train_set), recipe.batch_size, step, recipe.seed, sampling)
-        return [train_set.pairs[i][0] for i in frames]
+        def files_of(step):
+            frames = frames_of_step(len(train_set), recipe.batch_size, step, recipe.seed, sampling)
+            return [train_set.pairs[i][0] for i in frames]
 
-    judge = SegmentationJudge(model, val_set, recipe.validation_size)
-    pictures = []
-    if run.workers.is_chief and find_spec("tensorboard"):
-        pictures.append(TensorBoardPictures(run.out / "tensorboard" / "pictures", judge))
-    best = run.fit(
-        model,
-        lambda shard: phased_batches(
-            train_set, recipe, steps, run.step, augmentations, sampling, shard
-        ),
-        judge=judge,
-        monitor=MONITOR,
-        kept=inference_model(model),
-        files_of=files_of,
-        scores={"mIoU": "main_mean_iou", "val mIoU": MONITOR},
-        extra=pictures,
-        verbose=verbose,
-    )
-    if run.workers.is_chief:
-        _report(run.out, best, recipe, val_set)
-    return best
+        judge = SegmentationJudge(model, val_set, recipe.validation_size)
+        pictures = []
+        if run.workers.is_chief and find_spec("tensorboard"):
+            pictures.append(TensorBoardPictures(run.out / "tensorboard" / "pictures", judge))
+        best = run.fit(
+            model,
+            lambda shard: phased_batches(
+                train_set, recipe, steps, run.step, augmentations, sampling, shard
+            ),
+            judge=judge,
+            monitor=MONITOR,
+            kept=inference_model(model),
+            files_of=files_of,
+            scores=progress_scores(len(val_set.classes)),
+            extra=pictures,
+            verbose=verbose,
+        )
+        if run.workers.is_chief:
+            _report(run.out, best, recipe, val_set)
+        return best
+
+
+def progress_scores(classes):
+    """What `Progress` shows of a network of so many classes."""
+    over = f"over {{val_classes_in_mean}} of {classes} classes"
+    return {"mIoU": "main_mean_iou", f"val mIoU {over}": MONITOR}
 
 
 def _report(out, best, recipe, val_set):
@@ -109,7 +131,7 @@ def _report(out, best, recipe, val_set):
     model = CrossCBAM(
         VARIANTS[recipe.variant].backbone,
         input_shape=(None, None, 3),
-        num_classes=len(val_set.classes),
+        classes=val_set.classes,
         **recipe.architecture,
         weights=best,
     )
@@ -123,7 +145,7 @@ def _training_model(train_set, recipe, run):
     model = CrossCBAM(
         VARIANTS[recipe.variant].backbone,
         input_shape=(None, None, 3),
-        num_classes=len(train_set.classes),
+        classes=train_set.classes,
         aux_head=True,
         dropout_rate=recipe.dropout_rate,
         **recipe.architecture,
@@ -166,10 +188,12 @@ def phased_batches(
     options = crop_options(recipe)
     if augmentations is not None:
         options["augmentations"] = augmentations
+    # One cache for all phases.
+    frames = Cached(train_set) if recipe.cache else train_set
 
     def batches_of(phase, start_step, stop_step):
         return training_batches(
-            train_set,
+            frames,
             phase.crop_size,
             recipe.batch_size,
             **options,
@@ -178,7 +202,7 @@ def phased_batches(
             start_step=start_step,
             stop_step=stop_step,
             shard=shard,
-            cache=recipe.cache,
+            cache=False,
         )
 
     return in_phases(recipe, steps, start_step, batches_of).map(_for_both_heads)

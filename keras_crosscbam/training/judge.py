@@ -4,11 +4,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_crosscbam.datasets.checks import check_size
 from keras_crosscbam.datasets.pipeline import evaluation_batches
 from keras_crosscbam.evaluate import confusion_matrix, summarize
 from keras_crosscbam.layers import ResizeLike
 from keras_crosscbam.models.surgery import inference_model
 from keras_crosscbam.training.pictures import evenly_spaced
+from keras_crosscbam.training.pixels import logits_of_labels
 
 
 class SegmentationJudge:
@@ -25,13 +27,19 @@ class SegmentationJudge:
     """
 
     def __init__(self, model, dataset, size=None):
+        if size is not None:
+            check_size("size", size)
         self.dataset = dataset
         self.model = _labeller(inference_model(model), size)
         self.batches = evaluation_batches(dataset)
         self.samples = dict.fromkeys(evenly_spaced(len(dataset)))
 
     def __call__(self):
-        """Returns `val_mean_iou`, `val_pixel_accuracy` and `val_iou_NAME` of each class, 0..1."""
+        """Returns the scores of validation, a dict of numbers.
+
+        They are `val_mean_iou`, `val_pixel_accuracy` and `val_iou_NAME` of each class, in 0..1, and
+        `val_classes_in_mean`, the number of classes that the mean is over.
+        """
         classes = self.dataset.classes
         confusion = np.zeros((len(classes), len(classes)), np.int64)
         for index, (images, labels) in enumerate(self.batches.as_numpy_iterator()):
@@ -42,6 +50,7 @@ class SegmentationJudge:
         scores = summarize(confusion, classes, len(self.dataset))
         return {
             "val_mean_iou": scores["mean_iou"],
+            "val_classes_in_mean": scores["classes_in_mean"],
             "val_pixel_accuracy": scores["pixel_accuracy"],
             **{f"val_iou_{name}": iou for name, iou in scores["iou"].items()},
         }
@@ -52,4 +61,4 @@ def _labeller(model, size):
     image = keras.Input((None, None, 3), name="image")
     resized = keras.layers.Resizing(*size, dtype="float32")(image) if size else image
     logits = ResizeLike(dtype="float32")([model(resized), image])
-    return keras.Model(image, ops.argmax(logits, axis=-1))
+    return keras.Model(image, ops.argmax(logits_of_labels(logits), axis=-1))

@@ -33,7 +33,8 @@ def make_loss(spec, class_weights=None, focal_gamma=2.0, label_smoothing=0.0):
     Args:
         spec: one or more of ce, focal, ohem and dice, separated by commas, each with a colon and
             a positive weight if that is not 1.
-        class_weights: one positive number per class, or None; for all but dice.
+        class_weights: one positive number per class, in order or as a dict from each class's
+            index to its weight; or None. For all but dice.
         focal_gamma: `gamma` of focal.
         label_smoothing: that of ce.
 

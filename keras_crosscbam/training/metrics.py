@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.datasets.labels import IGNORE, count_labels
+from keras_crosscbam.training.pixels import logits_of_labels
 
 
 def iou_per_class(confusion):
@@ -37,35 +38,56 @@ class SegmentationMeanIoU(keras.metrics.Metric):
     Classes that are neither there nor predicted do not enter the mean, as in cityscapesScripts.
     Unlike `keras.metrics.MeanIoU` it takes logits, and counts in one pass.
 
+    With `num_classes=1` the logits are `(batch, height, width, 1)`, and a pixel is taken for the
+    object, label 1, where its logit is above 0, a probability above 0.5. The result is the mean of
+    the IoU of background and that of the object; `per_class()` gives both, in this order.
+
     Args:
-        num_classes: number of classes.
+        num_classes: number of classes, that of the logits.
         ignore_class: the label that does not count; neither do labels that are no class.
+
+    Call arguments:
+        y_true: labels, integers of shape `(batch, height, width)`.
+        y_pred: logits of shape `(batch, height, width, num_classes)`.
+
+    Raises:
+        ValueError: for logits of another number of classes, and for sample weights.
     """
 
     def __init__(self, num_classes, ignore_class=IGNORE, name="mean_iou", **kwargs):
         super().__init__(name=name, **kwargs)
+        # What Keras' callbacks ask for in mode "auto": a higher value is better.
+        self._direction = "up"
         self.num_classes = num_classes
         self.ignore_class = ignore_class
         # Integers would stop at 2**31 pixels, float32 loses counts beyond 2**24 of one kind only
         # when added one by one; batches are added whole.
+        self._labels = count_labels(num_classes)
         self.confusion = self.add_weight(
-            name="confusion", shape=(num_classes, num_classes), initializer="zeros"
+            name="confusion", shape=(self._labels, self._labels), initializer="zeros"
         )
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         if sample_weight is not None:
             raise ValueError("SegmentationMeanIoU takes no sample weights; use the ignore label.")
+        y_pred = ops.convert_to_tensor(y_pred)
+        if y_pred.shape[-1] != self.num_classes:
+            raise ValueError(
+                f"The logits must have `num_classes={self.num_classes}` channels. "
+                f"Received: logits of shape {tuple(y_pred.shape)}"
+            )
         self.confusion.assign_add(ops.cast(self._count(y_true, y_pred), self.confusion.dtype))
 
     def _count(self, y_true, y_pred):
+        logits = logits_of_labels(ops.convert_to_tensor(y_pred))
         truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        prediction = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
-        bins = self.num_classes * self.num_classes
+        prediction = ops.reshape(ops.cast(ops.argmax(logits, axis=-1), "int32"), (-1,))
+        bins = self._labels * self._labels
         # What is no class goes to one more bin, which is then left out.
-        valid = (truth != self.ignore_class) & (truth >= 0) & (truth < self.num_classes)
-        cell = ops.where(valid, truth * self.num_classes + prediction, bins)
+        valid = (truth != self.ignore_class) & (truth >= 0) & (truth < self._labels)
+        cell = ops.where(valid, truth * self._labels + prediction, bins)
         counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=bins + 1)
-        return ops.reshape(counts[:bins], (self.num_classes, self.num_classes))
+        return ops.reshape(counts[:bins], (self._labels, self._labels))
 
     def result(self):
         intersection = ops.diag(self.confusion)
@@ -75,7 +97,7 @@ class SegmentationMeanIoU(keras.metrics.Metric):
         return ops.sum(iou) / ops.maximum(ops.sum(present), 1)
 
     def per_class(self):
-        """IoU of each class as a NumPy array; NaN where a class never occurred."""
+        """IoU of each label as a NumPy array; NaN where one never occurred."""
         return iou_per_class(ops.convert_to_numpy(self.confusion))
 
     def get_config(self):

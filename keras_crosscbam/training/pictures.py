@@ -4,9 +4,9 @@ import io
 
 import keras
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
+from keras_crosscbam.tf_data import tf
 from keras_crosscbam.visualize import overlay
 
 # Blue and orange of Okabe and Ito, which the colour-blind tell apart, on bright and on dark pages.

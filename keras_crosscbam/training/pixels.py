@@ -1,4 +1,8 @@
-"""What the losses share: float32, the labelled pixels, their weights, and the mean over them."""
+"""What the losses share: float32, the labelled pixels, their weights, and the mean over them.
+
+One logit z, that of an object, is taken as the two logits (0, z) of background and object, whose
+softmax is the sigmoid of z. So every loss is the same function for one class as for several.
+"""
 
 import math
 
@@ -30,30 +34,25 @@ class ClassWeightedLoss(SegmentationLoss):
     """Base of the losses that are a mean over labelled pixels, optionally weighted by class.
 
     Args:
-        class_weights: one positive number per class, or None.
+        class_weights: one positive number per label, in order or as a dict from each label to its
+            weight; or None. Two for one class: background and object.
         ignore_class: the label that does not count; neither do labels that are no class.
     """
 
     def __init__(self, class_weights, ignore_class, name, **kwargs):
         super().__init__(name=name, **kwargs)
-        if class_weights is not None:
-            class_weights = [float(weight) for weight in class_weights]
-            if not all(0 < weight < math.inf for weight in class_weights):
-                raise ValueError(
-                    "`class_weights` must be one positive number per class. "
-                    f"Received: {class_weights!r}"
-                )
-        self.class_weights = class_weights
+        self.class_weights = None if class_weights is None else _in_order(class_weights)
         self.ignore_class = ignore_class
 
     def weight_of_classes(self, logits):
-        """Class weights as a float32 tensor `(classes,)`; ones where none were given."""
+        """Class weights as a float32 tensor `(labels,)`; ones where none were given."""
         if self.class_weights is None:
             return ops.ones((ops.shape(logits)[-1],), "float32")
         if logits.shape[-1] != len(self.class_weights):
             raise ValueError(
-                f"The logits must have the {len(self.class_weights)} classes of `class_weights`. "
-                f"Received: logits of shape {tuple(logits.shape)}"
+                f"The logits must have the {len(self.class_weights)} classes of `class_weights`; "
+                "one logit has two, background and object. "
+                f"Received: logits of {logits.shape[-1]} classes"
             )
         return ops.convert_to_tensor(self.class_weights, "float32")
 
@@ -63,6 +62,33 @@ class ClassWeightedLoss(SegmentationLoss):
             "class_weights": self.class_weights,
             "ignore_class": self.ignore_class,
         }
+
+
+def logits_of_labels(logits):
+    """Logits `(..., labels)`: one alone, that of an object, gets the background's, 0, beside it."""
+    if logits.shape[-1] != 1:
+        return logits
+    return ops.concatenate([ops.zeros_like(logits), logits], axis=-1)
+
+
+def _in_order(class_weights):
+    """Class weights as a list of floats, from whatever form they were given in."""
+    weights = class_weights
+    try:
+        if isinstance(weights, dict):
+            # No class may be left out: it would get a weight that nobody chose.
+            weights = [weights[index] for index in range(len(weights))]
+        if isinstance(weights, str | set):
+            weights = ()
+        weights = [float(weight) for weight in weights]
+    except (KeyError, TypeError, ValueError):
+        weights = ()
+    if not weights or not all(0 < weight < math.inf for weight in weights):
+        raise ValueError(
+            "`class_weights` must be one positive number per label, in order or as a dict from "
+            f"each index 0, 1, ... to its weight. Received: {class_weights!r}"
+        )
+    return weights
 
 
 def labelled_pixels(y_true, y_pred, ignore_class):
@@ -75,7 +101,7 @@ def labelled_pixels(y_true, y_pred, ignore_class):
 
     Returns:
         labels: int32, 0 for the pixels that do not count.
-        logits: float32.
+        logits: float32, one for each label: two for one class.
         valid: float32 of the labels' shape, 1 for the pixels that count, else 0.
 
     Raises:
@@ -87,6 +113,7 @@ def labelled_pixels(y_true, y_pred, ignore_class):
             "The labels must have the shape of the logits but for the last axis, the classes. "
             f"Received: labels of shape {tuple(labels.shape)}, logits of {tuple(logits.shape)}"
         )
+    logits = logits_of_labels(logits)
     valid = (labels != ignore_class) & (labels >= 0) & (labels < ops.shape(logits)[-1])
     return ops.where(valid, labels, 0), logits, ops.cast(valid, "float32")
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_crosscbam.datasets.augment import (
     CutMix,
@@ -13,10 +12,13 @@ from keras_crosscbam.datasets.augment import (
     RandomFlip,
     rand_augment,
 )
+from keras_crosscbam.datasets.cache import Cached
+from keras_crosscbam.datasets.checks import check_range, check_size, check_whole
 from keras_crosscbam.datasets.pipeline import frame_reader, steps_per_epoch
 from keras_crosscbam.datasets.sampling import frames_of_step, index_stream
 from keras_crosscbam.models.stdc import STDC
-from keras_crosscbam.training.run import Run
+from keras_crosscbam.tf_data import tf
+from keras_crosscbam.training.run import opened_run
 from keras_crosscbam.training.streams import in_phases
 from keras_crosscbam.training.workers import find_workers
 
@@ -49,7 +51,8 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
 
     Raises:
         ValueError: for a folder that holds another run, or images that cannot be read.
-        RuntimeError: if the loss becomes NaN, or the disk is full.
+        RuntimeError: if the loss becomes NaN, the disk is full, or another process trains in the
+            folder.
     """
     classes = len(train_set.classes)
     steps = recipe.steps_per_epoch or steps_per_epoch(train_set, recipe.batch_size)
@@ -58,67 +61,69 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
         "classes": list(train_set.classes),
         "train_images": len(train_set),
         "val_images": len(val_set),
+        "train_files": train_set.digest(),
+        "val_files": val_set.digest(),
     }
-    run = Run(out, recipe, steps, data, workers or find_workers())
-    model = run.build(
-        lambda: run.deepen(
-            STDC(
-                recipe.backbone,
-                input_shape=(None, None, 3),
-                num_classes=classes,
-                classifier_activation=None,
-                dropout_rate=recipe.dropout_rate,
-                weights=run.weights,
-            ),
-            "stdc1",
+    with opened_run(out, recipe, steps, data, workers or find_workers()) as run:
+        model = run.build(
+            lambda: run.deepen(
+                STDC(
+                    recipe.backbone,
+                    input_shape=(None, None, 3),
+                    num_classes=classes,
+                    classifier_activation=None,
+                    dropout_rate=recipe.dropout_rate,
+                    weights=run.weights,
+                ),
+                "stdc1",
+            )
         )
-    )
-    run.compile(
-        model,
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.label_smoothing
-        ),
-        metrics=["accuracy"],
-    )
-    read = frame_reader(train_set, recipe.cache, _CLASS)
+        run.compile(
+            model,
+            loss=keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=recipe.label_smoothing
+            ),
+            metrics=["accuracy"],
+        )
+        read = frame_reader(Cached(train_set) if recipe.cache else train_set, _CLASS)
 
-    def batches_of(shard):
-        def phase_batches(phase, start_step, stop_step):
-            crop = RandomResizedCrop(phase.crop_size, recipe.area_range)
-            stream = index_stream(
-                len(train_set),
-                recipe.batch_size,
-                recipe.seed,
-                start_step=start_step,
-                stop_step=stop_step,
-                shard=shard,
-            )
-            return (
-                stream.map(
-                    _augmented(read, crop, recipe, classes, len(train_set)),
-                    num_parallel_calls=tf.data.AUTOTUNE,
-                    deterministic=True,
+        def batches_of(shard):
+            def phase_batches(phase, start_step, stop_step):
+                crop = RandomResizedCrop(phase.crop_size, recipe.area_range)
+                stream = index_stream(
+                    len(train_set),
+                    recipe.batch_size,
+                    recipe.seed,
+                    start_step=start_step,
+                    stop_step=stop_step,
+                    shard=shard,
                 )
-                .batch(recipe.batch_size // shard[1], drop_remainder=True)
-                .prefetch(tf.data.AUTOTUNE)
-            )
+                return (
+                    stream.map(
+                        _augmented(read, crop, recipe, classes, len(train_set)),
+                        num_parallel_calls=tf.data.AUTOTUNE,
+                        deterministic=True,
+                    )
+                    .batch(recipe.batch_size // shard[1], drop_remainder=True)
+                    .prefetch(tf.data.AUTOTUNE)
+                )
 
-        return in_phases(recipe, steps, run.step, phase_batches)
+            return in_phases(recipe, steps, run.step, phase_batches)
 
-    def files_of(step):
-        frames = frames_of_step(len(train_set), recipe.batch_size, step, recipe.seed)
-        return [train_set.files[i][0] for i in frames]
+        def files_of(step):
+            frames = frames_of_step(len(train_set), recipe.batch_size, step, recipe.seed)
+            return [train_set.files[i][0] for i in frames]
 
-    return run.fit(
-        model,
-        batches_of,
-        judge=TopOneJudge(model, val_set, recipe.validation_size),
-        monitor=MONITOR,
-        kept=keras.Model(model.input, model.output),
-        files_of=files_of,
-        scores={"top-1": "accuracy", "val top-1": MONITOR},
-        verbose=verbose,
-    )
+        return run.fit(
+            model,
+            batches_of,
+            judge=TopOneJudge(model, val_set, recipe.validation_size),
+            monitor=MONITOR,
+            kept=keras.Model(model.input, model.output),
+            files_of=files_of,
+            scores={"top-1": "accuracy", "val top-1": MONITOR},
+            verbose=verbose,
+        )
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,10 @@ class RandomResizedCrop:
 
     crop_size: tuple[int, int]
     area_range: tuple[float, float]
+
+    def __post_init__(self):
+        check_size("crop_size", self.crop_size)
+        check_range("area_range", self.area_range, positive=True, most=1)
 
     def __call__(self, sample, seed):
         images = sample["images"]
@@ -194,10 +203,11 @@ class TopOneJudge:
     """
 
     def __init__(self, model, dataset, size):
+        check_whole("size", size, least=1)
         # A model of its own, so that prediction has nothing to do with how training is spread.
         self.model = keras.Model(model.input, model.output)
         self.images = len(dataset)
-        read = frame_reader(dataset, cache=False, label=_CLASS)
+        read = frame_reader(dataset, _CLASS)
 
         def central_crop(index):
             image, label = read(index)

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from types import UnionType
 
+from keras_crosscbam.datasets.checks import check_number, check_range, check_size, check_whole
 from keras_crosscbam.models.stdc import STAGE_BLOCKS
 from keras_crosscbam.training.losses import make_loss
 from keras_crosscbam.variants import VARIANTS
@@ -27,9 +28,8 @@ class Phase:
     crop_size: tuple[int, int]
 
     def __post_init__(self):
-        sides = (self.epochs, *self.crop_size)
-        if len(sides) != 3 or any(not isinstance(n, int) or n < 1 for n in sides):
-            raise ValueError(f"A phase needs positive whole numbers. Received: {self}")
+        check_whole("epochs", self.epochs, least=1)
+        check_size("crop_size", self.crop_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Optimization:
         weights: name, path or URL of weights to start from.
         deepened_from: the same of weights with STDC1, which a network with STDC2 then starts from;
             see `keras_crosscbam.models.deepen`.
-        cache: whether decoded frames are kept in memory.
+        cache: whether decoded frames are kept in memory, as far as it reaches.
         seed: of initialisation, order and augmentation.
     """
 
@@ -192,13 +192,12 @@ class Recipe(Optimization):
                 "`weights` and `deepened_from` hold an encoder already: leave out "
                 "`backbone_weights`."
             )
-        if not 0 < self.scale_range[0] <= self.scale_range[1]:
-            raise ValueError(f"`scale_range` must rise from above 0. Received: {self.scale_range}")
+        check_range("scale_range", self.scale_range, positive=True)
         for name in ("class_mix", "appearance", "erasing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"`{name}` must lie in [0, 1]. Received: {getattr(self, name)}")
-        if not 0 <= self.rotation <= 180:
-            raise ValueError(f"`rotation` must lie in [0, 180]. Received: {self.rotation}")
+            check_number(name, getattr(self, name), most=1)
+        check_number("rotation", self.rotation, most=180)
+        if self.validation_size is not None:
+            check_size("validation_size", self.validation_size)
         for loss in (self.loss, self.aux_loss):
             make_loss(loss, focal_gamma=self.focal_gamma, label_smoothing=self.label_smoothing)
 
@@ -230,14 +229,11 @@ class PretrainingRecipe(Optimization):
     def __post_init__(self):
         super().__post_init__()
         _check_choice(self, "backbone", tuple(STAGE_BLOCKS))
-        if not 0 < self.area_range[0] <= self.area_range[1] <= 1:
-            raise ValueError(f"`area_range` must rise within (0, 1]. Received: {self.area_range}")
-        if not 0 <= self.rand_augment <= 1:
-            raise ValueError(f"`rand_augment` must lie in [0, 1]. Received: {self.rand_augment}")
-        for name in ("mixup", "cutmix"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ValueError(f"`{name}` must be finite and not negative. Received: {value}")
+        check_range("area_range", self.area_range, positive=True, most=1)
+        check_whole("validation_size", self.validation_size, least=1)
+        check_number("rand_augment", self.rand_augment, most=1)
+        check_number("mixup", self.mixup)
+        check_number("cutmix", self.cutmix)
 
 
 def _check_choice(recipe, name, choices):

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from keras_crosscbam import runtime
-from keras_crosscbam.evaluate import best_and_worst, evaluate
+from keras_crosscbam.evaluate import best_and_worst, evaluate, over_classes, predictor
 from keras_crosscbam.images import ASSETS
 from keras_crosscbam.training.files import replacing
 from keras_crosscbam.training.log import EpochLog
@@ -54,7 +54,7 @@ def write_report(run, model, val_set, size=None):
     Raises:
         ImportError: without matplotlib.
         ValueError: if there is no run in the folder, or if model and data set differ in their
-            number of classes.
+            classes.
     """
     # If it is missing, better now than after the evaluation.
     figure_class()
@@ -63,10 +63,10 @@ def write_report(run, model, val_set, size=None):
         raise ValueError(f"{folder} holds no {DESCRIPTION}; give the folder of a training")
     description = json.loads((folder / DESCRIPTION).read_text())
     rows = EpochLog(folder / LOG).rows
-    network = runtime.load(model, val_set.classes)
-    result = evaluate(network, val_set, size)
+    network = runtime.load(model)
+    result, predict = evaluate(network, val_set, size), predictor(network, val_set, size)
     recipe, data = description["recipe"], description["data"]
-    validated = [row for row in rows if "val_mean_iou" in row]
+    validated = [row for row in rows if not np.isnan(row.get("val_mean_iou", np.nan))]
     best = max(validated, key=lambda row: row["val_mean_iou"], default=None)
     shown = zip(("Best", "Worst"), best_and_worst(result["frame_iou"], SHOWN), strict=True)
     title = f"{recipe['name']} on {data['name']}"
@@ -78,7 +78,7 @@ def write_report(run, model, val_set, size=None):
         classes=_class_table(result, val_set.classes),
         matrix=_matrix(result["confusion"], val_set.classes),
         frames="".join(
-            f"<h3>{name}</h3>{_frames(indices, result['frame_iou'], network, val_set, size)}"
+            f"<h3>{name}</h3>{_frames(indices, result['frame_iou'], predict, val_set)}"
             for name, indices in shown
             if indices
         ),
@@ -97,7 +97,7 @@ def _headline(result, best, rows, data):
     last = rows[-1] if rows else {}
     epochs = f"{last.get('epoch', 0):.0f}"
     tiles = {
-        "mean IoU": _percent(result["mean_iou"]),
+        f"mean IoU {over_classes(result)}": _percent(result["mean_iou"]),
         "pixel accuracy": _percent(result["pixel_accuracy"]),
         "best epoch": f"{best['epoch']:.0f} of {epochs}" if best else DASH,
         "steps": f"{last.get('step', 0):,.0f}",
@@ -176,13 +176,13 @@ def _cell(meaning, count, total):
 # Pictures
 
 
-def _frames(indices, scores, network, val_set, size):
+def _frames(indices, scores, predict, val_set):
     """Each frame beside its true and its predicted labels."""
     root = os.path.commonpath([image.parent for image, _ in val_set.pairs])
     figures = []
     for index in indices:
         image, labels = val_set[index]
-        predicted = network.predict(image, size, output_size=labels.shape)
+        predicted = predict(image, labels.shape)
         pictures = {
             "image": (Image.fromarray(image), "JPEG"),
             "truth": (_painted(labels, val_set.classes), "PNG"),

@@ -1,21 +1,24 @@
 """What every training is made of: a folder, a recipe, and a `fit` that can be interrupted."""
 
+import contextlib
+import hashlib
 import json
 import logging
 import re
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from keras_crosscbam.models.deepen import deepened
 from keras_crosscbam.models.manifest import find_weights
+from keras_crosscbam.tf_data import tf
+from keras_crosscbam.training.binding import REMEDY, bind, describe
 from keras_crosscbam.training.callbacks import KeepBest, Progress, Record, SeedDropout, StopOnNaN
 from keras_crosscbam.training.checkpoints import Checkpoints
-from keras_crosscbam.training.files import replacing
 from keras_crosscbam.training.late import FreezeStatistics
+from keras_crosscbam.training.lock import only_process
 from keras_crosscbam.training.log import EpochLog
 from keras_crosscbam.training.optimizers import SGD, AdamW
 from keras_crosscbam.training.schedules import PolySchedule
@@ -23,6 +26,23 @@ from keras_crosscbam.training.workers import WorkerLostError, Workers
 
 BEST, LOG, CHECKPOINTS, DESCRIPTION = "best.weights.h5", "log.csv", "checkpoints", "run.json"
 logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def opened_run(out, recipe, steps_per_epoch, data, workers):
+    """The `Run` in a folder, which no other process trains in within this context.
+
+    Args:
+        out, recipe, steps_per_epoch, data, workers: attributes of the `Run`.
+
+    Raises:
+        ValueError: if the folder holds a run of another recipe or other data.
+        RuntimeError: if another process trains in the folder, or workers of one training have
+            different data.
+    """
+    # The workers of one training share the folder; the one that writes speaks for all of them.
+    with only_process(Path(out)) if workers.is_chief else contextlib.nullcontext():
+        yield Run(out, recipe, steps_per_epoch, data, workers)
 
 
 @dataclass
@@ -49,21 +69,25 @@ class Run:
 
     def __post_init__(self):
         self.out = Path(self.out)
-        description = {"recipe": asdict(self.recipe), "data": self.data}
-        # What a recipe could not say yet when a run began was as it is by default.
-        defaults = {f.name: f.default for f in fields(self.recipe) if f.default is not MISSING}
-        _claim(
-            self.out / DESCRIPTION,
-            json.loads(json.dumps(description)),
-            {"recipe": json.loads(json.dumps(defaults))},
-            self.workers.is_chief,
-        )
         keep = max(2, self.recipe.average_epochs)
         self.checkpoints = Checkpoints(self.out / CHECKPOINTS, keep)
+        description = describe(self.recipe, self.data)
+        self.workers.agree(
+            _number({**description["data"], "name": None}),
+            "have different data: each must have the same files",
+        )
+        bind(
+            self.out / DESCRIPTION,
+            description,
+            self.recipe,
+            has_learnt=self.best.is_file() or self.checkpoints.any(),
+            write=self.workers.is_chief,
+        )
         self.step, self.state = self.checkpoints.newest()
-        self.workers.agree(self.step)
-        if self.step:
-            logger.info("Resuming after step %d", self.step)
+        self.workers.agree(
+            self.step,
+            "resume from different steps: the folder of the run must be shared by all of them",
+        )
 
     @property
     def best(self):
@@ -125,11 +149,20 @@ class Run:
 
         Returns:
             The path of the best weights.
+
+        Raises:
+            ValueError: if a finished run has lost its best weights.
         """
         recipe, chief = self.recipe, self.workers.is_chief
         epoch = self.step // self.steps_per_epoch
         if epoch == recipe.epochs:
+            if not self.best.is_file():
+                raise ValueError(f"{self.out} is a finished run without its {BEST}. {REMEDY}")
+            if chief and verbose:
+                print(f"{self.out}: already finished, all {epoch} epochs; nothing is trained.")
             return self.best
+        if epoch and chief and verbose:
+            print(f"{self.out}: goes on after {epoch} of {recipe.epochs} epochs.", flush=True)
         if self.state:
             model.load_weights(self.state)
         best = self.best if chief else None
@@ -231,23 +264,6 @@ def synchronize_batch_norm(model):
             layer.synchronized = True
 
 
-def _claim(file, description, defaults, write):
-    """Binds a folder to a training; an old one must be the same."""
-    if file.exists():
-        written = json.loads(file.read_text())
-        written = {part: defaults.get(part, {}) | written[part] for part in description}
-        for part in description:
-            changed = sorted(
-                name
-                for name in description[part].keys() | written[part].keys()
-                if description[part].get(name) != written[part].get(name)
-            )
-            if changed:
-                raise ValueError(
-                    f"{file.parent} holds a run with other {part} ({', '.join(changed)}); choose "
-                    "another folder or remove it"
-                )
-    elif write:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as unfinished:
-            unfinished.write_text(json.dumps(description, indent=2))
+def _number(values):
+    """A whole number that tells JSON values from others."""
+    return int(hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:15], 16)

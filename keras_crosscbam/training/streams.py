@@ -2,7 +2,7 @@
 
 from functools import reduce
 
-import tensorflow as tf
+from keras_crosscbam.tf_data import tf
 
 
 def in_phases(recipe, steps_per_epoch, start_step, batches_of):

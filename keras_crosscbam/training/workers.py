@@ -27,14 +27,33 @@ def find_workers():
     if backend == "tensorflow":
         import tensorflow as tf
 
-        cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
-        if len(cluster.get("worker", ())) + len(cluster.get("chief", ())) > 1:
+        if _cluster_size() > 1:
             return MultiWorkers()
         if len(tf.config.list_logical_devices("GPU")) > 1:
             return Replicas()
     if backend == "jax" and len(keras.distribution.list_devices()) > 1:
         return JaxDevices()
     return Workers()
+
+
+def _cluster_size():
+    """Processes that `TF_CONFIG` names, 0 where it is unset or empty."""
+    text = os.environ.get("TF_CONFIG", "").strip()
+    if not text:
+        return 0
+    try:
+        config = json.loads(text)
+        cluster = config.get("cluster", {})
+        size = sum(len(cluster.get(job, ())) for job in ("chief", "worker"))
+        if size > 1:
+            task, index = config["task"]["type"], int(config["task"]["index"])
+            cluster[task][index]
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ValueError(
+            'TF_CONFIG must be JSON like {"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, '
+            f'"task": {{"type": "worker", "index": 0}}}}, or unset. Received: {text!r}'
+        ) from error
+    return size
 
 
 class WorkerLostError(RuntimeError):
@@ -72,8 +91,13 @@ class Workers:
         """The batches to fit on, from a function of `(index, count)` that makes a shard."""
         return batches_of((self.index, self.count))
 
-    def agree(self, step):
-        """Raises a RuntimeError where processes resume from different steps."""
+    def agree(self, number, otherwise):
+        """Raises a `RuntimeError` where processes hold different numbers.
+
+        Args:
+            number: whole number of up to 60 bits.
+            otherwise: what to say of the workers then.
+        """
 
 
 class Replicas(Workers):
@@ -122,16 +146,12 @@ class MultiWorkers(Workers):
             batches = batches.rebatch(self.spec[0].shape[0] // local)
         return self.strategy.distribute_datasets_from_function(lambda _: batches)
 
-    def agree(self, step):
+    def agree(self, number, otherwise):
         import tensorflow as tf
 
-        steps = self.strategy.run(lambda: tf.constant([step]))
-        steps = np.unique(self.strategy.gather(steps, axis=0))
-        if len(steps) > 1:
-            raise RuntimeError(
-                f"The workers resume from different steps, {steps.tolist()}: the folder of the run "
-                "must be shared by all of them."
-            )
+        numbers = self.strategy.run(lambda: tf.constant([number], tf.int64))
+        if len(np.unique(self.strategy.gather(numbers, axis=0))) > 1:
+            raise RuntimeError(f"The workers {otherwise}.")
 
 
 class JaxDevices(Workers):

@@ -5,6 +5,7 @@ from keras_crosscbam.datasets.augment.chance import RandomChoice, Sometimes
 from keras_crosscbam.datasets.augment.color import RandomContrast, RandomGamma, RandomTemperature
 from keras_crosscbam.datasets.augment.geometry import RandomRotation
 from keras_crosscbam.datasets.augment.light import RandomLowLight, RandomShade
+from keras_crosscbam.datasets.checks import check_number
 
 SHARE = 0.25
 """The share of the crops that each of the augmentations of `appearance` acts on."""
@@ -55,8 +56,7 @@ def rand_augment(strength):
 
 def _changes(strength):
     """The augmentations of `appearance`, each of which acts on every sample."""
-    if not 0 <= strength <= 1:
-        raise ValueError(f"`strength` must lie in [0, 1]. Received: {strength}")
+    check_number("strength", strength, most=1)
     return [
         RandomShade(0.7 * strength),
         RandomLowLight(2.5 * strength, pale=0.4 * strength),

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import tensorflow as tf
-
 from keras_crosscbam.datasets.augment.color import clip
+from keras_crosscbam.datasets.checks import check_number, check_range
+from keras_crosscbam.tf_data import tf
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class RandomBlur:
     """
 
     sigma: float
+
+    def __post_init__(self):
+        check_number("sigma", self.sigma)
 
     def __call__(self, sample, seed):
         images = tf.cast(sample["images"], tf.float32)
@@ -54,6 +57,9 @@ class RandomNoise:
 
     sigma: float
 
+    def __post_init__(self):
+        check_number("sigma", self.sigma)
+
     def __call__(self, sample, seed):
         amount, values = tf.unstack(tf.random.split(seed, 2))
         images = tf.cast(sample["images"], tf.float32)
@@ -71,6 +77,9 @@ class RandomJpeg:
     """
 
     quality: tuple[int, int]
+
+    def __post_init__(self):
+        check_range("quality", self.quality, most=100)
 
     def __call__(self, sample, seed):
         low, high = self.quality

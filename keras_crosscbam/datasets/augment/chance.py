@@ -3,7 +3,8 @@
 import functools
 from dataclasses import dataclass
 
-import tensorflow as tf
+from keras_crosscbam.datasets.checks import check_number
+from keras_crosscbam.tf_data import tf
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,9 @@ class Sometimes:
 
     augmentation: object
     share: float
+
+    def __post_init__(self):
+        check_number("share", self.share, most=1)
 
     def __call__(self, sample, seed):
         chance, own = tf.unstack(tf.random.split(seed, 2))

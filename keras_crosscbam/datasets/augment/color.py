@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-import tensorflow as tf
+from keras_crosscbam.datasets.checks import check_number, check_range
+from keras_crosscbam.tf_data import tf
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class PhotometricDistortion:
     saturation: tuple[float, float] = (0.5, 1.5)
     hue: float = 0.05
 
+    def __post_init__(self):
+        check_number("brightness", self.brightness)
+        check_range("contrast", self.contrast)
+        check_range("saturation", self.saturation)
+        check_number("hue", self.hue, most=0.5)
+
     def __call__(self, sample, seed):
         images = tf.cast(sample["images"], tf.float32)
         chance, amount = tf.unstack(tf.random.split(seed, 2))
@@ -30,7 +37,9 @@ class PhotometricDistortion:
         brightness, contrast, saturation, hue = tf.unstack(tf.random.split(amount, 4))
         steps = (
             lambda x: tf.image.stateless_random_brightness(x, self.brightness, brightness),
-            lambda x: tf.image.stateless_random_contrast(x, *self.contrast, contrast),
+            lambda x: tf.image.adjust_contrast(
+                x, tf.random.stateless_uniform([], contrast, *self.contrast)
+            ),
             lambda x: _saturate(x, tf.random.stateless_uniform([], saturation, *self.saturation)),
             lambda x: tf.image.stateless_random_hue(x, self.hue, hue),
         )
@@ -53,6 +62,9 @@ class RandomGamma:
 
     octaves: float
 
+    def __post_init__(self):
+        check_number("octaves", self.octaves)
+
     def __call__(self, sample, seed):
         power = 2.0 ** tf.random.stateless_uniform([], seed, -self.octaves, self.octaves)
         images = tf.cast(sample["images"], tf.float32)
@@ -69,6 +81,9 @@ class RandomContrast:
     """
 
     change: float
+
+    def __post_init__(self):
+        check_number("change", self.change, most=1)
 
     def __call__(self, sample, seed):
         factor = 1 + tf.random.stateless_uniform([], seed, -self.change, self.change)
@@ -87,6 +102,9 @@ class RandomTemperature:
     """
 
     octaves: float
+
+    def __post_init__(self):
+        check_number("octaves", self.octaves)
 
     def __call__(self, sample, seed):
         warm = 2.0 ** tf.random.stateless_uniform([], seed, -self.octaves, self.octaves)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import tensorflow as tf
-
+from keras_crosscbam.datasets.checks import check_range
 from keras_crosscbam.datasets.labels import IGNORE
 from keras_crosscbam.models.inputs import MEAN
+from keras_crosscbam.tf_data import tf
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class RandomErasing:
 
     area_range: tuple[float, float] = (0.02, 0.25)
     aspect_range: tuple[float, float] = (0.3, 3.3)
+
+    def __post_init__(self):
+        check_range("area_range", self.area_range, most=1)
+        check_range("aspect_range", self.aspect_range, positive=True)
 
     def __call__(self, sample, seed):
         images = tf.cast(sample["images"], tf.float32)

@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
-import tensorflow as tf
-
+from keras_crosscbam.datasets.checks import check_number, check_range, check_size
 from keras_crosscbam.datasets.labels import IGNORE
 from keras_crosscbam.models.inputs import MEAN
+from keras_crosscbam.tf_data import tf
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class RandomScaleCrop:
 
     crop_size: tuple[int, int]
     scale_range: tuple[float, float] = (0.5, 2.0)
+
+    def __post_init__(self):
+        check_size("crop_size", self.crop_size)
+        check_range("scale_range", self.scale_range, positive=True)
 
     def __call__(self, sample, seed):
         images, labels = sample["images"], sample["segmentation_masks"]
@@ -92,6 +96,9 @@ class RandomRotation:
     """
 
     degrees: float
+
+    def __post_init__(self):
+        check_number("degrees", self.degrees, most=180)
 
     def __call__(self, sample, seed):
         limit = self.degrees * math.pi / 180

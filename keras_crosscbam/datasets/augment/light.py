@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-import tensorflow as tf
+from keras_crosscbam.datasets.checks import check_number, check_size
+from keras_crosscbam.tf_data import tf
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,10 @@ class RandomShade:
 
     depth: float
     cells: tuple[int, int] = (4, 5)
+
+    def __post_init__(self):
+        check_number("depth", self.depth, most=1)
+        check_size("cells", self.cells)
 
     def __call__(self, sample, seed):
         field, amount = tf.unstack(tf.random.split(seed, 2))
@@ -41,6 +46,10 @@ class RandomLowLight:
 
     stops: float
     pale: float = 0.4
+
+    def __post_init__(self):
+        check_number("stops", self.stops)
+        check_number("pale", self.pale, most=1)
 
     def __call__(self, sample, seed):
         share = tf.random.stateless_uniform([], seed)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import tensorflow as tf
-
+from keras_crosscbam.datasets.checks import check_number
 from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.tf_data import tf
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,9 @@ class ClassMix:
     """
 
     share: float = 0.5
+
+    def __post_init__(self):
+        check_number("share", self.share, most=1)
 
     def acts(self, seed):
         """Whether a sample is among those that get something pasted over."""

@@ -1,0 +1,244 @@
+"""Reading mask files: the numbers they store, the colours they show, and which are the ids."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ImageOps
+
+from keras_crosscbam.datasets.labels import ColourEncoding
+from keras_crosscbam.images import (
+    RefusedError,
+    deep_samples,
+    open_image,
+    raw_mode,
+    with_orientation,
+)
+
+# The colour that each number of 8-bit grey shows, in RGBA.
+_GREYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 4, axis=1)
+_GREYS[:, 3] = 255
+
+
+class UnclearIdsError(RefusedError):
+    """A mask stores numbers and shows others as greys, and either may be the ids."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What a mask file holds.
+
+    Attributes:
+        pixels: uint8 ids `(height, width)`, or colours `(height, width, 3)`, upright.
+        kind: how the file stores them, such as "8-bit grey", for reports.
+        format: of the file, such as "PNG".
+        orientation: the EXIF orientation that the pixels were turned by, 1 for none.
+        palette: a dict from each index in use to its `(red, green, blue)`, for ids that are
+            indices of a palette of colours; otherwise empty.
+    """
+
+    pixels: np.ndarray
+    kind: str
+    format: str
+    orientation: int
+    palette: dict[int, tuple[int, int, int]]
+
+
+def read_mask(path, encoding):
+    """Reads a mask file as ids or colours, turned by the file's own EXIF orientation.
+
+        >>> from keras_crosscbam.datasets.masks import read_mask
+        >>> read_mask("masks/train/a.png", data.encoding).kind  # doctest: +SKIP
+        '8-bit grey'
+
+    A file of one channel stores numbers and shows colours: those of its palette, or greys that
+    spread 1, 2 or 4 bits from black to white. For masks of colours, what it shows counts. For
+    masks of ids, where the numbers in use and the greys that they show are not equal:
+
+    - With a colour in the palette, or with two equal greys, the numbers are the ids.
+    - Otherwise the greys are the ids. Lossless PNG optimizers make such files of 8-bit grey, and
+      number the greys that occur from 0 on.
+    - If the data set has classes for the numbers but not for all of those greys, the file is
+      refused.
+    - Black and white, stored as 0 and 1, are 0 and 255 or 0 and 1, whichever the data set has
+      classes for. If it has them for both, the file is refused.
+
+    With `IndexEncoding(stored=True)`, `masks: indices` in dataset.yaml, the numbers are the ids
+    whatever the file shows. Transparency has no meaning; a file in which it tells apart what is
+    equal in colour is refused.
+
+    Args:
+        path: the file.
+        encoding: how the data set's masks encode the classes.
+
+    Returns:
+        A `Mask`. Its pixels may be of the other kind than `encoding` decodes, and hold values
+        that it does not know.
+
+    Raises:
+        UnclearIdsError: a `ValueError`, for a file that is refused as told above.
+        ValueError: for a missing, damaged or unknown file, and for one of more than 8 bits that
+            ids and colours do not need. All name the file.
+    """
+    return open_image(path, lambda image: _read(image, encoding))
+
+
+def _read(image, encoding):
+    (kind, pixels, shown), orientation = with_orientation(image, _stored)
+    palette = {}
+    if pixels.shape[2] in (2, 4):
+        _check_transparency(pixels)
+        pixels = pixels[..., :-1]
+    if pixels.shape[2] == 1:
+        pixels, used = pixels[..., 0], np.flatnonzero(np.bincount(pixels.ravel()))
+        if isinstance(encoding, ColourEncoding):
+            pixels = _colours(pixels, used, shown, encoding)
+        elif used[-1] >= len(shown) or (shown[used, :3] != used[:, None]).any():
+            if _numbers_are_ids(used, shown, encoding):
+                if image.mode == "P" and not encoding.stored:
+                    colours = shown[used[used < len(shown)], :3].tolist()
+                    palette = dict(zip(used.tolist(), map(tuple, colours), strict=False))
+                numbers = "indices" if image.mode == "P" else "stored numbers"
+                kind += f" whose {numbers} are the ids"
+            else:
+                pixels = shown[:, 0][pixels]
+                kind += " whose greys are the ids"
+    return Mask(pixels, kind, image.format, orientation, palette)
+
+
+def _stored(image):
+    """What a Pillow image of a mask stores, upright.
+
+    Returns:
+        Its kind; uint8 pixels `(height, width, channels)`; and the colour that each number of a
+        single channel shows, uint8 RGBA `(numbers, 4)`.
+    """
+    raw, samples = raw_mode(image), deep_samples(image)
+    if samples is not None:
+        return f"{8 * samples.dtype.itemsize} bits a channel", _in_8_bits(samples), _GREYS
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "P":
+        shown = _palette(image)
+        of_greys = (shown[:, :1] == shown[:, :3]).all()
+        kind = f"palette of {'greys' if of_greys else 'colours'}"
+        return kind, np.asarray(image)[..., None], shown
+    if image.mode == "1":
+        return "1-bit grey", np.asarray(image).astype(np.uint8)[..., None], _GREYS[::255]
+    if image.mode == "L":
+        # Pillow has spread the numbers that 2 or 4 bits hold over 0..255.
+        bits = {"L;2": 2, "L;4": 4}.get(raw[:3], 8)
+        step = 255 // (2**bits - 1)
+        return f"{bits}-bit grey", np.asarray(image)[..., None] // step, _GREYS[::step]
+    if image.mode not in ("LA", "RGB", "RGBA"):
+        image = image.convert("RGBA" if image.mode == "PA" else "RGB")
+    kind = {"LA": "grey with transparency", "RGBA": "RGB with transparency"}.get(image.mode, "RGB")
+    return kind, np.asarray(image), _GREYS
+
+
+def _in_8_bits(samples):
+    if samples.dtype.kind == "f":
+        raise RefusedError(
+            "holds floating-point numbers; ids are whole numbers, save them as 8-bit grey"
+        )
+    if samples.shape[2] == 1:
+        outside = np.unique(samples[(samples < 0) | (samples > 255)])
+        if outside.size:
+            raise RefusedError(f"expected ids of 0..255; received also {outside[:10].tolist()}")
+        return samples.astype(np.uint8)
+    # The 8-bit value v is v * 257 of 16 bits.
+    if (samples % 257).any():
+        raise RefusedError(
+            "holds colours that need 16 bits a channel; save it with 8 bits a channel"
+        )
+    return (samples // 257).astype(np.uint8)
+
+
+def _palette(image):
+    colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    opacity = np.full((len(colours), 1), 255, np.uint8)
+    transparent = image.info.get("transparency", b"")
+    if isinstance(transparent, int):
+        opacity[transparent : transparent + 1] = 0
+    else:
+        given = np.frombuffer(transparent, np.uint8)[: len(colours), None]
+        opacity[: len(given)] = given
+    return np.concatenate([colours, opacity], axis=1)
+
+
+def _check_transparency(pixels):
+    """Refuses colours `(..., channels and opacity)` that are equal but for the opacity."""
+    opacity = pixels[..., -1]
+    if opacity.min() == opacity.max():
+        return
+    packed = np.zeros(opacity.shape, np.uint32)
+    for channel in range(pixels.shape[-1]):
+        packed = packed << 8 | pixels[..., channel]
+    if np.unique(packed).size > np.unique(packed >> 8).size:
+        raise RefusedError(
+            "holds a colour that is transparent at some pixels and less so at others, which means "
+            "nothing in a mask; save it without transparency"
+        )
+
+
+def _colours(numbers, used, shown, encoding):
+    """What a single channel shows, in RGB; the numbers if it shows greys that are no class's."""
+    if used[-1] >= len(shown):
+        raise RefusedError(f"has the index {used[-1]}, but a palette of {len(shown)} colours")
+    _check_transparency(shown[used])
+    rgb = shown[:, :3]
+    grey = (rgb[used] == rgb[used, :1]).all()
+    if grey and not all(tuple(colour) in encoding.colours for colour in rgb[used].tolist()):
+        return numbers
+    return rgb[numbers]
+
+
+def _numbers_are_ids(used, shown, encoding):
+    """Whether the ids are the numbers in use, and not the greys that they show; see `read_mask`."""
+    greys = shown[:, 0]
+    grey = (shown[:, :1] == shown[:, :3]).all()
+    last = used[-1]
+    if encoding.stored or not grey or np.unique(greys[: last + 1]).size <= last:
+        return True
+    numbers, seen = used.tolist(), greys[used].tolist()
+    if not encoding.ids.keys() >= set(numbers):
+        return False
+    seen_known = encoding.ids.keys() >= set(seen)
+    black_and_white = last <= 1 and sorted(greys[:2].tolist()) == [0, 255]
+    if seen_known and not black_and_white:
+        return False
+    if not seen_known and black_and_white and greys[0] == 0:
+        return True
+    raise UnclearIdsError(
+        f"stores the numbers {numbers} and shows them as the greys {seen}, and it is not clear "
+        "which are the ids. Save the ids as 8-bit grey; or in dataset.yaml say `masks: indices` if "
+        "they are the numbers, or `masks: colours` if the file is a picture of colours"
+    )
+
+
+class Palettes:
+    """Compares the palettes of a data set's masks, whose indices are the ids.
+
+    PNG optimizers may number the colours of each file anew, which leaves the picture as it was
+    and makes another class of each index.
+    """
+
+    def __init__(self):
+        self._first = defaultdict(dict)
+
+    def add(self, path, palette):
+        """Takes note of the `Mask.palette` of a file."""
+        for index, colour in palette.items():
+            self._first[index].setdefault(colour, path)
+
+    def contradiction(self):
+        """A sentence about an index that has different colours in different files, or None."""
+        for index, files in sorted(self._first.items()):
+            if len(files) > 1:
+                (one, here), (other, there), *_ = files.items()
+                return (
+                    f"the palettes of masks differ, so that their indices may not be the ids: "
+                    f"index {index} is {one} in {here} and {other} in {there}. Say "
+                    "`masks: colours` in dataset.yaml and the colour of each class, or "
+                    "`masks: indices` if the indices are the ids all the same"
+                )
+        return None

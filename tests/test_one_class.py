@@ -18,7 +18,7 @@ from keras_crosscbam import cli
 from keras_crosscbam.datasets import IGNORE, ClassTable
 from keras_crosscbam.datasets.labels import BACKGROUND_COLOUR, object_classes
 from keras_crosscbam.evaluate import report
-from keras_crosscbam.models.surgery import final_activation
+from keras_crosscbam.models.activation import last_activation
 from keras_crosscbam.runtime import Averaged, Description
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.coarse import upsample
@@ -266,10 +266,10 @@ def ending_in(*layers):
 )
 def test_the_final_activation_is_recognized(layers, activation):
     model = ending_in(*layers)
-    assert final_activation(model) == activation
+    assert last_activation(model) == activation
     image = keras.Input((*SIZE, 3))
-    assert final_activation(keras.Model(image, model(image))) == activation
-    assert final_activation(keras.Model(image, keras.ops.sigmoid(model(image)))) == "sigmoid"
+    assert last_activation(keras.Model(image, model(image))) == activation
+    assert last_activation(keras.Model(image, keras.ops.sigmoid(model(image)))) == "sigmoid"
 
 
 def test_a_sigmoid_has_its_threshold_at_one_half():

@@ -31,7 +31,7 @@ def ddrnet(input_shape, num_classes=19):
     def scores(x):
         x = bn_relu_conv(dual_resolution(x), HEAD_FILTERS, 3, name="head")
         x = ops.relu(batch_norm(name="classifier_bn")(x))
-        return layers.Conv2D(num_classes, 1, name="classifier")(x)
+        return layers.Conv2D(num_classes, 1, data_format="channels_last", name="classifier")(x)
 
     return timed_model(scores, input_shape, "ddrnet_23_slim")
 
@@ -110,8 +110,12 @@ def pooled_maps(x):
     Outside of the map there are zeros, which count.
     """
     for number, (size, strides) in enumerate(POOLINGS, start=1):
-        padded = layers.ZeroPadding2D(size // 2, name=f"pool{number}_pad")(x)
-        yield layers.AveragePooling2D(size, strides, name=f"pool{number}")(padded)
+        padded = layers.ZeroPadding2D(
+            size // 2, data_format="channels_last", name=f"pool{number}_pad"
+        )(x)
+        yield layers.AveragePooling2D(
+            size, strides, data_format="channels_last", name=f"pool{number}"
+        )(padded)
 
 
 def bn_relu_conv(x, filters, kernel_size, name):

@@ -28,20 +28,28 @@ def conv(filters, kernel_size, name, strides=1):
     """A convolution without bias, padded where its stride is 1."""
     padding = "same" if strides == 1 else "valid"
     return layers.Conv2D(
-        filters, kernel_size, strides=strides, padding=padding, use_bias=False, name=name
+        filters,
+        kernel_size,
+        strides=strides,
+        padding=padding,
+        data_format="channels_last",
+        use_bias=False,
+        name=name,
     )
 
 
 def conv_bn(x, filters, kernel_size, name, strides=1):
     """Convolution, padded alike on all sides, and batch normalization: what no ReLU follows."""
     if strides > 1 and kernel_size > 1:
-        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+        x = layers.ZeroPadding2D(kernel_size // 2, data_format="channels_last", name=f"{name}_pad")(
+            x
+        )
     return batch_norm(name=f"{name}_bn")(conv(filters, kernel_size, f"{name}_conv", strides)(x))
 
 
 def mean(x, name):
     """The mean over all positions, of shape `(batch, 1, 1, channels)`."""
-    return layers.GlobalAveragePooling2D(keepdims=True, name=name)(x)
+    return layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=True, name=name)(x)
 
 
 def segmentation_network(backbone, decoder, filters, input_shape, num_classes, name):

@@ -55,7 +55,9 @@ def _pool(x, bins):
         return mean(x, "pool1")
     strides = [size // bins for size in x.shape[1:3]]
     size = [n - (bins - 1) * step for n, step in zip(x.shape[1:3], strides, strict=True)]
-    return layers.AveragePooling2D(size, strides, name=f"pool{bins}")(x)
+    return layers.AveragePooling2D(size, strides, data_format="channels_last", name=f"pool{bins}")(
+        x
+    )
 
 
 def fuse(low, high, filters, stage):

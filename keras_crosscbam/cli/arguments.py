@@ -1,6 +1,7 @@
 """Arguments that several commands share, and what they stand for."""
 
 import argparse
+from fractions import Fraction
 from pathlib import Path
 
 
@@ -47,6 +48,18 @@ def add_model(sub):
     )
 
 
+def add_normalization(sub):
+    for name, example in (("mean", "0.485 0.456 0.406"), ("std", "0.229 0.224 0.225")):
+        sub.add_argument(
+            f"--{name}",
+            type=number,
+            nargs="+",
+            metavar="NUMBER",
+            help="for a file from elsewhere that takes (pixels / 255 - mean) / std: one number, or "
+            f"three for R, G and B, such as {example}",
+        )
+
+
 def add_views(sub):
     sub.add_argument(
         "--scales",
@@ -57,6 +70,13 @@ def add_views(sub):
         help="average over the image at these scales of its size, for instance 0.75 1 1.25",
     )
     sub.add_argument("--flip", action="store_true", help="average over the mirror image too")
+
+
+def number(text):
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"expected a number or a fraction, not {text!r}") from None
 
 
 def image_size(text):
@@ -78,15 +98,22 @@ def load_model(args):
     return model, trained_at(args.weights, f"cross_cbam_{variant.backbone}")
 
 
+def load_runtime(args):
+    """The model of `load_model` as a `Runtime`, and the size that its weights are made for."""
+    from keras_crosscbam import runtime
+
+    model, made_for = load_model(args)
+    return runtime.load(model, mean=args.mean, std=args.std), made_for
+
+
 def has_views(args):
     return args.flip or args.scales != [1.0]
 
 
-def with_views(model, args):
-    """The model as a `Runtime`, averaged over the views that the arguments ask for."""
+def with_views(run, args):
+    """A `Runtime`, averaged over the views that the arguments ask for."""
     from keras_crosscbam import runtime
 
-    run = runtime.load(model)
     return runtime.Averaged(run, args.scales, args.flip) if has_views(args) else run
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from keras_crosscbam.cli.arguments import (
     add_data,
     add_model,
+    add_normalization,
     add_views,
     has_views,
-    load_model,
+    load_runtime,
     manifest_entry,
     trained_at,
     with_views,
@@ -30,6 +31,7 @@ def add_commands(command):
         help="values that are black and white in images of more than 8 bits (default: 0 65535)",
     )
     add_model(sub)
+    add_normalization(sub)
 
     sub = command(
         _evaluate,
@@ -40,6 +42,7 @@ def add_commands(command):
     hold_out = "group of frames of train and val to judge by"
     add_data(sub, split="val", hold_out=hold_out, several=True)
     add_model(sub)
+    add_normalization(sub)
     add_views(sub)
     sub.add_argument(
         "--pictures", type=Path, help="folder for pictures of the best and the worst frames"
@@ -50,16 +53,17 @@ def add_commands(command):
     sub.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
     sub.add_argument("--label-ids", action="store_true", help="write Cityscapes' label ids")
     add_model(sub)
+    add_normalization(sub)
     add_views(sub)
 
 
 def _segment(args):
     from keras_crosscbam.segment import segment_files
 
-    model, made_for = load_model(args)
+    run, made_for = load_runtime(args)
     started = time.perf_counter()
     size = working_size(args, made_for)
-    results = segment_files(model, args.path, args.out, size, value_range=args.range)
+    results = segment_files(run, args.path, args.out, size, value_range=args.range)
     seconds = time.perf_counter() - started
     failed = [result for result in results if result.error]
     for result in results:
@@ -85,12 +89,12 @@ def _evaluate(args):
         raise ValueError("--data takes several folders for encoders alone (--variant STDC1, STDC2)")
     (args.data,) = args.data
     data = _held_out(args) if args.hold_out else load_dataset(args.data, args.split)
-    model, made_for = load_model(args)
-    model, size = with_views(model, args), working_size(args, made_for)
-    result = evaluate(model, data, size, progress=True)
+    run, made_for = load_runtime(args)
+    run, size = with_views(run, args), working_size(args, made_for)
+    result = evaluate(run, data, size, progress=True)
     print(report(result))
     if args.pictures:
-        for path in write_best_and_worst(model, data, result["frame_iou"], args.pictures, size):
+        for path in write_best_and_worst(run, data, result["frame_iou"], args.pictures, size):
             print(path)
 
 
@@ -145,8 +149,8 @@ def _predict(args):
 
     split = list_split(args.data, args.split)
     images = split.images()
-    model, made_for = load_model(args)
-    model = with_views(model, args)
+    run, made_for = load_runtime(args)
+    run = with_views(run, args)
     size, ids = working_size(args, made_for), LABEL_IDS if args.label_ids else None
     options = {
         "progress": True,
@@ -155,7 +159,7 @@ def _predict(args):
         "value_range": split.value_range,
     }
     try:
-        written = write_predictions(model, images, args.out, ids, size, **options)
+        written = write_predictions(run, images, args.out, ids, size, **options)
     except PredictionError as error:
         print(f"crosscbam predict: {error}", file=sys.stderr)
         return 1

@@ -39,7 +39,8 @@ class KerasAugmentation:
 
     Raises:
         ValueError: if it is no such layer, if it makes up or loses labels, misplaces them or
-            leaves the range of pixels, or if it needs to know a size that varies.
+            leaves the range of pixels, if it needs to know a size that varies, or if it is set to
+            channels_first.
         tf.errors.InvalidArgumentError: on running, if it interpolates the labels of a sample.
     """
 
@@ -54,6 +55,11 @@ class KerasAugmentation:
         if any(isinstance(layer, keras.layers.RandomElasticTransform) for layer in layers):
             raise ValueError(
                 "RandomElasticTransform distorts labels otherwise than their image: leave it out."
+            )
+        if any(getattr(layer, "data_format", None) == "channels_first" for layer in layers):
+            raise ValueError(
+                f"{self._name} is set to channels_first, and images are (height, width, 3): give "
+                'it data_format="channels_last".'
             )
         problem = self._problem((64, 96), draws=8)
         if problem == self._makes_up:

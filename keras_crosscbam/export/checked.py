@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 from keras_crosscbam.images import STREET, read_image
+from keras_crosscbam.models.inputs import with_preprocessing
+from keras_crosscbam.models.precision import in_float32
 from keras_crosscbam.models.surgery import inference_model, with_input_size
 
 
@@ -26,17 +28,20 @@ def require_tensorflow(kind):
 
 
 def at_size(model, input_size, free=False):
-    """The model without its auxiliary head, for images of one size.
+    """The model as it is exported: without its auxiliary head, for images of one size.
+
+    It takes pixels of 0..255, also if it was built with `include_preprocessing=False`, and computes
+    in float32, also if it was built under another dtype policy.
 
     Args:
-        model: a functional model.
+        model: a functional or sequential model.
         input_size: `(height, width)`; None for the model's own size.
         free: whether a model that takes any size will do, too.
 
     Raises:
         ValueError: if the model takes any size, none is given, and `free` is false.
     """
-    model = inference_model(model)
+    model = with_preprocessing(inference_model(model))
     own = model.input_shape[1:3]
     if input_size is not None and tuple(input_size) != own:
         model = with_input_size(model, input_size)
@@ -45,7 +50,8 @@ def at_size(model, input_size, free=False):
             "The file is for one image size: say which with `input_size=(height, width)`. "
             f"Received: input shape {model.input_shape}"
         )
-    return model
+    # Last, since copies of layers may take on the global policy.
+    return in_float32(model)
 
 
 def require_convolutions(path, description, remedy):

@@ -43,7 +43,8 @@ def to_litert(model, path, input_size=None, batch=1, input="float", output="logi
     Raises:
         ValueError: for arguments out of range, on another backend than TensorFlow, and for models
             with operations that LiteRT does not have.
-        ParityError: if less than 99.99 % of the pixels have the same label as in Keras.
+        ParityError: if less than 99.99 % of the pixels have the same label as in Keras, or the
+            scores stand for other probabilities.
         ImportError: if LiteRT is missing; `pip install keras-crosscbam[litert]`.
     """
     require_tensorflow("LiteRT")

@@ -1,6 +1,5 @@
 """Keras to ONNX by tf2onnx, checked against the model in ONNX Runtime before it is kept."""
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -42,8 +41,9 @@ def to_onnx(
         >>> print(kc.export.to_onnx(model, "m.onnx", input_size=(360, 480)))  # doctest: +SKIP
         1 frames: argmax equal on 100.0000 % of the pixels, max |logit difference| 1.2e-05
 
-    The file has one input, `image`, pixels of 0..255 (normalized inside if the model does that),
-    and one output, called by its kind. BatchNormalization is folded into the convolutions. The
+    The file has one input, `image`, pixels of 0..255 (normalized inside, also for a model built
+    with `include_preprocessing=False`), and one output, called by its kind. It computes in float32,
+    also for a model of half precision. BatchNormalization is folded into the convolutions. The
     metadata entry `keras_crosscbam` holds a `Description` as JSON. The export runs on Keras'
     TensorFlow backend; weights trained on another backend are the same.
 
@@ -56,10 +56,11 @@ def to_onnx(
         layout: `"nchw"`, what GPU and CPU runtimes run fastest, or `"nhwc"`, as in Keras and as
             cameras deliver; of the image, and of scores.
         input: `"float"` for float32 pixels, or `"uint8"`.
-        output: `"logits"` or `"probabilities"`, float32 at the size of the image (of one class, one
-            channel, before or after the sigmoid); `"labels"`, uint8 class indices
-            `(batch, height, width)`; or `"coarse_logits"`, those before the last
-            upsampling, which the runtimes of this package finish to the same labels, faster.
+        output: `"logits"` or `"probabilities"`, float32 at the size of the image, whichever of
+            them the model gives (of one class, one channel, before or after the sigmoid);
+            `"labels"`, uint8 class indices `(batch, height, width)`; or `"coarse_logits"`, those
+            before the last upsampling, which the runtimes of this package finish to the same
+            labels, faster.
         optimize_for: `"onnxruntime"`, `"openvino"` or `"tensorrt"`: the graph is rewritten into an
             equal one that runs fastest there (`keras_crosscbam.export.rewrites`). None leaves it
             plain, for tools that look for convolutions.
@@ -70,8 +71,10 @@ def to_onnx(
         The `Parity` with the Keras model.
 
     Raises:
-        ValueError: for arguments out of range, or on another backend than TensorFlow.
-        ParityError: if less than 99.99 % of the pixels have the same label as in Keras.
+        ValueError: for arguments out of range, for logits of a model that resizes probabilities,
+            or on another backend than TensorFlow.
+        ParityError: if less than 99.99 % of the pixels have the same label as in Keras, or the
+            scores stand for other probabilities.
         ImportError: if tf2onnx or ONNX Runtime is missing; `pip install keras-crosscbam[onnx]`.
     """
     require_tensorflow("ONNX")
@@ -93,7 +96,7 @@ def to_onnx(
         from keras_crosscbam.export.rewrites import rewrite_for
 
         proto = rewrite_for(optimize_for, proto)
-    _describe(proto, model, description, optimize_for)
+    _describe(proto, description, optimize_for)
     with kept_if_good(path) as unchecked:
         unchecked.write_bytes(proto.SerializeToString())
         images = frame_batches(frames, reference.size, batch)
@@ -131,22 +134,8 @@ def _round_scales_up(proto):
         arrays[name].CopyFrom(onnx.numpy_helper.from_array(rounded, name))
 
 
-def _describe(proto, model, description, optimize_for):
+def _describe(proto, description, optimize_for):
     """Writes into the file what it is and where it comes from."""
-    from keras_crosscbam import __version__
-
-    weights = hashlib.sha256()
-    for array in model.get_weights():
-        weights.update(np.ascontiguousarray(array))
-    extra = {
-        "version": __version__,
-        "weights_sha256": weights.hexdigest(),
-        "normalization": "inside" if _normalizes(model) else "expected",
-        "optimized_for": optimize_for,
-    }
+    extra = {**description.extra, "optimized_for": optimize_for}
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA, replace(description, extra=extra).to_json()
-
-
-def _normalizes(model):
-    return any(layer.name == "normalize" for layer in model.layers)

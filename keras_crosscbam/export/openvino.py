@@ -43,7 +43,8 @@ def to_openvino(
 
     Raises:
         ValueError: for arguments out of range, on another backend than TensorFlow.
-        ParityError: if less than 99.99 % of the pixels have the same label as in Keras.
+        ParityError: if less than 99.99 % of the pixels have the same label as in Keras, or the
+            scores stand for other probabilities.
         ImportError: if OpenVINO or tf2onnx is missing;
             `pip install keras-crosscbam[openvino,onnx]`.
     """

@@ -1,10 +1,13 @@
 """The gate that every exported file passes: the same answers as the model, on real frames."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from keras_crosscbam.runtime.probabilities import are_probabilities, softmax
+
 MIN_AGREEMENT = 0.9999
+MAX_PROBABILITY_DIFFERENCE = 0.01
 
 
 class ParityError(RuntimeError):
@@ -20,11 +23,13 @@ class Parity:
         argmax_agreement: share of the pixels with the same label.
         max_difference: largest absolute difference of two logits, or of two probabilities; None
             where labels are all there is to compare.
+        probability_difference: the same of the probabilities that the scores of both stand for.
     """
 
     frames: int
     argmax_agreement: float
     max_difference: float | None
+    probability_difference: float | None = field(default=None, compare=False)
 
     def __str__(self):
         text = f"{self.frames} frames: argmax equal on {100 * self.argmax_agreement:.4f} % of the "
@@ -36,16 +41,23 @@ class Parity:
 def compare(reference, candidate, batches):
     """Runs two runtimes on the same batches of images.
 
+    Whether the reference gives logits or probabilities is told by its values too, not only by what
+    it says of itself: the candidate was made by what is known of the reference, and both may be
+    wrong in the same way.
+
     Args:
         reference, candidate: `Runtime`s.
         batches: iterable of images `(batch, height, width, 3)`, 0..255, of the networks' size.
 
     Returns:
         `Parity`.
+
+    Raises:
+        ParityError: if the candidate returns values that are not finite.
     """
-    output = candidate.description.output
+    said, output = reference.description.output, candidate.description.output
     frames = pixels = equal = 0
-    difference = None if output == "labels" else 0.0
+    difference = probability_difference = None if output == "labels" else 0.0
     for images in batches:
         if output == "labels":
             expected, received = reference.labels(images), candidate.labels(images)
@@ -53,23 +65,38 @@ def compare(reference, candidate, batches):
             expected, received = reference.logits(images), candidate.logits(images)
             if not np.isfinite(received).all():
                 raise ParityError(f"{candidate.name} returns values that are not finite")
-            if output == "probabilities" and reference.description.output != "probabilities":
-                expected = _softmax(expected)
-            difference = max(difference, float(np.abs(expected - received).max()))
+            probabilities = _probabilities(expected, said, received, output)
+            probability_difference = max(probability_difference, _difference(*probabilities))
+            if "probabilities" in (said, output):
+                expected, received = probabilities
+            difference = max(difference, _difference(expected, received))
             expected, received = expected.argmax(-1), received.argmax(-1)
         frames += len(images)
         pixels += expected.size
         equal += int((expected == received).sum())
-    return Parity(frames, equal / pixels, difference)
+    return Parity(frames, equal / pixels, difference, probability_difference)
 
 
-def _softmax(logits):
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+def _probabilities(expected, said, received, output):
+    """The probabilities that the reference's and the candidate's scores stand for."""
+    distribution = are_probabilities(expected)
+    # Probabilities of classes that do not exclude each other come from a sigmoid.
+    activation = _sigmoid if said == "probabilities" and not distribution else softmax
+    if said != "probabilities" and not distribution:
+        expected = softmax(expected)
+    return expected, received if output == "probabilities" else activation(received)
+
+
+def _sigmoid(logits):
+    return 0.5 + 0.5 * np.tanh(0.5 * logits)
+
+
+def _difference(expected, received):
+    return float(np.abs(expected - received).max())
 
 
 def check(reference, candidate, batches, min_agreement=MIN_AGREEMENT):
-    """`compare`, but raises `ParityError` for other names and if too few labels are the same."""
+    """`compare`, but raises `ParityError` for other names, labels or probabilities."""
     says, meant = (run.description.classes for run in (candidate, reference))
     if says != meant:
         raise ParityError(
@@ -81,5 +108,13 @@ def check(reference, candidate, batches, min_agreement=MIN_AGREEMENT):
         raise ParityError(
             f"{candidate.name} differs from {reference.name}: {parity}; at least "
             f"{100 * min_agreement:.2f} % must be equal. The file was not kept."
+        )
+    if (parity.probability_difference or 0) > MAX_PROBABILITY_DIFFERENCE:
+        raise ParityError(
+            f"{candidate.name} gives {candidate.description.output} that stand for other "
+            f"probabilities than those of {reference.name}: they differ by "
+            f"{parity.probability_difference:.2g}, of at most {MAX_PROBABILITY_DIFFERENCE}. "
+            "The file was not kept. If the model ends in a softmax that is not recognized, in a "
+            "Lambda layer for instance, use keras.layers.Softmax, or end it in logits."
         )
     return parity

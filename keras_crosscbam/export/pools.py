@@ -5,6 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_crosscbam.models.classes import carry_classes
+from keras_crosscbam.models.surgery import as_functional
 
 
 class _AverageByConvolution(layers.AveragePooling2D):
@@ -44,7 +45,7 @@ def pools_as_convolutions(model):
         kind = _AverageByConvolution if _is_average(layer) else type(layer)
         return kind.from_config(layer.get_config())
 
-    changed = keras.models.clone_model(model, clone_function=clone)
+    changed = keras.models.clone_model(as_functional(model), clone_function=clone)
     changed.set_weights(model.get_weights())
     carry_classes(model, changed)
     return changed

@@ -20,6 +20,7 @@ from keras_crosscbam.export.checked import (
 from keras_crosscbam.export.litert import to_litert
 from keras_crosscbam.export.onnx import to_onnx
 from keras_crosscbam.export.pools import pools_as_convolutions
+from keras_crosscbam.models.precision import in_float32
 from keras_crosscbam.runtime.loading import load
 
 
@@ -129,6 +130,8 @@ def quantize(
     max_loss=1.0,
     force=False,
     max_frames=MAX_FRAMES,
+    mean=None,
+    std=None,
 ):
     """Writes a network in INT8, and proves on real frames that it lost little.
 
@@ -163,6 +166,8 @@ def quantize(
         max_loss: how many points of mean IoU may be lost, or per cent of the labels change.
         force: whether to keep the file also if it is worse.
         max_frames: of more calibration frames than this, spread evenly, the rest is left out.
+        mean, std: for an ONNX file from elsewhere that takes normalized pixels, as in
+            `keras_crosscbam.runtime.load`; the INT8 file takes the same.
 
     Returns:
         A `QuantizationReport`; print it.
@@ -179,12 +184,18 @@ def quantize(
             f"`runtime` must be one of these, with files of these endings: {endings}. "
             f"Received: runtime={runtime!r}, path={str(path)!r}"
         )
+    if not (_is_onnx(source) or mean is std is None):
+        raise ValueError(
+            "`mean` and `std` are for ONNX files from elsewhere; what is made of a Keras model "
+            f"takes pixels of 0..255. Received: mean={mean!r}, std={std!r}"
+        )
     target = TARGETS[runtime]
     images = calibration_images(frames, max_frames)
     with tempfile.TemporaryDirectory() as folder, kept_if_good(path) as unchecked:
         options = {"input_size": input_size, "batch": batch, "input": input, "output": output}
         network, float_file = _float_network(source, runtime, Path(folder), options)
-        reference = load(float_file, engine=target.engine)
+        normalization = {"mean": mean, "std": std}
+        reference = load(float_file, engine=target.engine, **normalization)
         remedy = "quantize the Keras model, or a file written with optimize_for=None"
         require_convolutions(source, reference.description, remedy)
         extra = {**reference.description.extra, "precision": "int8", "runtime": runtime}
@@ -192,7 +203,7 @@ def quantize(
         batches = list(frame_batches(images, reference.size, reference.batch or batch))
         inputs = [reference.prepare(batch) for batch in batches]
         counts = target.quantizer(network, unchecked, inputs, exclude, description)
-        candidate = _load(unchecked, target.engine)
+        candidate = _load(unchecked, target.engine, normalization)
         report = QuantizationReport(
             Path(path),
             runtime,
@@ -209,16 +220,20 @@ def quantize(
     return report
 
 
+def _is_onnx(source):
+    return isinstance(source, str | Path) and Path(source).suffix == ".onnx"
+
+
 def _float_network(source, runtime, folder, options):
     """What the quantizer takes, and the float file to compare its work with."""
-    if isinstance(source, str | Path) and Path(source).suffix == ".onnx":
+    if _is_onnx(source):
         if runtime == "litert":
             raise ValueError(
                 "LiteRT files are quantized from the Keras model: pass that, or a .keras file. "
                 f"Received: {str(source)!r}"
             )
         return Path(source), Path(source)
-    model = load(source, engine="keras").model
+    model = in_float32(load(source, engine="keras").model)
     if runtime != "tensorrt":
         model = pools_as_convolutions(model)
     if runtime == "litert":
@@ -240,9 +255,9 @@ def _rewrite(path, runtime):
     onnx.save(rewrite_for(runtime, onnx.load(path), keep_convolutions=True), path)
 
 
-def _load(path, engine):
+def _load(path, engine, normalization):
     try:
-        return load(path, engine=engine)
+        return load(path, engine=engine, **normalization)
     except ValueError as error:
         raise QuantizationError(
             f"{engine} does not run the INT8 file ({error}). Feature maps that were 0 on all "

@@ -41,7 +41,8 @@ def to_saved_model(
     Raises:
         ValueError: for arguments out of range, on another backend than TensorFlow, and if the
             folder holds something else.
-        ParityError: if less than 99.99 % of the pixels have the same label as in Keras.
+        ParityError: if less than 99.99 % of the pixels have the same label as in Keras, or the
+            scores stand for other probabilities.
     """
     require_tensorflow("SavedModel")
     model = at_size(model, input_size, free=True)

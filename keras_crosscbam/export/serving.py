@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from keras_crosscbam.layers import ResizeLike
+from keras_crosscbam.models.activation import final_activation, without_activation
 from keras_crosscbam.models.classes import classes_of
-from keras_crosscbam.models.surgery import final_activation
 from keras_crosscbam.runtime.description import OUTPUTS, Description
 
 PIXELS = {"float": "float32", "uint8": "uint8"}
@@ -18,9 +18,9 @@ def describe(model, input, output):
     """The `Description` of what TensorFlow makes of a model.
 
     Args:
-        model: a functional model; if its classes have names, the description has them too. Its
-            `extra` also holds the package's version, the sha256 of the weights, and whether pixels
-            are normalized inside or expected to be.
+        model: a functional model that takes pixels of 0..255; if its classes have names, the
+            description has them too. Its `extra` also holds the package's version, the sha256 of
+            the weights, and that the file normalizes pixels itself if need be.
         input: `"float"` or `"uint8"`.
         output: `"logits"`, `"probabilities"`, `"labels"` or `"coarse_logits"`.
 
@@ -37,19 +37,9 @@ def describe(model, input, output):
     extra = {
         "version": __version__,
         "weights_sha256": _sha256(model.get_weights()),
-        "normalization": "inside" if _normalizes(model) else "expected",
+        "normalization": "inside",
     }
-    if "logits" in output and ends_in_sigmoid(model):
-        raise ValueError(
-            f"{model.name} ends in a sigmoid, so it gives probabilities: export them, or labels. "
-            f"Received: output={output!r}"
-        )
     return Description("nhwc", PIXELS[input], output, classes_of(model), extra)
-
-
-def ends_in_sigmoid(model):
-    """Whether a model gives probabilities of a sigmoid, not logits."""
-    return final_activation(model) == "sigmoid"
 
 
 def _sha256(arrays):
@@ -57,10 +47,6 @@ def _sha256(arrays):
     for array in arrays:
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
-
-
-def _normalizes(model):
-    return any(layer.name == "normalize" for layer in model.layers)
 
 
 def serving_function(model, batch, description):
@@ -74,7 +60,9 @@ def serving_function(model, batch, description):
         TensorShape([1, 64, 96])
 
     Args:
-        model: a functional model from images to scores; its size is that of the function.
+        model: a functional model from images to scores; its size is that of the function. One
+            that ends in a softmax or sigmoid gives probabilities as they are, and logits without
+            that activation.
         batch: the fixed batch size, or None.
         description: a `Description`, of which pixels and output count.
 
@@ -82,22 +70,25 @@ def serving_function(model, batch, description):
         A `tf.function` of one signature, whose argument is called `image`.
 
     Raises:
-        ValueError: for coarse logits of a model that does not end in an upsampling of its scores.
+        ValueError: for coarse logits of a model that does not end in an upsampling of its scores,
+            and for logits of one that resizes probabilities.
     """
     import tensorflow as tf
 
-    output = description.output
-    scores = without_upsampling(model) if output == "coarse_logits" else model
-    one_class, probable = model.output_shape[-1] == 1, ends_in_sigmoid(model)
+    output, activation = description.output, final_activation(model)
+    scores = without_activation(model) if output in ("logits", "coarse_logits") else model
+    if output == "coarse_logits":
+        scores = without_upsampling(scores)
+    one_class, threshold = model.output_shape[-1] == 1, 0.0 if activation is None else 0.5
     spec = tf.TensorSpec((batch, *model.input_shape[1:]), description.pixels, name="image")
 
     @tf.function(input_signature=[spec])
     def serve(image):
         result = scores(tf.cast(image, tf.float32), training=False)
-        if output == "probabilities" and not probable:
+        if output == "probabilities" and activation is None:
             result = tf.sigmoid(result) if one_class else tf.nn.softmax(result)
         if output == "labels" and one_class:
-            result = tf.squeeze(tf.cast(result > (0.5 if probable else 0.0), tf.int32), -1)
+            result = tf.squeeze(tf.cast(result > threshold, tf.int32), -1)
         elif output == "labels":
             result = tf.argmax(result, -1, output_type=tf.int32)
         return {output: tf.cast(result, tf.uint8) if output == "labels" else result}

@@ -13,7 +13,12 @@ class GateConv2D(layers.Conv2D):
     """
 
     def __init__(self, filters, **kwargs):
-        kwargs = {"kernel_size": 1, "kernel_initializer": "he_normal", **kwargs}
+        kwargs = {
+            "kernel_size": 1,
+            "kernel_initializer": "he_normal",
+            "data_format": "channels_last",
+            **kwargs,
+        }
         super().__init__(filters, **kwargs)
 
 
@@ -56,10 +61,11 @@ class ChannelAttention(layers.Layer):
         channels = input_shape[-1]
         hidden = max(channels // self.reduction, 1)
         common = {"dtype": self.dtype_policy}
-        self.max_pool = layers.GlobalMaxPooling2D(keepdims=True, name="max_pool", **common)
-        self.mean_pool = layers.GlobalAveragePooling2D(keepdims=True, name="mean_pool", **common)
+        spatial = {"data_format": "channels_last", **common}
+        self.max_pool = layers.GlobalMaxPooling2D(keepdims=True, name="max_pool", **spatial)
+        self.mean_pool = layers.GlobalAveragePooling2D(keepdims=True, name="mean_pool", **spatial)
         self.reduce = layers.Conv2D(
-            hidden, 1, kernel_initializer="he_normal", name="reduce", **common
+            hidden, 1, kernel_initializer="he_normal", name="reduce", **spatial
         )
         self.relu = layers.ReLU(name="relu", **common)
         self.expand = GateConv2D(channels, activation=self.gate_activation, name="expand", **common)

@@ -58,13 +58,17 @@ class ConvBNReLU(layers.Layer):
         self.pad = None
         if strides > 1:
             self.pad = layers.ZeroPadding2D(
-                dilation_rate * (kernel_size // 2), name="pad", **common
+                dilation_rate * (kernel_size // 2),
+                data_format="channels_last",
+                name="pad",
+                **common,
             )
         self.conv = layers.Conv2D(
             filters,
             kernel_size,
             strides=strides,
             padding="same" if strides == 1 else "valid",
+            data_format="channels_last",
             dilation_rate=dilation_rate,
             use_bias=False,
             kernel_initializer="he_normal",

@@ -37,7 +37,9 @@ class ResizeLike(keras.layers.Layer):
 
             resized = tf.image.resize(x, tf.shape(reference)[1:3], method="bilinear")
         else:
-            resized = ops.image.resize(x, ops.shape(reference)[1:3], interpolation="bilinear")
+            resized = ops.image.resize(
+                x, ops.shape(reference)[1:3], interpolation="bilinear", data_format="channels_last"
+            )
         return ops.cast(resized, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

@@ -51,6 +51,7 @@ class SEASPP(layers.Layer):
         self.dilation_rates = rates
         self.gate_activation = gate_activation
         common = {"dtype": self.dtype_policy}
+        spatial = {"data_format": "channels_last", **common}
         self.branches = [
             ConvBNReLU(
                 filters,
@@ -61,9 +62,9 @@ class SEASPP(layers.Layer):
             )
             for rate in rates
         ]
-        self.squeeze = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze", **common)
+        self.squeeze = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze", **spatial)
         self.reduce = layers.Conv2D(
-            filters, 1, kernel_initializer="he_normal", name="reduce", **common
+            filters, 1, kernel_initializer="he_normal", name="reduce", **spatial
         )
         self.relu = layers.ReLU(name="relu", **common)
         self.project = ConvBNReLU(filters, 3, name="project", **common)

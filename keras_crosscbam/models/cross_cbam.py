@@ -73,9 +73,11 @@ def CrossCBAM(
         weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
         backbone_weights: the same for the encoder alone; loaded before `weights`.
         include_preprocessing: whether the model normalizes pixels of 0..255 itself. Without it,
-            it expects them normalized to ImageNet's mean and standard deviation.
+            it expects `(pixels / 255 - mean) / std` with ImageNet's mean and standard deviation,
+            for instance in `fit`; `segment`, `evaluate`, runtimes and exports of this package take
+            pixels of 0..255 all the same, and normalize them for it.
         classifier_activation: activation on the logits, for instance `"softmax"`, or `"sigmoid"`
-            for one class; None for none, as training needs it.
+            for one class; None for none, which the losses of this package expect.
         dropout_rate: share of whole channels dropped before the classifier, in training.
         input_tensor: optional Keras tensor to build on instead of a new input.
         name: name of the model.
@@ -101,9 +103,15 @@ def CrossCBAM(
 
     def logits(x, prefix=""):
         """Dropout, 1x1 convolution, resizing to the image; float32 also in mixed precision."""
-        x = layers.SpatialDropout2D(dropout_rate, name=f"{prefix}dropout")(x)
+        x = layers.SpatialDropout2D(
+            dropout_rate, data_format="channels_last", name=f"{prefix}dropout"
+        )(x)
         x = layers.Conv2D(
-            num_classes, 1, kernel_initializer="he_normal", name=f"{prefix}classifier"
+            num_classes,
+            1,
+            data_format="channels_last",
+            kernel_initializer="he_normal",
+            name=f"{prefix}classifier",
         )(x)
         resize = ResizeLike if prefix else partial(Scores, classes)
         x = resize(name=f"{prefix}resize", dtype="float32")([x, inputs])

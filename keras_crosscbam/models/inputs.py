@@ -2,9 +2,27 @@
 
 import keras
 
+from keras_crosscbam.models.classes import carry_classes
+from keras_crosscbam.models.surgery import as_functional
+
 # Mean and standard deviation of ImageNet's R, G, B on a scale of 0..1, the field's convention.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+
+NORMALIZATION = "normalize"
+"""The name of the layer that normalizes pixels."""
+
+_FIRST_LAYER = "stem_conv1"
+# Names of layers and operations that leave a pixel the values that it has.
+_SAME_VALUES = (
+    "Cast",
+    "CenterCrop",
+    "Cropping2D",
+    "Identity",
+    "RandomCrop",
+    "RandomFlip",
+    "Resizing",
+)
 
 
 def image_input(input_shape, input_tensor=None):
@@ -46,9 +64,83 @@ def normalize(images):
     mean, std = MEAN, STD
     if images.shape[-1] != len(MEAN):
         mean, std = [sum(MEAN) / len(MEAN)], [sum(STD) / len(STD)]
+    # Of three axes, since Keras turns a vector to the first axis when it is set to channels_first.
     return keras.layers.Rescaling(
-        scale=[1 / (255 * s) for s in std],
-        offset=[-m / s for m, s in zip(mean, std, strict=True)],
+        scale=[[[1 / (255 * s) for s in std]]],
+        offset=[[[-m / s for m, s in zip(mean, std, strict=True)]]],
         dtype="float32",
-        name="normalize",
+        name=NORMALIZATION,
     )(images)
+
+
+def expects_normalized(model):
+    """Whether a model takes normalized pixels: it was built with `include_preprocessing=False`.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.models.inputs import expects_normalized
+        >>> expects_normalized(kc.STDC1(include_top=False, include_preprocessing=False))
+        True
+
+    It is told by the graph, and so in copies, in `.keras` files, and in models that have such a
+    model as a layer: pixels reach the first layer of the encoder as they are.
+
+    Args:
+        model: a functional or sequential model. Of one without this encoder nothing is known, and
+            the answer is False.
+    """
+    model = as_functional(model)
+    pixels = {id(tensor) for tensor in model.inputs}
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            operation = node.operation
+            if pixels.isdisjoint(map(id, node.input_tensors)):
+                continue
+            if operation.name == _FIRST_LAYER or _is_such_a_model(operation):
+                return True
+            if type(operation).__name__ in _SAME_VALUES:
+                pixels |= set(map(id, node.output_tensors))
+    return False
+
+
+def _is_such_a_model(operation):
+    is_graph = isinstance(operation, keras.Model) and getattr(operation, "inputs", None)
+    return is_graph and expects_normalized(operation)
+
+
+def with_preprocessing(model):
+    """The model that takes pixels of 0..255, over the very same weights.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.models.inputs import expects_normalized, with_preprocessing
+        >>> model = kc.STDC1(include_top=False, include_preprocessing=False)
+        >>> expects_normalized(with_preprocessing(model))
+        False
+
+    Args:
+        model: a functional or sequential model.
+
+    Returns:
+        A functional model that normalizes pixels first, if the model expects them normalized
+        (`expects_normalized`); else the model itself.
+    """
+    if not expects_normalized(model):
+        return model
+    model = as_functional(model)
+    given = model.inputs[0]
+    image = keras.Input(batch_shape=given.shape, dtype=given.dtype, name=given.name)
+    pixels = normalize(image)
+
+    def call(layer, *args, **kwargs):
+        args, kwargs = keras.tree.map_structure(
+            lambda x: pixels if x is image else x, (args, kwargs)
+        )
+        return layer(*args, **kwargs)
+
+    normalizing = keras.models.clone_model(
+        model,
+        input_tensors=keras.tree.map_structure(lambda _: image, model.input),
+        clone_function=lambda layer: layer,
+        call_function=call,
+    )
+    carry_classes(model, normalizing)
+    return normalizing

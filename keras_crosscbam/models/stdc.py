@@ -27,10 +27,11 @@ def stdc_block(x, filters, strides, name, output_name=None):
     """
     first = y = ConvBNReLU(filters // 2, 1, name=f"{name}_conv1")(x)
     if strides == 2:
-        y = layers.ZeroPadding2D(1, name=f"{name}_down_pad")(first)
+        y = layers.ZeroPadding2D(1, data_format="channels_last", name=f"{name}_down_pad")(first)
         y = layers.DepthwiseConv2D(
             3,
             strides=2,
+            data_format="channels_last",
             use_bias=False,
             depthwise_initializer="he_normal",
             name=f"{name}_down_conv",
@@ -38,8 +39,10 @@ def stdc_block(x, filters, strides, name, output_name=None):
             dtype="float32",
         )(y)
         y = batch_norm(name=f"{name}_down_bn")(y)
-        first = layers.ZeroPadding2D(1, name=f"{name}_pool_pad")(first)
-        first = layers.AveragePooling2D(3, strides=2, name=f"{name}_pool")(first)
+        first = layers.ZeroPadding2D(1, data_format="channels_last", name=f"{name}_pool_pad")(first)
+        first = layers.AveragePooling2D(
+            3, strides=2, data_format="channels_last", name=f"{name}_pool"
+        )(first)
     second = ConvBNReLU(filters // 4, 3, name=f"{name}_conv2")(y)
     third = ConvBNReLU(filters // 8, 3, name=f"{name}_conv3")(second)
     fourth = ConvBNReLU(filters // 8, 3, name=f"{name}_conv4")(third)
@@ -122,7 +125,8 @@ def STDC(
         include_top: whether to add the classifier; without it the model returns the dict of
             feature maps described in `stdc_features`.
         weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
-        include_preprocessing: whether the model normalizes pixels of 0..255 itself.
+        include_preprocessing: whether the model normalizes pixels of 0..255 itself; else as in
+            `CrossCBAM`.
         classifier_activation: activation of the classifier, None for logits.
         dropout_rate: share of the classifier's hidden units dropped in training.
         input_tensor: optional Keras tensor to build the model on.
@@ -142,7 +146,7 @@ def STDC(
     outputs = stdc_features(normalize(inputs) if include_preprocessing else inputs, backbone)
     if include_top:
         x = ConvBNReLU(1024, 1, name="top_conv")(outputs["stage5"])
-        x = layers.GlobalAveragePooling2D(name="top_pool")(x)
+        x = layers.GlobalAveragePooling2D(data_format="channels_last", name="top_pool")(x)
         x = layers.Dense(1024, use_bias=False, activation="relu", name="top_dense")(x)
         x = layers.Dropout(dropout_rate, name="top_dropout")(x)
         outputs = layers.Dense(

@@ -5,11 +5,6 @@ import keras
 from keras_crosscbam.models.classes import SegmentationModel, carry_classes
 
 _BACKBONE_PREFIXES = ("stem_", "stage")
-# Layers and operations that leave a logit a logit and a probability a probability.
-_NEUTRAL = (
-    *("ResizeLike", "Scores", "Resizing", "Resize", "UpSampling2D", "CenterCrop", "Cropping2D"),
-    *("Dropout", "SpatialDropout2D", "Identity", "Cast"),
-)
 
 
 def inference_model(model):
@@ -30,39 +25,9 @@ def inference_model(model):
     single = isinstance(model, keras.Sequential) or not isinstance(model.output, dict)
     if single or "main" not in model.output:
         return model
-    kind = SegmentationModel if isinstance(model, SegmentationModel) else keras.Model
-    main = kind(model.input, model.output["main"], name=model.name)
+    main = _kind_of(model)(model.input, model.output["main"], name=model.name)
     carry_classes(model, main)
     return main
-
-
-def final_activation(model):
-    """Name of the activation that a model's output went through last, or None if it cannot be told.
-
-        >>> import keras_crosscbam as kc
-        >>> from keras_crosscbam.models.surgery import final_activation
-        >>> final_activation(kc.CrossCBAM_M(num_classes=1))
-        'linear'
-        >>> final_activation(kc.CrossCBAM_M(num_classes=1, classifier_activation="sigmoid"))
-        'sigmoid'
-
-    Args:
-        model: a functional or sequential model of one output. What only resizes or casts its
-            output is looked through.
-    """
-    tensor = model.outputs[0]
-    while True:
-        operation, node, index = tensor._keras_history
-        kind = type(operation).__name__
-        activation = getattr(getattr(operation, "activation", None), "__name__", None)
-        if isinstance(operation, keras.Model):
-            tensor = operation.outputs[index]
-        elif kind in _NEUTRAL or (kind, activation) == ("Activation", "linear"):
-            tensor = operation._inbound_nodes[node].input_tensors[0]
-        elif kind in ("Softmax", "Sigmoid"):
-            return kind.lower()
-        else:
-            return activation
 
 
 def is_backbone(layer_name):
@@ -106,12 +71,30 @@ def with_input_size(model, size):
         (None, 360, 480, 11)
 
     Args:
-        model: a functional model with one image input.
+        model: a functional or sequential model with one image input.
         size: `(height, width)` in pixels, or `(None, None)` for any.
     """
+    model = as_functional(model)
     image = keras.Input((*size, model.input_shape[-1]), dtype=model.inputs[0].dtype, name="image")
     inputs = keras.tree.map_structure(lambda _: image, model.input)
     resized = keras.models.clone_model(model, input_tensors=inputs)
     resized.set_weights(model.get_weights())
     carry_classes(model, resized)
     return resized
+
+
+def as_functional(model):
+    """A functional or sequential model as a functional one of the same layers, not compiled.
+
+    Losses and metrics of the user's own would keep such a model from being copied.
+    """
+    image, output = model.inputs[0], model.outputs[0]
+    if not isinstance(model, keras.Sequential):
+        image, output = model.input, model.output
+    functional = _kind_of(model)(image, output, name=model.name)
+    carry_classes(model, functional)
+    return functional
+
+
+def _kind_of(model):
+    return SegmentationModel if isinstance(model, SegmentationModel) else keras.Model

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.description import Description
+from keras_crosscbam.runtime.probabilities import as_probabilities
 from keras_crosscbam.runtime.resize import bilinear, bilinear_planes
 
 
@@ -21,7 +22,8 @@ class Averaged(Runtime):
     often come from it. Scales are of the size that the image would have without them.
 
     Args:
-        run: the `Runtime` to ask. What it gives is taken for logits unless it says otherwise.
+        run: the `Runtime` to ask. Scores that are no probabilities by its description or by their
+            values are taken for logits.
         scales: factors on the height and width of the image.
         flip: whether to ask about the mirror image (left to right) too.
 
@@ -65,10 +67,5 @@ class Averaged(Runtime):
         view = np.stack([bilinear(image, scaled) for image in images])[:, :, ::step]
         for scores in self.inner.logits(view)[:, :, ::step]:
             if self.inner.description.output != "probabilities":
-                scores = _softmax(scores)
+                scores = as_probabilities(scores)
             yield np.stack([*bilinear_planes(scores, size)], axis=-1)
-
-
-def _softmax(logits):
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)

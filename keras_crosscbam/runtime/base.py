@@ -36,6 +36,7 @@ class Runtime(ABC):
         dtype: the NumPy type that the network takes pixels in.
         scores_layout: `"nchw"` or `"nhwc"`, that of the scores; in foreign files it need not be
             that of the images.
+        normalization: the `Normalization` that `prepare` does for the network, or None.
     """
 
     def __init__(
@@ -67,6 +68,23 @@ class Runtime(ABC):
         self.classes = classes or unnamed_classes(num_classes or 256)
         self.dtype = np.dtype(dtype or self.description.pixels)
         self.scores_layout = scores_layout or self.description.layout
+        self.normalization = None
+
+    def normalize_by(self, normalization):
+        """Sets the `Normalization` of a network that takes pixels normalized.
+
+        Raises:
+            ValueError: for a network that says that it takes pixels of 0..255, and for one that
+                takes bytes.
+        """
+        if self._takes_raw_pixels():
+            raise ValueError(
+                f"{self.name} takes pixels of 0..255 and normalizes them itself: leave out `mean` "
+                "and `std`."
+            )
+        if self.dtype.kind == "u":
+            raise ValueError(f"{self.name} takes {self.dtype} pixels, which cannot be normalized.")
+        self.normalization = normalization
 
     @abstractmethod
     def run(self, prepared):
@@ -97,6 +115,8 @@ class Runtime(ABC):
             self._refuse(images, f"(batch, {height}, {width}, 3)")
         if self.dtype.kind == "u" and images.dtype.kind == "f":
             images = np.clip(np.rint(images), 0, 255)
+        if self.normalization is not None:
+            images = self.normalization(images)
         if self.description.layout == "nchw":
             images = images.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(images, self.dtype)
@@ -174,6 +194,10 @@ class Runtime(ABC):
         scores = self.logits(self._resized(image, size))
         resized = [np.stack([*bilinear_planes(array, output_size)], axis=-1) for array in scores]
         return np.stack(resized) if np.ndim(image) == 4 else resized[0]
+
+    def _takes_raw_pixels(self):
+        """Whether the network says that it takes pixels of 0..255."""
+        return self.description.extra.get("normalization") == "inside"
 
     def _refuse(self, images, expected):
         raise ValueError(

@@ -29,7 +29,9 @@ class Description:
         output: `"logits"` or `"probabilities"`, scores at the size of the image; `"labels"`, class
             indices; `"coarse_logits"`, scores of a fraction of the size, still to be upsampled.
         classes: their `ClassTable`, or None.
-        extra: what only informs, by name; values that JSON can hold.
+        extra: what only informs, by name; values that JSON can hold. Its entry `"normalization"`
+            is `"inside"` in files that take pixels of 0..255; version 0.1 also wrote `"expected"`,
+            of models without a normalization of this package.
 
     Raises:
         ValueError: for another layout, pixels or output.

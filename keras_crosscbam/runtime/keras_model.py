@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import keras
 
+from keras_crosscbam.models.activation import final_activation, last_activation
 from keras_crosscbam.models.classes import classes_of
-from keras_crosscbam.models.surgery import final_activation, inference_model
+from keras_crosscbam.models.inputs import NORMALIZATION, with_preprocessing
+from keras_crosscbam.models.surgery import inference_model
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.messages import unreadable
 from keras_crosscbam.runtime.signature import Tensor, only, signature
@@ -23,7 +25,7 @@ class KerasRuntime(Runtime):
 
     Args:
         model: a functional or sequential model; of one with an auxiliary head the main output is
-            run.
+            run. For one built with `include_preprocessing=False` pixels are normalized.
         classes: as in `keras_crosscbam.runtime.load`.
 
     Raises:
@@ -37,13 +39,23 @@ class KerasRuntime(Runtime):
                 f"Keras model {model.name!r} has no inputs yet: give its first layer an input "
                 "shape, or make it a functional model, keras.Model(inputs, outputs)"
             )
-        self.model = inference_model(model)
+        self._given = inference_model(model)
+        self.model = with_preprocessing(self._given)
         name = f"Keras model {model.name!r}"
         image, output = only(name, self.model.inputs), self.model.outputs[0]
         kind = _kind(name, self.model) if _is_one_score(output) else None
         read = signature(name, _tensor(image), _tensor(output), run=self.run, kind=kind)
-        read["description"] = replace(read["description"], classes=classes_of(self.model))
-        super().__init__(name, classes=classes, **read)
+        description = replace(read["description"], classes=classes_of(self.model))
+        if final_activation(self.model) is not None and description.output == "logits":
+            description = replace(description, output="probabilities")
+        super().__init__(name, classes=classes, **{**read, "description": description})
+
+    def normalize_by(self, normalization):
+        super().normalize_by(normalization)
+        self.model = self._given
+
+    def _takes_raw_pixels(self):
+        return any(layer.name == NORMALIZATION for layer in self._given._flatten_layers())
 
     def run(self, prepared):
         return self.model.predict_on_batch(prepared)
@@ -66,7 +78,7 @@ def _is_one_score(output):
 def _kind(name, model):
     """What the one score of a model is; `ValueError` where that cannot be told."""
     kinds = {"linear": "logits", "sigmoid": "probabilities"}
-    activation = final_activation(model)
+    activation = last_activation(model)
     if activation not in kinds:
         raise ValueError(
             f"{name} gives one score a pixel, which must be a logit or a probability: let it end "

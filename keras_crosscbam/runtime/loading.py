@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from keras_crosscbam.runtime.base import Runtime
+from keras_crosscbam.runtime.normalization import Normalization
 
 SAVED_MODEL = "a SavedModel folder"
 
@@ -55,12 +56,22 @@ ENGINES = {
 """What `load` takes as `engine`, or before the colon of a path."""
 
 
-def load(model, classes=None, engine=None, device=None, threads=None, precision=None):
+def load(
+    model,
+    classes=None,
+    engine=None,
+    device=None,
+    threads=None,
+    precision=None,
+    mean=None,
+    std=None,
+):
     """Makes a `Runtime` of a model or a file.
 
         >>> import keras_crosscbam as kc
         >>> run = kc.runtime.load("m.onnx", threads=2)  # doctest: +SKIP
         >>> run = kc.runtime.load("openvino-bf16:m.onnx")  # doctest: +SKIP
+        >>> run = kc.runtime.load("elsewhere.onnx", mean=0.5, std=0.5)  # doctest: +SKIP
         >>> run = kc.runtime.load(kc.CrossCBAM_M(num_classes=11))
         >>> run.size, run.num_classes
         ((720, 960), 11)
@@ -76,23 +87,49 @@ def load(model, classes=None, engine=None, device=None, threads=None, precision=
         device: for ONNX Runtime: `"cpu"` (default), `"cuda"` or `"tensorrt"`.
         threads: how many threads ONNX Runtime, OpenVINO or LiteRT compute in; None for all cores.
         precision: for OpenVINO: `"f32"` (default) or `"bf16"`.
+        mean, std: for a network from elsewhere that takes `(pixels / 255 - mean) / std`: one
+            number each, or three for R, G and B, on a scale of 0..1; for ImageNet's normalization
+            `(0.485, 0.456, 0.406)` and `(0.229, 0.224, 0.225)`. None for one that takes pixels of
+            0..255, as all files of this package do. A Keras model that was built with
+            `include_preprocessing=False` needs neither: its pixels are normalized by ImageNet's.
 
     Returns:
-        A `Runtime`. One that is given is given back, whatever the other arguments are.
+        A `Runtime` that takes images of 0..255. One that is given is given back, whatever the
+        other arguments are, but for `mean` and `std`.
 
     Raises:
         ValueError: for anything else, for files that are missing, damaged or no segmentation
-            network, for options that an engine does not have, and for classes of other names than
-            those that the model carries.
+            network, for options that an engine does not have, for classes of other names than
+            those that the model carries, and for `mean` and `std` of a network that normalizes
+            pixels itself.
         ImportError: if the engine is not installed.
         RuntimeError: if the device or processor asked for is not there.
     """
+    normalization = None if mean is std is None else Normalization(mean, std)
     if isinstance(model, Runtime):
+        if normalization is not None:
+            raise ValueError(f"`mean` and `std` go where {model.name} is loaded from its file.")
         return model
     if isinstance(model, keras.Model):
         from keras_crosscbam.runtime.keras_model import KerasRuntime
 
-        return KerasRuntime(model, classes)
+        run = KerasRuntime(model, classes)
+    else:
+        run = _open(model, classes, engine, device, threads, precision)
+    if normalization is not None:
+        run.normalize_by(normalization)
+    elif run.description.extra.get("normalization") == "expected":
+        raise ValueError(
+            f"{run.name} was written by version 0.1 and may expect normalized pixels. Export it "
+            "again, or say which: mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225) for a "
+            "model built with include_preprocessing=False; mean=0, std=1/255 for one that takes "
+            "pixels of 0..255 as they are."
+        )
+    return run
+
+
+def _open(model, classes, engine, device, threads, precision):
+    """The runtime of a file."""
     path, engine = split(model, engine)
     chosen = ENGINES[engine]
     given = {"device": device, "threads": threads, "precision": precision}

@@ -27,8 +27,9 @@ class OnnxRuntime(Runtime):
         >>> run(np.zeros((720, 960, 3), np.uint8)).shape  # doctest: +SKIP
         (720, 960)
 
-    A file from elsewhere must have one image input, NCHW or NHWC, that takes 0..255 pixels, and
-    as its first output scores or class indices.
+    A file from elsewhere must have one image input, NCHW or NHWC, and as its first output scores
+    or class indices. It gets pixels of 0..255, unless `keras_crosscbam.runtime.load` is told of a
+    normalization.
 
     Args:
         path: the file.

@@ -8,6 +8,7 @@ from keras_crosscbam.datasets.checks import check_size
 from keras_crosscbam.datasets.pipeline import evaluation_batches
 from keras_crosscbam.evaluate import confusion_matrix, summarize
 from keras_crosscbam.layers import ResizeLike
+from keras_crosscbam.models.inputs import with_preprocessing
 from keras_crosscbam.models.surgery import inference_model
 from keras_crosscbam.training.pictures import evenly_spaced
 from keras_crosscbam.training.pixels import logits_of_labels
@@ -30,7 +31,7 @@ class SegmentationJudge:
         if size is not None:
             check_size("size", size)
         self.dataset = dataset
-        self.model = _labeller(inference_model(model), size)
+        self.model = _labeller(with_preprocessing(inference_model(model)), size)
         self.batches = evaluation_batches(dataset)
         self.samples = dict.fromkeys(evenly_spaced(len(dataset)))
 
@@ -59,6 +60,8 @@ class SegmentationJudge:
 def _labeller(model, size):
     """From images of any size to their labels."""
     image = keras.Input((None, None, 3), name="image")
-    resized = keras.layers.Resizing(*size, dtype="float32")(image) if size else image
+    resized = image
+    if size:
+        resized = keras.layers.Resizing(*size, data_format="channels_last", dtype="float32")(image)
     logits = ResizeLike(dtype="float32")([model(resized), image])
     return keras.Model(image, ops.argmax(logits_of_labels(logits), axis=-1))

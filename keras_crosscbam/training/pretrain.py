@@ -16,7 +16,9 @@ from keras_crosscbam.datasets.cache import Cached
 from keras_crosscbam.datasets.checks import check_range, check_size, check_whole
 from keras_crosscbam.datasets.pipeline import frame_reader, steps_per_epoch
 from keras_crosscbam.datasets.sampling import frames_of_step, index_stream
+from keras_crosscbam.models.inputs import with_preprocessing
 from keras_crosscbam.models.stdc import STDC
+from keras_crosscbam.models.surgery import as_functional
 from keras_crosscbam.tf_data import tf
 from keras_crosscbam.training.run import opened_run
 from keras_crosscbam.training.streams import in_phases
@@ -205,7 +207,7 @@ class TopOneJudge:
     def __init__(self, model, dataset, size):
         check_whole("size", size, least=1)
         # A model of its own, so that prediction has nothing to do with how training is spread.
-        self.model = keras.Model(model.input, model.output)
+        self.model = as_functional(with_preprocessing(model))
         self.images = len(dataset)
         read = frame_reader(dataset, _CLASS)
 

@@ -37,8 +37,8 @@ class TransposePixelsFirst(Rule):
 
     def fits(self, scale, offset, transposed, **_):
         arrays = array_of(scale), array_of(offset)
-        constant = all(array is not None and array.ndim <= 1 for array in arrays)
-        return constant and list(attribute(transposed, "perm")) == [0, 3, 1, 2]
+        per_channel = all(a is not None and (a.size,) in ((1,), a.shape[-1:]) for a in arrays)
+        return per_channel and list(attribute(transposed, "perm")) == [0, 3, 1, 2]
 
     def rewrite(self, op, pixels, scale, offset, transposed):
         perm = transposed.producer().attributes["perm"]

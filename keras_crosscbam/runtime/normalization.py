@@ -1,0 +1,47 @@
+"""The normalization of pixels for networks that expect it done."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Makes `(pixels / 255 - mean) / std` of pixels of 0..255.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.runtime.normalization import Normalization
+        >>> Normalization(0.5, 0.25)(np.uint8([[[0, 51, 255]]])).round(3)
+        array([[[-2. , -1.2,  2. ]]], dtype=float32)
+
+    Attributes:
+        mean, std: one number, or three, for R, G and B, on a scale of 0..1, as PyTorch's
+            `torchvision.transforms.Normalize` takes them after `ToTensor`. `mean=0, std=1` gives
+            pixels of 0..1; `mean=0, std=1/255` leaves them at 0..255.
+
+    Raises:
+        ValueError: for other numbers, such as those on a scale of 0..255.
+    """
+
+    mean: float | tuple
+    std: float | tuple
+
+    def __post_init__(self):
+        for name, lowest in (("mean", 0.0), ("std", np.finfo(np.float32).tiny)):
+            given = getattr(self, name)
+            try:
+                numbers = np.asarray(given, np.float32)
+            except (TypeError, ValueError):
+                numbers = np.empty(0)
+            good = numbers.shape in ((), (1,), (3,))
+            if not good or not ((numbers >= lowest) & (numbers <= 1)).all():
+                raise ValueError(
+                    "`mean` and `std` go together; each must be one number or three, for R, G and "
+                    "B, of pixels on a scale of 0..1, and no `std` 0. Divide numbers on a scale "
+                    f"of 0..255 by 255. Received: {name}={given!r}"
+                )
+
+    def __call__(self, images):
+        """Normalizes images `(..., 3)` of 0..255, into float32."""
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        return np.asarray(images, np.float32) * (1 / (255 * std)) - mean / std

@@ -3,19 +3,29 @@
     $ python benchmarks/ablation.py --data CamVid --out runs/ablation
     $ python benchmarks/ablation.py --data CamVid --out runs/ablation --rows both --seeds 0 1 2
     $ python benchmarks/ablation.py --data CamVid --out runs/ablation --rows both-aux ohem dice
+    $ python benchmarks/ablation.py --data CamVid --out runs/roads --rows both-aux ema \
+          --hold-out 0006R0 0016E5
 
 A run that was interrupted goes on where it was, a finished one is only read.
+
+With `--hold-out` each row is trained once without each of these drives (or other groups of frames,
+see `keras_crosscbam.training.hold_out`) and judged by its frames. All runs are equally long,
+and the scores are those of their last epoch. Beside the mean IoU of all classes stands that of the
+frequent ones, which hold at least 1 % of the labelled pixels in each of the held-out groups: of a
+rarer class a drive shows a few objects, whose IoU says little and weighs as much as the road's.
 """
 
 import argparse
+import itertools
 import statistics
 from dataclasses import replace
 from pathlib import Path
 
 from keras_crosscbam import CrossCBAM, flops
-from keras_crosscbam.datasets import load_dataset
+from keras_crosscbam.datasets import load_dataset, load_held_out
 from keras_crosscbam.training import RECIPES, Phase, with_settings
 from keras_crosscbam.training.fit import MONITOR, train
+from keras_crosscbam.training.hold_out import hold_out
 from keras_crosscbam.training.log import EpochLog
 from keras_crosscbam.variants import VARIANTS
 
@@ -53,6 +63,13 @@ SETTINGS = {
     "same-colours": {"photometric": False},
     "fewer-scales": {"scale_range": (0.75, 1.5)},
     "more-scales": {"scale_range": (0.5, 3.0)},
+    "wider-scales": {"scale_range": (0.35, 3.0)},
+    "appearance-0.5": {"appearance": 0.5},
+    "appearance": {"appearance": 1.0},
+    "rotation": {"rotation": 5.0},
+    "erasing": {"erasing": 0.5},
+    "average-epochs": {"average_epochs": 5},
+    "frozen-statistics": {"freeze_batch_norm_epochs": 5},
     "weight-decay-0.01": {"weight_decay": 0.01},
     "rate-5e-4": {"learning_rate": 5e-4},
     "rate-2e-3": {"learning_rate": 2e-3},
@@ -69,6 +86,13 @@ def parse(arguments=None):
     parser.add_argument("--crop", type=int, nargs=2, default=(256, 320), metavar=("H", "W"))
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(NETWORKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument(
+        "--hold-out",
+        nargs="+",
+        default=[],
+        metavar="GROUP",
+        help="drives to leave out of training and to judge by, one after the other",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--read", action="store_true", help="print what there is, train nothing")
     return parser.parse_args(arguments)
@@ -81,16 +105,44 @@ def recipe_of(args, row, seed):
     return replace(common, phases=phases, seed=seed, **ROWS[row])
 
 
-def folder_of(args, row, seed):
-    return args.out / f"{row}-{seed}"
+def folder_of(args, row, seed, held_out=None):
+    return args.out / (f"{row}-{seed}" + (f"-without-{held_out}" if held_out else ""))
+
+
+def judged(folder, epochs):
+    """The validations of a finished run, rows of its log; empty for another one."""
+    rows = EpochLog(folder / "log.csv").rows
+    if not rows or rows[-1]["epoch"] < epochs:
+        return []
+    return [row for row in rows if MONITOR in row]
 
 
 def score_of(folder, epochs):
     """The best validation mean IoU of a finished run in per cent, None of another one."""
-    rows = EpochLog(folder / "log.csv").rows
-    if not rows or rows[-1]["epoch"] < epochs:
+    return max((100 * row[MONITOR] for row in judged(folder, epochs)), default=None)
+
+
+def last_scores_of(folder, epochs, classes):
+    """The mean IoU after the last epoch in per cent, of all classes and of these; or None."""
+    if not (rows := judged(folder, epochs)):
         return None
-    return 100 * max(row[MONITOR] for row in rows if MONITOR in row)
+    frequent = [rows[-1][f"val_iou_{name}"] for name in classes]
+    return 100 * rows[-1][MONITOR], 100 * statistics.mean(frequent)
+
+
+def frequent_classes(args):
+    """The classes that hold 1 % of the labelled pixels, or more, in each held-out group."""
+    frequent = None
+    for group in args.hold_out:
+        dataset = load_held_out(args.data, group)
+        counts = dataset.count_pixels().sum(axis=0)
+        names = [
+            name
+            for name, count in zip(dataset.classes.names, counts, strict=True)
+            if count >= 0.01 * counts.sum()
+        ]
+        frequent = names if frequent is None else [name for name in frequent if name in names]
+    return frequent
 
 
 def cost_of(recipe):
@@ -104,6 +156,38 @@ def cost_of(recipe):
     return network.count_params(), flops.count_macs(network)
 
 
+def held_out_table(args):
+    """A line for each row of which all folds have a result: the mean over the seeds."""
+    classes, folds = frequent_classes(args), args.hold_out
+    yield f"Mean IoU after the last epoch; frequent classes: {', '.join(classes)}"
+    yield ""
+    yield f"| row | seeds | {' | '.join(folds)} | mean of folds | frequent classes, mean of folds |"
+    yield f"|---|---|{'---|' * len(folds)}---|---|"
+    for row in args.rows:
+        found = [
+            [last_scores_of(folder_of(args, row, s, g), args.epochs, classes) for g in folds]
+            for s in args.seeds
+        ]
+        found = [scores for scores in found if None not in scores]
+        if not found:
+            continue
+        by_fold = [
+            statistics.mean(score for score, _ in scores) for scores in zip(*found, strict=True)
+        ]
+        means = [statistics.mean(score for score, _ in scores) for scores in found]
+        frequent = statistics.mean(score for scores in found for _, score in scores)
+        yield (
+            f"| {row} | {len(found)} | {' | '.join(f'{score:.2f}' for score in by_fold)} "
+            f"| {with_spread(means)} | {frequent:.2f} |"
+        )
+
+
+def with_spread(scores):
+    """The mean, and the lowest and highest where there are several."""
+    spread = f" ({min(scores):.2f}..{max(scores):.2f})" if len(scores) > 1 else ""
+    return f"{statistics.mean(scores):.2f}{spread}"
+
+
 def table(args):
     """A line for each row of which there is a result: its cost; mean, lowest and highest score."""
     yield "| row | parameters, M | MACs, G | seeds | validation mean IoU |"
@@ -112,23 +196,29 @@ def table(args):
         found = [score_of(folder_of(args, row, seed), args.epochs) for seed in args.seeds]
         scores = [score for score in found if score is not None]
         if scores:
-            spread = f" ({min(scores):.2f}..{max(scores):.2f})" if len(scores) > 1 else ""
             params, macs = cost_of(recipe_of(args, row, args.seeds[0]))
             yield (
                 f"| {row} | {params / 1e6:.2f} | {macs / 1e9:.2f} | {len(scores)} "
-                f"| {statistics.mean(scores):.2f}{spread} |"
+                f"| {with_spread(scores)} |"
             )
+
+
+def run(args, row, seed, held_out=None):
+    """Trains one row, without a group of frames where one is given."""
+    recipe, out = recipe_of(args, row, seed), folder_of(args, row, seed, held_out)
+    if held_out:
+        train_set, val_set, recipe = hold_out(args.data, held_out, recipe)
+    else:
+        train_set, val_set = (load_dataset(args.data, split) for split in ("train", "val"))
+    print(f"{row}, seed {seed}: {out}", flush=True)
+    train(train_set, val_set, recipe, out)
 
 
 def main(args):
     if not args.read:
-        train_set, val_set = (load_dataset(args.data, split) for split in ("train", "val"))
-        for seed in args.seeds:
-            for row in args.rows:
-                out = folder_of(args, row, seed)
-                print(f"{row}, seed {seed}: {out}", flush=True)
-                train(train_set, val_set, recipe_of(args, row, seed), out)
-    print("\n".join(table(args)))
+        for seed, row, group in itertools.product(args.seeds, args.rows, args.hold_out or [None]):
+            run(args, row, seed, group)
+    print("\n".join(held_out_table(args) if args.hold_out else table(args)))
 
 
 if __name__ == "__main__":

@@ -9,16 +9,25 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from trained import arrays_of
 
-from keras_crosscbam import STDC1, CrossCBAM_M
+from keras_crosscbam import STDC1, CrossCBAM_M, cli
+from keras_crosscbam.datasets.augment import CutMix, MixUp, RandomChoice
 from keras_crosscbam.datasets.classification import load_image_folders
+from keras_crosscbam.datasets.pipeline import frame_reader
 from keras_crosscbam.models.surgery import is_backbone
 from keras_crosscbam.training import Phase, PretrainingRecipe
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.log import EpochLog
-from keras_crosscbam.training.pretrain import RandomResizedCrop, TopOneJudge, pretrain
+from keras_crosscbam.training.pretrain import (
+    _CLASS,
+    RandomResizedCrop,
+    TopOneJudge,
+    _augmented,
+    pretrain,
+)
 
 # Two epochs of two steps. Only the last one is judged.
 TINY = PretrainingRecipe(
@@ -212,6 +221,121 @@ def test_crops_are_parts_of_the_image_of_the_area_asked_for():
     assert 0.43 < max(areas) < 0.55
 
 
+# Mixing and changing images
+
+
+def made_samples():
+    rng = np.random.default_rng(3)
+    images = rng.uniform(0, 255, (2, 20, 30, 3)).astype(np.float32)
+    return [{"images": tf.constant(images[i]), "labels": tf.one_hot(i, 3)} for i in range(2)]
+
+
+def test_mixup_averages_images_and_labels():
+    one, other = made_samples()
+    shares = []
+    for seed in range(60):
+        mixed = MixUp(1.0)(one, other, (seed, 0))
+        share = float(mixed["labels"][0])
+        np.testing.assert_allclose(mixed["labels"], (share, 1 - share, 0), atol=1e-6)
+        expected = share * one["images"] + (1 - share) * other["images"]
+        np.testing.assert_allclose(mixed["images"], expected, atol=1e-3)
+        shares.append(share)
+    # Beta(1, 1) is uniform.
+    assert min(shares) < 0.1
+    assert max(shares) > 0.9
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.12)
+    few = [float(MixUp(0.02)(one, other, (seed, 0))["labels"][0]) for seed in range(60)]
+    assert np.isfinite(few).all()
+    assert np.mean(np.minimum(few, 1 - np.array(few)) < 0.05) > 0.8
+
+
+def test_cutmix_pastes_a_rectangle_and_counts_its_area():
+    one, other = made_samples()
+    shares = []
+    for seed in range(60):
+        mixed = CutMix(1.0)(one, other, (seed, 0))
+        pasted = (mixed["images"].numpy() == other["images"].numpy()).all(axis=-1)
+        rows, columns = pasted.any(axis=1), pasted.any(axis=0)
+        np.testing.assert_array_equal(pasted, rows[:, None] & columns)
+        np.testing.assert_array_equal(mixed["images"][~pasted], one["images"].numpy()[~pasted])
+        share = pasted.mean()
+        np.testing.assert_allclose(mixed["labels"], (1 - share, share, 0), atol=1e-6)
+        shares.append(share)
+    assert min(shares) < 0.05
+    assert max(shares) > 0.6
+
+
+def test_two_of_the_changes_are_drawn():
+    add = tuple(
+        lambda sample, seed, i=i: {**sample, "images": sample["images"] + 10.0**i} for i in range(3)
+    )
+    sample = {"images": tf.zeros((1, 1, 3), tf.uint8)}
+    drawn = {float(RandomChoice(add)(sample, (seed, 0))["images"][0, 0, 0]) for seed in range(60)}
+    assert drawn == {2, 20, 200, 11, 101, 110}
+
+
+def batches_of(root, recipe):
+    """The batches that `pretrain` would train on, through the very function that makes them."""
+    data = load_image_folders(root, "train")
+    read, crop = frame_reader(data, _CLASS), RandomResizedCrop((32, 32), recipe.area_range)
+    augmented = tf.function(_augmented(read, crop, recipe, 2, len(data)))
+    drawn = [augmented(tf.constant(i, tf.int64), tf.constant(i, tf.int64)) for i in range(8)]
+    return [(image.numpy(), labels.numpy()) for image, labels in drawn]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}, {"rand_augment": 1.0}],
+    ids=str,
+)
+def test_fields_change_the_batches_and_repeat_them(folders, changes):
+    recipe = replace(TINY, **changes)
+    drawn, again, plain = (batches_of(folders, r) for r in (recipe, recipe, TINY))
+    for (image, labels), (same, same_labels), (other, _) in zip(drawn, again, plain, strict=True):
+        np.testing.assert_array_equal(image, same)
+        np.testing.assert_array_equal(labels, same_labels)
+        assert (image.shape, image.dtype) == ((32, 32, 3), np.float32)
+        assert 0 <= image.min() <= image.max() <= 255
+        assert labels.sum() == pytest.approx(1, abs=1e-6)
+        assert np.abs(image - other).max() > 0 or "rand_augment" not in changes
+    soft = any(0 < labels[0] < 1 for _, labels in drawn)
+    assert soft == ("rand_augment" not in changes)
+
+
+def test_the_stream_without_them_stays_as_it_was(folders):
+    """Recorded before these fields were there: means of the images, and their classes."""
+    drawn = batches_of(folders, TINY)
+    recorded = [116.496, 144.867, 101.106, 121.772, 96.896, 127.41, 76.712, 84.868]
+    np.testing.assert_allclose([image.mean() for image, _ in drawn], recorded, atol=0.02)
+    assert [labels.argmax() for _, labels in drawn] == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_an_encoder_is_trained_on_two_folders_with_all_of_them(folders, tmp_path, capsys):
+    """By the command, and judged by the command on both."""
+    second = shutil.copytree(folders, tmp_path / "second")
+    for split in ("train", "val"):
+        (second / split / "red").rename(second / split / "green")
+    out = tmp_path / "run"
+    settings = ["phases=1x32x32", "batch_size=4", "steps_per_epoch=1", "validation_size=32"]
+    settings += ["dtype_policy=float32", "mixup=0.2", "cutmix=1", "rand_augment=0.5"]
+    command = ["pretrain", "--data", folders, second, "--out", out]
+    command += [part for setting in settings for part in ("--set", setting)]
+    assert cli.main(list(map(str, command))) == 0
+    described = json.loads((out / "run.json").read_text())["data"]
+    assert described["classes"] == ["blue", "green", "red"]
+    assert (described["train_images"], described["val_images"]) == (16, 8)
+    top1 = EpochLog(out / "log.csv").rows[-1]["val_top1"]
+    command = ["evaluate", "--data", folders, second, "--variant", "STDC1", "--size", "32"]
+    capsys.readouterr()
+    assert cli.main([*map(str, command), "--weights", str(out / "best.weights.h5")]) == 0
+    assert f"top-1 {100 * top1:.2f} % on 8 images" in capsys.readouterr().out
+
+
+def test_several_folders_are_for_encoders(folders, capsys):
+    assert cli.main(["evaluate", "--data", str(folders), str(folders)]) == 2
+    assert "--data takes several folders for encoders alone" in capsys.readouterr().err
+
+
 # Folders
 
 
@@ -237,6 +361,33 @@ def test_folders_are_classes_in_the_order_of_their_names(tmp_path):
     np.testing.assert_array_equal(image, np.full((4, 5, 3), ord("b"), np.uint8))
     assert (image.dtype, label.dtype, int(label), len(data)) == (np.uint8, np.int64, 1, 3)
     assert [label for _, label in load_image_folders(tmp_path, "val").files] == [0, 1]
+
+
+def test_the_same_class_in_two_folders_is_one(tmp_path):
+    """WebP beside PNG; the classes of either are those of both."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for split in ("train", "val"):
+        for root, names, ending in ((first, "ac", ".png"), (second, "bc", ".webp")):
+            for name in names:
+                save(root / split / name / f"0{ending}", np.full((6, 5, 3), ord(name), np.uint8))
+    for split in ("train", "val"):
+        data = load_image_folders([first, second], split)
+        assert (data.name, data.classes) == ("first + second", ("a", "b", "c"))
+        assert [(path.relative_to(tmp_path).as_posix(), label) for path, label in data.files] == [
+            (f"first/{split}/a/0.png", 0),
+            (f"second/{split}/b/0.webp", 1),
+            (f"first/{split}/c/0.png", 2),
+            (f"second/{split}/c/0.webp", 2),
+        ]
+        for i, name in enumerate("abcc"):
+            np.testing.assert_allclose(data[i][0], ord(name), atol=3)
+    shutil.rmtree(second / "val" / "c")
+    with raises_naming(second / "val" / "c", "no such file or folder"):
+        load_image_folders([first, second], "val")
+    with raises_naming("must differ", first, first):
+        load_image_folders([first, first / "."], "train")
+    with raises_naming(tmp_path / "third", "expected train/CLASS/IMAGE"):
+        load_image_folders([first, tmp_path / "third"], "train")
 
 
 @pytest.fixture

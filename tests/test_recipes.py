@@ -52,7 +52,7 @@ def test_every_variant_has_a_recipe_at_its_size():
     assert sizes == {(variant.name, variant.input_size) for variant in papers}
     assert [RECIPES[f"camvid-{v.lower()}"].variant for v in "ML"] == ["M", "L"]
     assert RECIPES["camvid-s"].variant == "S"
-    for kind in ("imagenet20", "imagenet1k"):
+    for kind in ("imagenet20", "imagenet219", "imagenet1k"):
         backbones = [PRETRAINING_RECIPES[f"{kind}-{b}"].backbone for b in ("stdc1", "stdc2")]
         assert backbones == ["stdc1", "stdc2"]
 
@@ -110,6 +110,32 @@ def test_distilled_recipes_add_l_as_a_teacher_and_nothing_else(variant):
     plain, taught = RECIPES[f"camvid-{variant}"], RECIPES[f"camvid-{variant}-distilled"]
     assert (taught.teacher, taught.teacher_variant) == ("camvid", "L")
     assert replace(taught, name=plain.name, teacher=None) == plain
+
+
+def test_pretraining_on_219_classes_goes_from_stdc1_to_stdc2():
+    shallow, deep = (PRETRAINING_RECIPES[f"imagenet219-{b}"] for b in ("stdc1", "stdc2"))
+    assert shallow.weights == "imagenet20"
+    assert shallow.phases == (Phase(10, (80, 80)), Phase(4, (112, 112)))
+    assert (shallow.learning_rate, shallow.validation_freq) == (1.5e-3, 2)
+    assert deep.deepened_from == "runs/imagenet219-stdc1/best.weights.h5"
+    for recipe in (shallow, deep):
+        assert (recipe.mixup, recipe.cutmix, recipe.rand_augment) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("mixup", -0.1), ("cutmix", float("nan")), ("rand_augment", 1.1)]
+)
+def test_mixing_beyond_its_range_is_refused(field, value):
+    with pytest.raises(ValueError, match=rf"`{field}` must .*Received: {value}"):
+        replace(TINY_ENCODER, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("appearance", 1.1), ("erasing", -0.1), ("rotation", 181.0)]
+)
+def test_augmentation_beyond_its_range_is_refused(field, value):
+    with pytest.raises(ValueError, match=rf"`{field}` must lie in .*Received: {value}"):
+        replace(TINY, **{field: value})
 
 
 @each

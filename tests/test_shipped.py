@@ -123,3 +123,32 @@ def test_model_cards_are_those_of_the_manifest():
     """`python tools/model_cards.py` writes them again."""
     written = {path.name: path.read_text("utf-8") for path in model_cards.FOLDER.glob("*.md")}
     assert written == model_cards.cards()
+
+
+def test_test_figures_are_those_that_were_measured():
+    """By others, on the withheld frames; mean IoU and the classes agree where both are given."""
+    figures = {
+        (entry["name"], entry["architecture"]): entry["test_mean_iou"]
+        for entries in kc.list_weights().values()
+        for entry in entries
+        if "test_mean_iou" in entry
+    }
+    assert figures == {
+        ("camvid", "cross_cbam_stdc1"): 0.6365,
+        ("camvid", "cross_cbam_stdc2"): 0.6437,
+        ("camvid-scratch", "cross_cbam_stdc1"): 0.5718,
+    }
+    (m, _) = kc.list_weights()["camvid"]
+    assert list(m["test_iou"]) == list(m["val_iou"])
+    assert sum(m["test_iou"].values()) / 11 == pytest.approx(m["test_mean_iou"], abs=5e-4)
+
+
+def test_cards_say_how_it_does_on_unseen_roads():
+    """And say so where nobody has judged the test frames yet."""
+    (m, large) = kc.list_weights()["camvid"]
+    by_class = "Pole 29.1, Road 94.2"
+    assert "mean IoU **63.65**" in model_cards.card(m).replace("\n", " ")
+    assert by_class in model_cards.card(m)
+    assert "mean IoU **64.37**" in model_cards.card(large).replace("\n", " ")
+    assert "By class" not in model_cards.card(large)
+    assert "have not been judged yet" in model_cards.card({**m, "test_mean_iou": None})

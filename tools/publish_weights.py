@@ -22,6 +22,7 @@ import keras
 
 import keras_crosscbam as kc
 from keras_crosscbam.datasets.classification import load_image_folders
+from keras_crosscbam.datasets.loading import list_split
 from keras_crosscbam.models.manifest import MANIFEST, sha256
 from keras_crosscbam.training.fit import MONITOR
 from keras_crosscbam.training.log import EpochLog
@@ -38,7 +39,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of the training run")
     parser.add_argument("--name", required=True, help="name of the weights, such as camvid")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument(
+        "--data", type=Path, required=True, nargs="+", help="folder of the data set, or folders"
+    )
     parser.add_argument("--full-size", type=Path, help="folder of CamVid at 960x720")
     parser.add_argument(
         "--imagenet", action="store_true", help="the encoder was pretrained on ImageNet's images"
@@ -65,7 +68,7 @@ def main():
     size = tuple(map(int, args.size.split("x")))
     build = partial(kc.STDC if is_encoder else kc.CrossCBAM, backbone, ANY_SIZE, alpha=alpha)
     measure = (
-        measure_encoder
+        partial(measure_encoder, images=described["data"])
         if is_encoder
         else partial(measure_segmentation, full_size=args.full_size, imagenet=args.imagenet)
     )
@@ -100,6 +103,7 @@ def commit():
 
 def measure_segmentation(build, best, published, data, size, full_size, imagenet):
     """The entry's fields of a network for CamVid's classes."""
+    (data,) = data
     val = kc.datasets.load_camvid(data, "val")
     scores = [kc.evaluate(build(weights=p), val, size, progress=True) for p in (best, published)]
     print(f"mean IoU float32 {scores[0]['mean_iou']:.6f}, float16 {scores[1]['mean_iou']:.6f}")
@@ -108,7 +112,9 @@ def measure_segmentation(build, best, published, data, size, full_size, imagenet
         "val_full_size": measure_full_size(build(weights=published), full_size, size),
         "num_classes": val.classes.num_classes,
         "classes": "camvid",
+        "test_mean_iou": None,  # until somebody has judged the test frames
         "data": "CamVid, train split (367 frames, 480x360)",
+        "drives": list(list_split(data, "train").groups),
         "licence": "weights: Apache-2.0; CamVid's frames: see its authors' terms"
         + ("; pretrained on images under ImageNet's terms" if imagenet else ""),
     }
@@ -131,7 +137,7 @@ def measure_full_size(model, data, size):
     return figures(kc.evaluate(model, val, size, progress=True))
 
 
-def measure_encoder(build, best, published, data, size):
+def measure_encoder(build, best, published, data, size, images):
     """The entry's fields of a classifier for ImageNet's classes."""
     val = load_image_folders(data, "val")
     scores = [
@@ -141,7 +147,7 @@ def measure_encoder(build, best, published, data, size):
     return {
         "num_classes": len(val.classes),
         "class_names": val.classes,
-        "data": "20 classes of ImageNet (Imagenette and Imagewoof), 18,494 images, 128 pixels",
+        "data": f"{len(val.classes)} classes of ImageNet, {images['train_images']:,} images",
         "licence": "ImageNet's terms: non-commercial research and education",
         "val_images": len(val),
         "val_top1": round(scores[1], 4),

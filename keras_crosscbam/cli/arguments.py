@@ -9,15 +9,30 @@ from keras_crosscbam.variants import VARIANTS
 VARIANT_NAMES = ", ".join(VARIANTS)
 
 
-def add_data(sub, split=None):
+def add_data(sub, split=None, hold_out=None, several=False):
+    """Adds the data set, and where asked for the split of it or what else to take of it.
+
+    `hold_out` is the help for `--hold-out`, which stands instead of `--split`. With `several` the
+    data set is a list of folders.
+    """
     sub.add_argument(
         "--data",
         type=Path,
         required=True,
+        nargs="+" if several else None,
+        metavar="DIR",
         help="folder of the data set: CamVid, Cityscapes, or your own with a dataset.yaml",
     )
+    part = sub.add_mutually_exclusive_group()
     if split is not None:
-        sub.add_argument("--split", default=split, help=f"split of the data (default: {split})")
+        part.add_argument("--split", default=split, help=f"split of the data (default: {split})")
+    if hold_out is not None:
+        part.add_argument(
+            "--hold-out",
+            metavar="GROUP",
+            help=f"{hold_out}: a drive of CamVid such as 0006R0, a city of Cityscapes, a folder in "
+            "images/SPLIT/ of your own",
+        )
 
 
 def add_model(sub):

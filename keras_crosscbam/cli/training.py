@@ -9,11 +9,18 @@ from keras_crosscbam.cli.arguments import add_data, image_size
 
 def add_commands(command):
     sub = command(_train, "train", "Train by a recipe; the same call resumes an interrupted run.")
-    add_data(sub)
+    add_data(sub, hold_out="group of frames to leave out of training and to validate on")
     _add_recipe(sub, "camvid-m")
 
     sub = command(_pretrain, "pretrain", "Train an encoder as a classifier, for a later training.")
-    sub.add_argument("--data", type=Path, required=True, help="folder with train/ and val/CLASS/")
+    sub.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="DIR",
+        help="folder with train/CLASS/ and val/CLASS/, or several: the same class in two is one",
+    )
     _add_recipe(sub, "imagenet20-stdc1")
 
     sub = command(_doctor, "doctor", "Look a data set through before training on it.")
@@ -26,13 +33,18 @@ def add_commands(command):
     )
     sub.add_argument("--batch", type=int, default=8)
     sub.add_argument("--seconds", type=float, default=5.0, help="length of each of five rounds")
+    _add_settings(sub, "camvid-m")
 
 
 def _add_recipe(sub, default):
     sub.set_defaults(next="The same command goes on after the last finished epoch.")
-    sub.add_argument("--recipe", default=default, help=f"name of a recipe (default: {default})")
     sub.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
     sub.add_argument("--weights", help="start from these weights")
+    _add_settings(sub, default)
+
+
+def _add_settings(sub, default):
+    sub.add_argument("--recipe", default=default, help=f"name of a recipe (default: {default})")
     sub.add_argument(
         "--set",
         action="append",
@@ -46,11 +58,20 @@ def _train(args):
     from keras_crosscbam.datasets import load_dataset
     from keras_crosscbam.training import RECIPES
     from keras_crosscbam.training.fit import train
+    from keras_crosscbam.training.hold_out import hold_out
 
     recipe, out = _recipe(args, RECIPES)
-    splits = [load_dataset(args.data, split) for split in ("train", "val")]
+    if args.hold_out:
+        *splits, recipe = hold_out(args.data, args.hold_out, recipe)
+        out = args.out or out.with_name(f"{out.name}-without-{args.hold_out}")
+        print(
+            f"Without {args.hold_out}: {len(splits[0])} frames to train on, {len(splits[1])} to "
+            f"validate on; {recipe.steps_per_epoch} steps an epoch; the last weights are kept"
+        )
+    else:
+        splits = [load_dataset(args.data, split) for split in ("train", "val")]
     best = _rejoining(lambda: train(*splits, recipe, out))
-    print(f"Best weights: {best}")
+    print(f"{'Last' if recipe.keep == 'last' else 'Best'} weights: {best}")
 
 
 def _pretrain(args):
@@ -78,13 +99,17 @@ def _rejoining(training):
 
 def _recipe(args, recipes):
     """The effective recipe and the folder of its run."""
+    settings = args.set + ([f"weights={args.weights}"] if args.weights else [])
+    recipe = _changed(args.recipe, recipes, settings)
+    return recipe, args.out or Path("runs") / recipe.name
+
+
+def _changed(name, recipes, settings):
     from keras_crosscbam.training import with_settings
 
-    if args.recipe not in recipes:
-        raise ValueError(f"--recipe must be one of {', '.join(recipes)}; got {args.recipe!r}")
-    settings = args.set + ([f"weights={args.weights}"] if args.weights else [])
-    recipe = with_settings(recipes[args.recipe], settings)
-    return recipe, args.out or Path("runs") / recipe.name
+    if name not in recipes:
+        raise ValueError(f"--recipe must be one of {', '.join(recipes)}; got {name!r}")
+    return with_settings(recipes[name], settings)
 
 
 def _doctor(args):
@@ -98,10 +123,12 @@ def _doctor(args):
 def _pipeline(args):
     from keras_crosscbam.benchmark import pipeline_throughput
     from keras_crosscbam.datasets import load_dataset
+    from keras_crosscbam.training import RECIPES
+    from keras_crosscbam.training.fit import crop_options
 
-    rounds = pipeline_throughput(
-        load_dataset(args.data, args.split), args.crop, args.batch, args.seconds
-    )
+    options = crop_options(_changed(args.recipe, RECIPES, args.set))
+    data = load_dataset(args.data, args.split)
+    rounds = pipeline_throughput(data, args.crop, args.batch, args.seconds, **options)
     print(
         f"training batches {args.batch}x{args.crop[0]}x{args.crop[1]}: images/s "
         f"{min(rounds):.0f} min, {sorted(rounds)[len(rounds) // 2]:.0f} median, "

@@ -39,7 +39,8 @@ def add_commands(command):
         "Measure mean IoU and pixel accuracy on a data set, or the top-1 accuracy of an encoder "
         "(--variant STDC1 or STDC2) on folders of classes.",
     )
-    add_data(sub, split="val")
+    hold_out = "group of frames of train and val to judge by"
+    add_data(sub, split="val", hold_out=hold_out, several=True)
     add_model(sub)
     add_normalization(sub)
     add_views(sub)
@@ -84,7 +85,10 @@ def _evaluate(args):
 
     if args.variant in ("STDC1", "STDC2"):
         return _evaluate_encoder(args)
-    data = load_dataset(args.data, args.split)
+    if len(args.data) > 1:
+        raise ValueError("--data takes several folders for encoders alone (--variant STDC1, STDC2)")
+    (args.data,) = args.data
+    data = _held_out(args) if args.hold_out else load_dataset(args.data, args.split)
     run, made_for = load_runtime(args)
     run, size = with_views(run, args), working_size(args, made_for)
     result = evaluate(run, data, size, progress=True)
@@ -94,13 +98,30 @@ def _evaluate(args):
             print(path)
 
 
+def _held_out(args):
+    """The frames of the group to hold out, with a word where the weights have seen them."""
+    from keras_crosscbam.datasets import load_held_out
+    from keras_crosscbam.training.hold_out import has_seen
+
+    data = load_held_out(args.data, args.hold_out)
+    if args.model is None and has_seen(args.weights, data.name, args.hold_out):
+        print(
+            f"crosscbam evaluate: {args.weights} was trained on frames of {args.hold_out}: the "
+            "figure does not say how it does on roads it has not seen",
+            file=sys.stderr,
+        )
+    return data
+
+
 def _evaluate_encoder(args):
     import keras_crosscbam as kc
     from keras_crosscbam.datasets.classification import load_image_folders
     from keras_crosscbam.training.pretrain import MONITOR, TopOneJudge
 
-    if has_views(args) or args.pictures:
-        raise ValueError("--flip, --scales and --pictures are for segmentation, not for encoders")
+    if has_views(args) or args.pictures or args.hold_out:
+        raise ValueError(
+            "--flip, --scales, --pictures and --hold-out are for segmentation, not for encoders"
+        )
     data = load_image_folders(args.data, args.split)
     model = getattr(kc, args.variant)(weights=args.weights, input_shape=(None, None, 3))
     _check_folders(model, data, manifest_entry(args.weights, args.variant.lower()))

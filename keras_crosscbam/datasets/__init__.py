@@ -5,7 +5,7 @@ from keras_crosscbam.datasets.cityscapes import CITYSCAPES_CLASSES, load_citysca
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.datasets.folder import load_folder
 from keras_crosscbam.datasets.labels import IGNORE, ClassTable, ColourEncoding, IndexEncoding
-from keras_crosscbam.datasets.loading import load_dataset, split_images
+from keras_crosscbam.datasets.loading import load_dataset, load_held_out, split_images
 
 CLASS_TABLES = {"camvid": CAMVID_CLASSES, "cityscapes": CITYSCAPES_CLASSES}
 """Class tables by the name that the manifest of weights and the command line know them by."""
@@ -23,5 +23,6 @@ __all__ = [
     "load_cityscapes",
     "load_dataset",
     "load_folder",
+    "load_held_out",
     "split_images",
 ]

@@ -87,9 +87,11 @@ _COLOURS = ColourEncoding(
 )
 
 SPLITS = ("train", "val", "test")
+DRIVES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
+"""The drives that the frames are from, as their names begin: `0016E5_07959`."""
 
 
-def load_camvid(root, split):
+def load_camvid(root, split, drives=None, without_drives=()):
     """CamVid in either of the two layouts met in the wild.
 
         >>> from keras_crosscbam.datasets import load_camvid
@@ -106,15 +108,20 @@ def load_camvid(root, split):
     Args:
         root: the folder.
         split: `"train"`, `"val"` or `"test"`.
+        drives: names in `DRIVES` of the drives to take frames of; None for all.
+        without_drives: names of the drives to take no frames of.
 
     Returns:
         A `SegmentationDataset`.
 
     Raises:
-        ValueError: for an unknown split, a folder that has neither layout, a split without
-            frames, and frames without mask or image, with their names.
+        ValueError: for an unknown split or drive, a folder that has neither layout, a split
+            without frames, and frames without mask or image, with their names.
     """
-    return list_camvid(root, split).dataset()
+    for drive in (*(drives or ()), *without_drives):
+        if drive not in DRIVES:
+            raise ValueError(f"A drive must be one of {DRIVES}. Received: {drive!r}")
+    return list_camvid(root, split).select(drives, without_drives).dataset()
 
 
 def list_camvid(root, split):
@@ -144,7 +151,8 @@ def _listed_frames(root, split):
         names = line.split()
         if len(names) == 2:
             image, mask = (_find(root, name) for name in names)
-            frames.append(Frame(f"{list_file}, line {number} ({line.strip()})", image, mask))
+            name = f"{list_file}, line {number} ({line.strip()})"
+            frames.append(Frame(name, image, mask, _drive_of(Path(names[0]).stem)))
         else:
             faults.append(
                 f"{list_file}, line {number}: expected an image and a mask. Received: {line!r}"
@@ -182,7 +190,7 @@ def _original_frames(root, split):
         if path.stem.endswith("_L")
     }
     images = {path.stem: path for path in image_files_below(root / "701_StillsRaw_full")}
-    frames = pair(images, masks)
+    frames = pair(images, masks, _drive_of)
     strangers = [frame.name for frame in frames if _split_of(frame.name) is None]
     faults = []
     if strangers:
@@ -193,9 +201,14 @@ def _original_frames(root, split):
     return [frame for frame in frames if _split_of(frame.name) == split], faults
 
 
+def _drive_of(name):
+    """The drive of a frame, such as `0016E5_07959`, or None."""
+    return next((drive for drive in DRIVES if name.startswith(f"{drive}_")), None)
+
+
 def _split_of(name):
     """The split of a frame, such as `0016E5_07959`, by its sequence and number, or None."""
-    match = re.fullmatch(r"(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)", name)
+    match = re.fullmatch(rf"({'|'.join(DRIVES)})_f?(\d+)", name)
     if match is None:
         return None
     sequence, number = match[1], int(match[2])

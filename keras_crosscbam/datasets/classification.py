@@ -63,29 +63,44 @@ def _name_and_size(path):
 
 
 def load_image_folders(root, split):
-    """Images at `ROOT/SPLIT/CLASS/*`.
+    """Images at `ROOT/SPLIT/CLASS/*`, of one folder or of several together.
 
         >>> from keras_crosscbam.datasets.classification import load_image_folders
         >>> train = load_image_folders("imagenet", "train")  # doctest: +SKIP
+        >>> both = load_image_folders(["imagenet20", "tiny-imagenet"], "train")  # doctest: +SKIP
+
+    Classes of the same folder name are one class, wherever they lie.
 
     Args:
-        root: the folder.
-        split: name of a folder in it, such as `"train"` or `"val"`. The classes are those of
-            `train`, in the order of their names, whatever the split.
+        root: the folder, or a list or tuple of folders.
+        split: name of a folder in each, such as `"train"` or `"val"`. The classes are those of
+            `train` in all of them, in the order of their names, whatever the split.
 
     Raises:
         ValueError: for a folder that is missing or has no classes, and a class without images.
     """
-    root = Path(root)
-    classes = tuple(subfolders(root / "train"))
+    roots = [Path(r) for r in (root if isinstance(root, list | tuple) else [root])]
+    if len({r.resolve() for r in roots}) < len(roots):
+        raise ValueError(f"Folders of images must differ. Received: {', '.join(map(str, roots))}")
+    of_root = {r: _class_folders(r, split) for r in roots}
+    classes = tuple(sorted({name for names in of_root.values() for name in names}))
+    files = [
+        (file, label)
+        for label, name in enumerate(classes)
+        for r in roots
+        if name in of_root[r]
+        for file in image_files(r / split / name)
+    ]
+    name = " + ".join(r.name for r in roots)
+    return ClassificationDataset(name, tuple(files), classes)
+
+
+def _class_folders(root, split):
+    """The names of the classes of one folder, those that it trains on."""
+    classes = subfolders(root / "train")
     if len(classes) < 2:
         raise ValueError(f"{root}: expected train/CLASS/IMAGE files of two classes or more")
     unknown = [name for name in subfolders(root / split) if name not in classes]
     if unknown:
         raise ValueError(f"{root / split} holds classes that train/ does not have: {unknown[:5]}")
-    files = [
-        (file, label)
-        for label, name in enumerate(classes)
-        for file in image_files(root / split / name)
-    ]
-    return ClassificationDataset(root.name, tuple(files), classes)
+    return classes

@@ -25,6 +25,7 @@ class SegmentationDataset:
         encoding: how the masks encode them.
         value_range: the values that are black and white in images of more than 8 bits, as in
             `keras_crosscbam.images.to_rgb`.
+        left_out: names of the groups of frames, such as drives, that were taken away.
     """
 
     name: str
@@ -32,6 +33,7 @@ class SegmentationDataset:
     classes: ClassTable
     encoding: IndexEncoding | ColourEncoding
     value_range: tuple[float, float] | None = None
+    left_out: tuple[str, ...] = ()
 
     def __len__(self):
         return len(self.pairs)

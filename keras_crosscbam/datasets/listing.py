@@ -1,6 +1,6 @@
 """One split of a data set as it lies on disk, whole or not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keras_crosscbam.datasets.dataset import SegmentationDataset
@@ -9,11 +9,16 @@ from keras_crosscbam.datasets.labels import ClassTable, ColourEncoding, IndexEnc
 
 @dataclass(frozen=True)
 class Frame:
-    """An image and its mask, None for what is missing; `name` is for messages."""
+    """An image and its mask, None for what is missing; `name` is for messages.
+
+    `group` is the name of the frames that belong together, such as those of one drive; None where
+    the frame's name does not say it.
+    """
 
     name: str
     image: Path | None
     mask: Path | None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Listing:
         hint: what to do if frames lack their image or mask, a sentence, or "".
         image_root: the folder whose subfolders tell images of one name apart; None where all names
             differ.
+        left_out: the groups of frames that were taken away.
     """
 
     root: Path
@@ -44,6 +50,33 @@ class Listing:
     value_range: tuple[float, float] | None = None
     hint: str = ""
     image_root: Path | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def groups(self):
+        """The names of the groups of frames there are, a sorted tuple."""
+        return tuple(sorted({frame.group for frame in self.frames if frame.group is not None}))
+
+    def select(self, groups=None, without=()):
+        """The listing of the frames of these groups, None for all, that are of none of those.
+
+        Raises:
+            ValueError: for frames whose names do not say their group.
+        """
+        if groups is None and not without:
+            return self
+        nameless = [frame.name for frame in self.frames if frame.group is None]
+        if nameless:
+            raise ValueError(
+                f"{self.root}: in the {self.split} split the names of {len(nameless)} frames do "
+                f"not say which group they are of: {shortened(nameless)}"
+            )
+        frames = tuple(
+            frame
+            for frame in self.frames
+            if (groups is None or frame.group in groups) and frame.group not in without
+        )
+        return replace(self, frames=frames, left_out=(*self.left_out, *without))
 
     def problems(self, needed=("image", "mask")):
         """Why this is no whole split: a list of sentences, empty if it is one."""
@@ -61,7 +94,9 @@ class Listing:
         for problem in self.problems():
             raise ValueError(problem)
         pairs = tuple((frame.image, frame.mask) for frame in self.frames)
-        return SegmentationDataset(self.name, pairs, self.classes, self.encoding, self.value_range)
+        return SegmentationDataset(
+            self.name, pairs, self.classes, self.encoding, self.value_range, self.left_out
+        )
 
     def images(self):
         """The image files of the split, a tuple; masks may be missing, as in test splits.
@@ -78,10 +113,18 @@ class Listing:
         return f"{len(names)} frames lack their {what}: {shortened(names)}" if names else ""
 
 
-def pair(images, masks):
-    """Makes `Frame`s of two dicts from a frame's name to its file, in the order of the names."""
+def top_folder(name):
+    """The first folder of a frame's name, `"."` for a name without any."""
+    return name.split("/")[0] if "/" in name else "."
+
+
+def pair(images, masks, group_of=top_folder):
+    """Makes `Frame`s of two dicts from a frame's name to its file, in the order of the names.
+
+    `group_of` is a function of a frame's name that gives its group.
+    """
     return tuple(
-        Frame(name, images.get(name), masks.get(name))
+        Frame(name, images.get(name), masks.get(name), group_of(name))
         for name in sorted(images.keys() | masks.keys())
     )
 

@@ -1,5 +1,7 @@
 """Any data set from its folder alone: the layout says which one it is."""
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from keras_crosscbam.datasets.camvid import list_camvid
@@ -17,7 +19,7 @@ _LAYOUTS = {
 }
 
 
-def load_dataset(root, split):
+def load_dataset(root, split, without=()):
     """A split of whatever data set a folder holds.
 
         >>> from keras_crosscbam.datasets import load_dataset
@@ -28,15 +30,66 @@ def load_dataset(root, split):
     Args:
         root: a folder in the layout of `load_folder`, `load_cityscapes` or `load_camvid`.
         split: name of the split, such as `"train"`.
+        without: names of groups of frames to leave out, see `load_held_out`.
 
     Returns:
         A `SegmentationDataset`.
 
     Raises:
-        ValueError: for a folder of none of the layouts, and whatever that layout's own function
-            raises it for.
+        ValueError: for a folder of none of the layouts, an unknown group, and whatever that
+            layout's own function raises it for.
     """
-    return list_split(root, split).dataset()
+    listing = list_split(root, split)
+    for group in without:
+        _check_group(listing, group)
+    return listing.select(without=without).dataset()
+
+
+def load_held_out(root, group):
+    """All labelled frames of one group: what to judge a training without that group by.
+
+        >>> from keras_crosscbam.datasets import load_dataset, load_held_out
+        >>> train = load_dataset("CamVid", "train", without=["0006R0"])  # doctest: +SKIP
+        >>> unseen = load_held_out("CamVid", "0006R0")  # doctest: +SKIP
+        >>> len(train), len(unseen)  # doctest: +SKIP
+        (266, 101)
+
+    Frames of one drive resemble each other, and frames of a drive that was trained on tell little
+    about other roads. A group is a drive of CamVid, a city of Cityscapes, and in data of one's own
+    a folder in `images/SPLIT/`, whatever it holds (`"."` for the frames that lie in none).
+
+    Args:
+        root: as in `load_dataset`.
+        group: name of the group.
+
+    Returns:
+        A `SegmentationDataset` of the group's frames in `train` and, where there is that split,
+        in `val`.
+
+    Raises:
+        ValueError: for an unknown group, and whatever `load_dataset` raises it for.
+    """
+    listing = list_split(root, "train")
+    # Data to be divided like this may have no val split of its own.
+    with contextlib.suppress(ValueError):
+        val = list_split(root, "val")
+        listing = replace(
+            listing,
+            split="train and val",
+            frames=listing.frames + val.frames,
+            faults=listing.faults + val.faults,
+        )
+    _check_group(listing, group)
+    return listing.select([group]).dataset()
+
+
+def _check_group(listing, group):
+    if group not in listing.groups:
+        raise ValueError(
+            f"{listing.root}: a group of frames to hold out must be one of "
+            f"{', '.join(listing.groups) or 'none: their names tell no groups'}. "
+            f"Received: {group!r}"
+        )
 
 
 def split_images(root, split):

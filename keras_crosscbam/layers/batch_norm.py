@@ -21,9 +21,17 @@ class BatchNormalization(layers.BatchNormalization):
 
     Takes channels_last feature maps `(batch, height, width, channels)` and the arguments of
     `keras.layers.BatchNormalization`.
+
+    Attributes:
+        frozen_statistics: whether training normalizes by the moving statistics, as inference does,
+            and leaves them as they are, while scale and offset are still learned. It holds for
+            what is traced afterwards.
     """
 
+    frozen_statistics = False
+
     def call(self, inputs, training=None, mask=None):
+        training = training and not self.frozen_statistics
         normalize = _FUSED.get(keras.backend.backend())
         fused = training and self.trainable and mask is None and not self.synchronized
         # PyTorch's operation refuses a single value per channel.

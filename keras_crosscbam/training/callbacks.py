@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_crosscbam.training.files import replacing
+from keras_crosscbam.training.late import late_average
 
 
 class SeedDropout(keras.callbacks.Callback):
@@ -60,7 +61,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Judges the model every few epochs and keeps the best weights in a file.
+    """Judges the model every few epochs and keeps the best weights, or the last, in a file.
 
     Where the optimizer averages the weights (`use_ema`), the averaged ones are judged and kept.
 
@@ -71,9 +72,12 @@ class KeepBest(keras.callbacks.Callback):
         path: a `.weights.h5` file, replaced whole or not at all; None to save nothing.
         epochs: number of epochs of the training.
         every: epochs between two judgements; the last epoch always has one.
+        last: whether each judged epoch's weights replace those before, whatever the score.
+        others: function of an epoch, counted from 0, that gives files of weights; the mean of
+            those and the model's own is judged and kept. None for none.
     """
 
-    def __init__(self, judge, monitor, model, path, epochs, every):
+    def __init__(self, judge, monitor, model, path, epochs, every, last=False, others=None):
         super().__init__()
         self.judge = judge
         self.monitor = monitor
@@ -81,16 +85,18 @@ class KeepBest(keras.callbacks.Callback):
         self.path = path
         self.epochs = epochs
         self.every = every
+        self.last = last
+        self.others = others or (lambda epoch: [])
         self.best = best_score(path) if path else None
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every and epoch + 1 < self.epochs:
             return
-        with averaged_weights(self.model):
+        with averaged_weights(self.model), late_average(self.model, self.others(epoch)):
             logs.update(self.judge())
             score = logs[self.monitor]
             # Any number is better than NaN.
-            if self.best is None or np.isnan(self.best) or score > self.best:
+            if self.last or self.best is None or np.isnan(self.best) or score > self.best:
                 self.best = score
                 if self.path:
                     self._save(epoch, score)

@@ -68,6 +68,14 @@ class Checkpoints:
             logger.warning("%s is damaged: going back to the checkpoint before it", file)
         return 0, None
 
+    def intact(self, count):
+        """The newest intact checkpoints, newest first, up to so many."""
+        found = []
+        for _, file in self._files():
+            if len(found) < count and sha256(file)[:16] == _NAME.fullmatch(file.name)[2]:
+                found.append(file)
+        return found
+
     def _files(self):
         """Steps and files, newest first."""
         files = self.folder.glob("step-*") if self.folder.is_dir() else ()

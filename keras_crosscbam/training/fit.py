@@ -3,10 +3,17 @@
 import logging
 from importlib.util import find_spec
 
-from keras_crosscbam.datasets.augment import RandomFlip
+from keras_crosscbam.datasets.augment import (
+    PhotometricDistortion,
+    RandomErasing,
+    RandomFlip,
+    RandomRotation,
+    Sometimes,
+    appearance,
+)
 from keras_crosscbam.datasets.cache import Cached
 from keras_crosscbam.datasets.labelled import check_labels
-from keras_crosscbam.datasets.pipeline import AUGMENTATIONS, steps_per_epoch, training_batches
+from keras_crosscbam.datasets.pipeline import steps_per_epoch, training_batches
 from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
 from keras_crosscbam.datasets.statistics import balanced_weights
 from keras_crosscbam.models.cross_cbam import CrossCBAM
@@ -48,8 +55,8 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         val_set: `SegmentationDataset` to choose by, judged at the size of its labels.
         recipe: a `Recipe`.
         out: folder of the run; made if need be. Several machines must share it.
-        augmentations: what is done to the crops instead of the recipe's flip and photometric
-            distortion; see `training_batches`.
+        augmentations: what is done to the crops instead of what the recipe says; see
+            `training_batches`.
         workers: devices and machines; None for all there are, see `find_workers`.
         verbose: 0 for no progress line.
 
@@ -83,6 +90,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         **{f"train_{part}": digest for part, digest in train_digests.items()},
         **{f"val_{part}": digest for part, digest in val_digests.items()},
         "augmentations": describe_augmentations(augmentations),
+        "left_out": list(train_set.left_out),
     }
     with opened_run(out, recipe, steps, data, workers or find_workers()) as run:
         model = run.build(lambda: _training_model(train_set, recipe, run, teachers))
@@ -188,8 +196,9 @@ def phased_batches(
     train_set, recipe, steps, start_step=0, augmentations=None, sampling=None, shard=(0, 1)
 ):
     """The batches of a recipe, from a step on, with labels for each output of the model."""
-    if augmentations is None:
-        augmentations = AUGMENTATIONS if recipe.photometric else [RandomFlip()]
+    options = crop_options(recipe)
+    if augmentations is not None:
+        options["augmentations"] = augmentations
     # One cache for all phases.
     frames = Cached(train_set) if recipe.cache else train_set
 
@@ -198,9 +207,7 @@ def phased_batches(
             frames,
             phase.crop_size,
             recipe.batch_size,
-            scale_range=recipe.scale_range,
-            augmentations=augmentations,
-            class_mix=recipe.class_mix,
+            **options,
             sampling_weights=sampling,
             seed=recipe.seed,
             start_step=start_step,
@@ -213,3 +220,21 @@ def phased_batches(
     return in_phases(recipe, steps, start_step, batches_of).map(
         lambda images, labels: (images, dict.fromkeys(outputs, labels))
     )
+
+
+def crop_options(recipe):
+    """What a recipe says of the crops, as arguments of `training_batches`."""
+    augmentations = [RandomFlip()]
+    if recipe.rotation:
+        augmentations.append(RandomRotation(recipe.rotation))
+    if recipe.photometric:
+        augmentations.append(PhotometricDistortion())
+    if recipe.appearance:
+        augmentations += appearance(recipe.appearance)
+    if recipe.erasing:
+        augmentations.append(Sometimes(RandomErasing(), recipe.erasing))
+    return {
+        "scale_range": recipe.scale_range,
+        "augmentations": augmentations,
+        "class_mix": recipe.class_mix,
+    }

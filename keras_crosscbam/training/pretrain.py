@@ -5,7 +5,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_crosscbam.datasets.augment import PhotometricDistortion, RandomFlip
+from keras_crosscbam.datasets.augment import (
+    CutMix,
+    MixUp,
+    PhotometricDistortion,
+    RandomFlip,
+    rand_augment,
+)
 from keras_crosscbam.datasets.cache import Cached
 from keras_crosscbam.datasets.checks import check_range, check_size, check_whole
 from keras_crosscbam.datasets.pipeline import frame_reader, steps_per_epoch
@@ -99,7 +105,7 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
                 )
                 return (
                     stream.map(
-                        _augmented(read, crop, recipe.seed, classes),
+                        _augmented(read, crop, recipe, classes, len(train_set)),
                         num_parallel_calls=tf.data.AUTOTUNE,
                         deterministic=True,
                     )
@@ -156,16 +162,38 @@ class RandomResizedCrop:
         return {**sample, "images": tf.ensure_shape(part, (*self.crop_size, 3))}
 
 
-def _augmented(read, crop, seed, classes):
-    steps = (crop, RandomFlip(), PhotometricDistortion())
+def _augmented(read, crop, recipe, classes, images):
+    """A function from an index and a position in the training to an image and its classes."""
+    steps = [crop, RandomFlip(), PhotometricDistortion()]
+    if recipe.rand_augment:
+        steps.append(rand_augment(recipe.rand_augment))
+    mixes = [mix(a) for mix, a in ((MixUp, recipe.mixup), (CutMix, recipe.cutmix)) if a]
 
-    def augmented(index, position):
+    def alone(index, key):
         image, label = read(index)
         sample = {"images": image}
-        keys = tf.random.split(tf.stack([tf.constant(seed, tf.int64), position]), len(steps))
-        for step, key in zip(steps, tf.unstack(keys), strict=True):
-            sample = step(sample, key)
-        return sample["images"], tf.one_hot(label, classes)
+        for step, own in zip(steps, tf.unstack(tf.random.split(key, len(steps))), strict=True):
+            sample = step(sample, own)
+        return {**sample, "labels": tf.one_hot(label, classes)}
+
+    def mixed(sample, key):
+        which, own, chance, amount = tf.unstack(tf.random.split(key, 4))
+        index = tf.random.stateless_uniform([], which, 0, images, tf.int64)
+        other = alone(index, own)
+        if len(mixes) == 1:
+            return mixes[0](sample, other, amount)
+        return tf.cond(
+            tf.random.stateless_uniform([], chance) < 0.5,
+            lambda: mixes[0](sample, other, amount),
+            lambda: mixes[1](sample, other, amount),
+        )
+
+    def augmented(index, position):
+        key = tf.stack([tf.constant(recipe.seed, tf.int64), position])
+        sample = alone(index, key)
+        if mixes:
+            sample = mixed(sample, tf.random.fold_in(key, 1))
+        return sample["images"], sample["labels"]
 
     return augmented
 

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from types import UnionType
 
-from keras_crosscbam.datasets.checks import check_range, check_size, check_whole
+from keras_crosscbam.datasets.checks import check_number, check_range, check_size, check_whole
 from keras_crosscbam.models.stdc import STAGE_BLOCKS
 from keras_crosscbam.training.losses import make_loss
 from keras_crosscbam.variants import VARIANTS
@@ -47,6 +47,8 @@ class Optimization:
         steps_per_epoch: steps between two checkpoints; None for one pass over the frames. A
             recipe in iterations is `epochs * steps_per_epoch`.
         validation_freq: epochs between two validations; the last epoch always has one.
+        keep: `"best"` for the weights that were best in validation, or `"last"` for those of the
+            last epoch, which are chosen by nothing.
         optimizer: `"adamw"`, or `"sgd"` with momentum 0.9.
         learning_rate, end_learning_rate: of the poly schedule (power 0.9).
         warmup_steps: steps over which the rate rises at first, but at most a tenth of all.
@@ -54,6 +56,10 @@ class Optimization:
         accumulate: steps whose gradients are averaged into one update.
         ema: momentum of the exponential moving average of the weights, which is then what is
             validated and kept; 0 for none.
+        average_epochs: number of last epochs whose weights are averaged after the last one, which
+            is then what is validated and kept; 0 for none.
+        freeze_batch_norm_epochs: number of last epochs in which BatchNormalization keeps its moving
+            statistics and normalizes by them; 0 for none.
         label_smoothing: share of the target spread over all classes, in 0..1.
         dtype_policy: Keras dtype policy in training; weights and losses are float32 in each.
         jit_compile: whether XLA compiles the step; `"auto"` leaves it to Keras (on TensorFlow
@@ -72,6 +78,7 @@ class Optimization:
     batch_size: int = 8
     steps_per_epoch: int | None = None
     validation_freq: int = 5
+    keep: str = "best"
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     end_learning_rate: float = 1e-5
@@ -79,6 +86,8 @@ class Optimization:
     weight_decay: float = 0.05
     accumulate: int = 1
     ema: float = 0.0
+    average_epochs: int = 0
+    freeze_batch_norm_epochs: int = 0
     label_smoothing: float = 0.0
     dtype_policy: str = "float32"
     jit_compile: bool | str = "auto"
@@ -111,6 +120,15 @@ class Optimization:
                 f"A training starts from one of {', '.join(f'`{name}`' for name in STARTS)}. "
                 f"Received: {' and '.join(starts)}"
             )
+        for name in ("average_epochs", "freeze_batch_norm_epochs"):
+            if not 0 <= getattr(self, name) <= self.epochs:
+                raise ValueError(
+                    f"`{name}` must lie in 0..{self.epochs}, the number of epochs. "
+                    f"Received: {getattr(self, name)}"
+                )
+        if self.ema and self.average_epochs:
+            raise ValueError("`ema` and `average_epochs` both average weights: set one of them.")
+        _check_choice(self, "keep", ("best", "last"))
         _check_choice(self, "optimizer", ("adamw", "sgd"))
         _check_choice(self, "jit_compile", (True, False, "auto"))
         _check_choice(self, "dtype_policy", ("float32", "mixed_float16", "mixed_bfloat16"))
@@ -135,6 +153,11 @@ class Recipe(Optimization):
         dropout_rate: share of the channels dropped before each head's classifier.
         scale_range: random scale of the frames.
         photometric: whether brightness, contrast, saturation and hue vary.
+        appearance: strength, in 0..1, of what makes crops look like other streets through other
+            cameras: shade, dusk, color of the light, blur, noise, gamma, contrast, JPEG; see
+            `keras_crosscbam.datasets.augment.appearance`. 0 for none.
+        rotation: largest angle in degrees that crops are rotated by.
+        erasing: share of the crops that a rectangle is erased of, labels included, in 0..1.
         class_mix: share of the crops that classes of another frame are pasted over, in 0..1.
         balanced_sampling: whether frames with rare classes are drawn more often.
         loss: loss of the main head, as `keras_crosscbam.training.make_loss` reads it.
@@ -164,6 +187,9 @@ class Recipe(Optimization):
     dropout_rate: float = 0.1
     scale_range: tuple[float, float] = (0.5, 2.0)
     photometric: bool = True
+    appearance: float = 0.0
+    rotation: float = 0.0
+    erasing: float = 0.0
     class_mix: float = 0.0
     balanced_sampling: bool = False
     loss: str = "ce"
@@ -193,8 +219,9 @@ class Recipe(Optimization):
                 "`backbone_weights`."
             )
         check_range("scale_range", self.scale_range, positive=True)
-        if not 0 <= self.class_mix <= 1:
-            raise ValueError(f"`class_mix` must lie in [0, 1]. Received: {self.class_mix}")
+        for name in ("class_mix", "appearance", "erasing"):
+            check_number(name, getattr(self, name), most=1)
+        check_number("rotation", self.rotation, most=180)
         if self.validation_size is not None:
             check_size("validation_size", self.validation_size)
         for loss in (self.loss, self.aux_loss):
@@ -222,6 +249,11 @@ class PretrainingRecipe(Optimization):
         area_range: share of an image's area that a random crop covers.
         validation_size: side in pixels of the central crops that top-1 is measured on.
         dropout_rate: share of the classifier's hidden units dropped in training.
+        rand_augment: strength, in 0..1, of two random changes of each image; see
+            `keras_crosscbam.datasets.augment.rand_augment`. 0 for none.
+        mixup: alpha of `keras_crosscbam.datasets.augment.MixUp`, which then mixes each image with
+            another; 0 for none.
+        cutmix: alpha of `CutMix`, likewise. With both, either has half of the images.
     """
 
     backbone: str
@@ -229,12 +261,18 @@ class PretrainingRecipe(Optimization):
     area_range: tuple[float, float] = (0.25, 1.0)
     validation_size: int = 224
     dropout_rate: float = 0.2
+    rand_augment: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self):
         super().__post_init__()
         _check_choice(self, "backbone", tuple(STAGE_BLOCKS))
         check_range("area_range", self.area_range, positive=True, most=1)
         check_whole("validation_size", self.validation_size, least=1)
+        check_number("rand_augment", self.rand_augment, most=1)
+        check_number("mixup", self.mixup)
+        check_number("cutmix", self.cutmix)
 
 
 def _check_choice(recipe, name, choices):

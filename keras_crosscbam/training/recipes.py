@@ -145,6 +145,23 @@ def _imagenet20(backbone, epochs, **changes):
     )
 
 
+def _imagenet219(backbone, phases, **changes):
+    # The 20 classes above and Tiny ImageNet's 200, of 64 pixels, enlarged so that the deepest
+    # features are more than 2x2; one class is in both.
+    return PretrainingRecipe(
+        name=f"imagenet219-{backbone}",
+        backbone=backbone,
+        phases=phases,
+        batch_size=64,
+        warmup_steps=500,
+        validation_freq=2,
+        validation_size=128,
+        label_smoothing=0.1,
+        dtype_policy="mixed_bfloat16",
+        **changes,
+    )
+
+
 def _imagenet1k(backbone):
     return PretrainingRecipe(
         name=f"imagenet1k-{backbone}",
@@ -169,6 +186,18 @@ PRETRAINING_RECIPES = {
         _imagenet20("stdc1", 16, learning_rate=2e-3),
         # From random weights the deep one, which has no shortcuts, learns far more slowly.
         _imagenet20("stdc2", 6, learning_rate=1e-3, deepened_from="imagenet20"),
+        _imagenet219(
+            "stdc1",
+            (Phase(10, (80, 80)), Phase(4, (112, 112))),
+            learning_rate=1.5e-3,
+            weights="imagenet20",
+        ),
+        _imagenet219(
+            "stdc2",
+            (Phase(6, (80, 80)), Phase(3, (112, 112))),
+            learning_rate=1e-3,
+            deepened_from="runs/imagenet219-stdc1/best.weights.h5",
+        ),
         _imagenet1k("stdc1"),
         _imagenet1k("stdc2"),
     )

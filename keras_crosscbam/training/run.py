@@ -18,6 +18,7 @@ from keras_crosscbam.tf_data import tf
 from keras_crosscbam.training.binding import REMEDY, bind, describe
 from keras_crosscbam.training.callbacks import KeepBest, Progress, Record, SeedDropout, StopOnNaN
 from keras_crosscbam.training.checkpoints import Checkpoints
+from keras_crosscbam.training.late import FreezeStatistics
 from keras_crosscbam.training.lock import only_process
 from keras_crosscbam.training.log import EpochLog
 from keras_crosscbam.training.optimizers import SGD, AdamW
@@ -69,7 +70,8 @@ class Run:
 
     def __post_init__(self):
         self.out = Path(self.out)
-        self.checkpoints = Checkpoints(self.out / CHECKPOINTS)
+        keep = max(2, self.recipe.average_epochs)
+        self.checkpoints = Checkpoints(self.out / CHECKPOINTS, keep)
         description = describe(self.recipe, self.data)
         self.workers.agree(
             _number({**description["data"], "name": None}),
@@ -184,9 +186,21 @@ class Run:
         callbacks = [
             SeedDropout(recipe.seed),
             StopOnNaN(self.steps_per_epoch, files_of),
-            KeepBest(judge, monitor, kept, best, recipe.epochs, recipe.validation_freq),
+            KeepBest(
+                judge,
+                monitor,
+                kept,
+                best,
+                recipe.epochs,
+                recipe.validation_freq,
+                last=recipe.keep == "last",
+                others=self._averaged_with,
+            ),
             *extra,
         ]
+        if recipe.freeze_batch_norm_epochs:
+            first = recipe.epochs - recipe.freeze_batch_norm_epochs
+            callbacks.insert(0, FreezeStatistics(first))
         size = (self.steps_per_epoch, recipe.batch_size)
         if chief:
             log = EpochLog(self.log, epochs=epoch)
@@ -219,6 +233,21 @@ class Run:
                 "resume with it from the last checkpoint."
             ) from error
         return self.best
+
+    def _averaged_with(self, epoch):
+        """The checkpoints whose weights are averaged with those after an epoch."""
+        wanted = self.recipe.average_epochs - 1
+        if wanted < 1 or epoch + 1 < self.recipe.epochs:
+            return []
+        files = self.checkpoints.intact(wanted)
+        if len(files) < wanted:
+            logger.warning(
+                "%s: only %d of the %d checkpoints to average over are there and intact",
+                self.out,
+                len(files),
+                wanted,
+            )
+        return files
 
 
 def make_optimizer(recipe, total_steps):

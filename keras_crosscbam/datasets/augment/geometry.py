@@ -1,5 +1,6 @@
-"""Augmentation of an image together with its labels, in TensorFlow ops for `tf.data`."""
+"""Where the pixels of a crop come from: scale, position, mirror image, rotation."""
 
+import math
 from dataclasses import dataclass
 
 from keras_crosscbam.datasets.checks import check_number, check_range, check_size
@@ -76,89 +77,58 @@ class RandomFlip:
 
 
 @dataclass(frozen=True)
-class PhotometricDistortion:
-    """Random brightness, contrast, saturation and hue of the image; labels stay as they are.
+class RandomRotation:
+    """Rotates image and labels about their center by a random angle.
 
-    Each of the four acts with a probability of one half.
+        >>> import tensorflow as tf
+        >>> from keras_crosscbam.datasets.augment import RandomRotation
+        >>> labels = tf.zeros((64, 96), tf.uint8)
+        >>> sample = {"images": tf.zeros((64, 96, 3)), "segmentation_masks": labels}
+        >>> rotated = RandomRotation(5)(sample, seed=(0, 0))
+        >>> int(rotated["segmentation_masks"][0, 0])
+        255
+
+    Images are interpolated bilinearly, labels by the nearest pixel. What comes in from outside has
+    the mean color and the ignore label.
 
     Attributes:
-        brightness: largest shift, in units of 0..255.
-        contrast: range of the factor on the distance from the image's mean.
-        saturation: range of the factor on the saturation.
-        hue: largest turn, as a share of the full circle.
+        degrees: largest angle, in either direction.
     """
 
-    brightness: float = 32.0
-    contrast: tuple[float, float] = (0.5, 1.5)
-    saturation: tuple[float, float] = (0.5, 1.5)
-    hue: float = 0.05
+    degrees: float
 
     def __post_init__(self):
-        check_number("brightness", self.brightness)
-        check_range("contrast", self.contrast)
-        check_range("saturation", self.saturation)
-        check_number("hue", self.hue, most=0.5)
+        check_number("degrees", self.degrees, most=180)
 
     def __call__(self, sample, seed):
-        images = tf.cast(sample["images"], tf.float32)
-        chance, amount = tf.unstack(tf.random.split(seed, 2))
-        acts = tf.random.stateless_uniform([4], chance) < 0.5
-        brightness, contrast, saturation, hue = tf.unstack(tf.random.split(amount, 4))
-        steps = (
-            lambda x: tf.image.stateless_random_brightness(x, self.brightness, brightness),
-            lambda x: tf.image.adjust_contrast(
-                x, tf.random.stateless_uniform([], contrast, *self.contrast)
-            ),
-            lambda x: _saturate(x, tf.random.stateless_uniform([], saturation, *self.saturation)),
-            lambda x: tf.image.stateless_random_hue(x, self.hue, hue),
-        )
-        for act, step in zip(tf.unstack(acts), steps, strict=True):
-
-            def distort(x=images, step=step):
-                return tf.clip_by_value(step(x), 0.0, 255.0)
-
-            images = tf.cond(act, distort, lambda x=images: x)
-        return {**sample, "images": images}
+        limit = self.degrees * math.pi / 180
+        angle = tf.random.stateless_uniform([], seed, -limit, limit)
+        images, mean = tf.cast(sample["images"], tf.float32), 255 * tf.constant(MEAN)
+        rotated = {**sample, "images": _rotate(images - mean, angle, "BILINEAR", 0.0) + mean}
+        if "segmentation_masks" in sample:
+            labels = sample["segmentation_masks"][..., None]
+            rotated["segmentation_masks"] = _rotate(labels, angle, "NEAREST", float(IGNORE))[..., 0]
+        return rotated
 
 
-@dataclass(frozen=True)
-class ClassMix:
-    """Pastes some classes of another crop over a crop, pixels and labels (Olsson et al., 2021).
-
-    Each class of the other crop is pasted with a probability of one half; what is unlabelled there
-    never is. Rare classes so turn up in many places.
-
-    Attributes:
-        share: of the crops that something is pasted over, in 0..1.
-    """
-
-    share: float = 0.5
-
-    def __post_init__(self):
-        check_number("share", self.share, most=1)
-
-    def acts(self, seed):
-        """Whether a sample is among those that get something pasted over."""
-        return tf.random.stateless_uniform([], seed) < self.share
-
-    def __call__(self, sample, other, seed):
-        labels = other["segmentation_masks"]
-        pasted = tf.random.stateless_uniform([IGNORE + 1], seed) < 0.5
-        over = tf.gather(pasted, tf.cast(labels, tf.int32)) & (labels != IGNORE)
-        return {
-            "images": tf.where(over[..., None], other["images"], sample["images"]),
-            "segmentation_masks": tf.where(over, labels, sample["segmentation_masks"]),
-        }
-
-
-def _saturate(images, factor):
-    """`tf.image.adjust_saturation` in half the time: no way to HSV and back."""
-    red, green, blue = tf.split(images, 3, axis=-1)
-    high = tf.maximum(tf.maximum(red, green), blue)
-    low = tf.minimum(tf.minimum(red, green), blue)
-    # A pixel whose lowest channel is at 0 cannot be more saturated.
-    factor = tf.minimum(factor, high / tf.maximum(high - low, 1e-6))
-    return high + (images - high) * factor
+def _rotate(images, angle, interpolation, outside):
+    """An array (height, width, channels), rotated about its center by an angle in radians."""
+    size = tf.shape(images)[:2]
+    row, column = tf.unstack((tf.cast(size, tf.float32) - 1) / 2)
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    # From the columns and rows of the output to those of the input.
+    right = column - cos * column + sin * row
+    down = row - sin * column - cos * row
+    zero = tf.zeros([])
+    rotated = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images[None],
+        transforms=tf.stack([cos, -sin, right, sin, cos, down, zero, zero])[None],
+        output_shape=size,
+        fill_value=outside,
+        interpolation=interpolation,
+        fill_mode="CONSTANT",
+    )
+    return tf.ensure_shape(rotated[0], images.shape)
 
 
 def _random_below(room, seed):

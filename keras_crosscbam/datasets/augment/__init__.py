@@ -1,0 +1,42 @@
+"""Augmentation of an image together with its labels, in TensorFlow ops for `tf.data`.
+
+Each is a callable of a sample, `{"images", "segmentation_masks"}`, and a seed, on which alone it
+depends.
+"""
+
+from keras_crosscbam.datasets.augment.appearance import appearance, rand_augment
+from keras_crosscbam.datasets.augment.camera import RandomBlur, RandomJpeg, RandomNoise
+from keras_crosscbam.datasets.augment.chance import RandomChoice, Sometimes
+from keras_crosscbam.datasets.augment.color import (
+    PhotometricDistortion,
+    RandomContrast,
+    RandomGamma,
+    RandomTemperature,
+)
+from keras_crosscbam.datasets.augment.erasing import RandomErasing
+from keras_crosscbam.datasets.augment.geometry import RandomFlip, RandomRotation, RandomScaleCrop
+from keras_crosscbam.datasets.augment.light import RandomLowLight, RandomShade
+from keras_crosscbam.datasets.augment.mixing import ClassMix, CutMix, MixUp
+
+__all__ = [
+    "ClassMix",
+    "CutMix",
+    "MixUp",
+    "PhotometricDistortion",
+    "RandomBlur",
+    "RandomChoice",
+    "RandomContrast",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGamma",
+    "RandomJpeg",
+    "RandomLowLight",
+    "RandomNoise",
+    "RandomRotation",
+    "RandomScaleCrop",
+    "RandomShade",
+    "RandomTemperature",
+    "Sometimes",
+    "appearance",
+    "rand_augment",
+]

@@ -1,0 +1,69 @@
+"""How other streets look through other cameras, as one list of augmentations with a strength."""
+
+from keras_crosscbam.datasets.augment.camera import RandomBlur, RandomJpeg, RandomNoise
+from keras_crosscbam.datasets.augment.chance import RandomChoice, Sometimes
+from keras_crosscbam.datasets.augment.color import RandomContrast, RandomGamma, RandomTemperature
+from keras_crosscbam.datasets.augment.geometry import RandomRotation
+from keras_crosscbam.datasets.augment.light import RandomLowLight, RandomShade
+from keras_crosscbam.datasets.checks import check_number
+
+SHARE = 0.25
+"""The share of the crops that each of the augmentations of `appearance` acts on."""
+
+
+def appearance(strength):
+    """Augmentations that change how a scene looks, in the order in which a camera has them.
+
+        >>> from keras_crosscbam.datasets.augment import RandomFlip, appearance
+        >>> augmentations = [RandomFlip(), *appearance(0.5)]
+
+    First the light (shade, dusk, its color), then the lens (blur), the sensor (noise, gamma,
+    contrast), and the file (JPEG). Each acts on a quarter of the crops, so that one of ten is left
+    as it is.
+
+    Args:
+        strength: in 0..1, by which the largest change of each is multiplied.
+
+    Returns:
+        A list of callables of a sample and a seed.
+
+    Raises:
+        ValueError: for a strength outside 0..1.
+    """
+    return [Sometimes(change, SHARE) for change in _changes(strength)]
+
+
+def rand_augment(strength):
+    """Two changes for each image, of appearance or a rotation, after Cubuk et al. (2020).
+
+        >>> from keras_crosscbam.datasets.augment import RandomFlip, rand_augment
+        >>> augmentations = [RandomFlip(), rand_augment(0.5)]
+
+    For images that are only classified: RandAugment with the operations of `appearance` and a
+    rotation by up to 30 degrees.
+
+    Args:
+        strength: in 0..1, by which the largest change of each is multiplied.
+
+    Returns:
+        A callable of a sample and a seed.
+
+    Raises:
+        ValueError: for a strength outside 0..1.
+    """
+    return RandomChoice((*_changes(strength), RandomRotation(30.0 * strength)), count=2)
+
+
+def _changes(strength):
+    """The augmentations of `appearance`, each of which acts on every sample."""
+    check_number("strength", strength, most=1)
+    return [
+        RandomShade(0.7 * strength),
+        RandomLowLight(2.5 * strength, pale=0.4 * strength),
+        RandomTemperature(0.4 * strength),
+        RandomBlur(2.0 * strength),
+        RandomNoise(16.0 * strength),
+        RandomGamma(0.8 * strength),
+        RandomContrast(0.5 * strength),
+        RandomJpeg((round(100 - 80 * strength), 100)),
+    ]

@@ -1,0 +1,91 @@
+"""What lens, sensor and file do to an image; labels stay as they are."""
+
+from dataclasses import dataclass
+
+from keras_crosscbam.datasets.augment.color import clip
+from keras_crosscbam.datasets.checks import check_number, check_range
+from keras_crosscbam.tf_data import tf
+
+
+@dataclass(frozen=True)
+class RandomBlur:
+    """Blurs by a Gaussian of random width.
+
+    Attributes:
+        sigma: largest standard deviation, in pixels; the smallest is a quarter of a pixel. What is
+            more than three standard deviations away counts nothing.
+    """
+
+    sigma: float
+
+    def __post_init__(self):
+        check_number("sigma", self.sigma)
+
+    def __call__(self, sample, seed):
+        images = tf.cast(sample["images"], tf.float32)
+        sigma = tf.random.stateless_uniform([], seed, 0.25, max(self.sigma, 0.25))
+        radius = tf.cast(tf.math.ceil(3 * sigma), tf.int32)
+        at = tf.cast(tf.range(-radius, radius + 1), tf.float32)
+        taps = tf.nn.softmax(-0.5 * (at / sigma) ** 2)
+        # Along one side of a matrix at a time; reflected at the edges, which keep their brightness.
+        height, width = (tf.shape(images)[axis] for axis in (0, 1))
+        radius = tf.minimum(radius, tf.minimum(height, width) - 1)
+        taps = taps[tf.size(taps) // 2 - radius : tf.size(taps) // 2 + radius + 1]
+        taps = taps / tf.reduce_sum(taps)
+        blurred = images
+        for _ in range(2):
+            blurred = tf.transpose(_along_rows(blurred, taps, radius), (1, 0, 2))
+        return {**sample, "images": tf.ensure_shape(blurred, images.shape)}
+
+
+def _along_rows(images, taps, radius):
+    """Filters an array (height, width, channels) from top to bottom."""
+    padded = tf.pad(images, [[radius, radius], [0, 0], [0, 0]], mode="REFLECT")
+    shape = tf.shape(padded)
+    flat = tf.reshape(padded, (1, shape[0], shape[1] * shape[2], 1))
+    filtered = tf.nn.conv2d(flat, taps[:, None, None, None], 1, "VALID")
+    return tf.reshape(filtered, tf.shape(images))
+
+
+@dataclass(frozen=True)
+class RandomNoise:
+    """Adds normal noise, of its own for each pixel and channel, of random strength.
+
+    Attributes:
+        sigma: largest standard deviation, in units of 0..255.
+    """
+
+    sigma: float
+
+    def __post_init__(self):
+        check_number("sigma", self.sigma)
+
+    def __call__(self, sample, seed):
+        amount, values = tf.unstack(tf.random.split(seed, 2))
+        images = tf.cast(sample["images"], tf.float32)
+        sigma = tf.random.stateless_uniform([], amount, 0.0, self.sigma)
+        noise = tf.random.stateless_normal(tf.shape(images), values)
+        return {**sample, "images": clip(images + sigma * noise)}
+
+
+@dataclass(frozen=True)
+class RandomJpeg:
+    """Compresses as a JPEG file of random quality, and reads it again.
+
+    Attributes:
+        quality: smallest and largest quality, in 0..100.
+    """
+
+    quality: tuple[int, int]
+
+    def __post_init__(self):
+        check_range("quality", self.quality, most=100)
+
+    def __call__(self, sample, seed):
+        low, high = self.quality
+        images = tf.cast(tf.round(tf.cast(sample["images"], tf.float32)), tf.uint8)
+        quality = tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
+        decoded = tf.io.decode_jpeg(
+            tf.raw_ops.EncodeJpegVariableQuality(images=images, quality=quality), channels=3
+        )
+        return {**sample, "images": tf.ensure_shape(tf.cast(decoded, tf.float32), images.shape)}

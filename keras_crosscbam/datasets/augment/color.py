@@ -1,0 +1,127 @@
+"""Colors of an image; labels stay as they are."""
+
+from dataclasses import dataclass
+
+from keras_crosscbam.datasets.checks import check_number, check_range
+from keras_crosscbam.tf_data import tf
+
+
+@dataclass(frozen=True)
+class PhotometricDistortion:
+    """Random brightness, contrast, saturation and hue of the image; labels stay as they are.
+
+    Each of the four acts with a probability of one half.
+
+    Attributes:
+        brightness: largest shift, in units of 0..255.
+        contrast: range of the factor on the distance from the image's mean.
+        saturation: range of the factor on the saturation.
+        hue: largest turn, as a share of the full circle.
+    """
+
+    brightness: float = 32.0
+    contrast: tuple[float, float] = (0.5, 1.5)
+    saturation: tuple[float, float] = (0.5, 1.5)
+    hue: float = 0.05
+
+    def __post_init__(self):
+        check_number("brightness", self.brightness)
+        check_range("contrast", self.contrast)
+        check_range("saturation", self.saturation)
+        check_number("hue", self.hue, most=0.5)
+
+    def __call__(self, sample, seed):
+        images = tf.cast(sample["images"], tf.float32)
+        chance, amount = tf.unstack(tf.random.split(seed, 2))
+        acts = tf.random.stateless_uniform([4], chance) < 0.5
+        brightness, contrast, saturation, hue = tf.unstack(tf.random.split(amount, 4))
+        steps = (
+            lambda x: tf.image.stateless_random_brightness(x, self.brightness, brightness),
+            lambda x: tf.image.adjust_contrast(
+                x, tf.random.stateless_uniform([], contrast, *self.contrast)
+            ),
+            lambda x: _saturate(x, tf.random.stateless_uniform([], saturation, *self.saturation)),
+            lambda x: tf.image.stateless_random_hue(x, self.hue, hue),
+        )
+        for act, step in zip(tf.unstack(acts), steps, strict=True):
+
+            def distort(x=images, step=step):
+                return tf.clip_by_value(step(x), 0.0, 255.0)
+
+            images = tf.cond(act, distort, lambda x=images: x)
+        return {**sample, "images": images}
+
+
+@dataclass(frozen=True)
+class RandomGamma:
+    """Raises the pixels to a random power: brighter or darker, black and white staying as they are.
+
+    Attributes:
+        octaves: the power is between `2 ** -octaves` and `2 ** octaves`.
+    """
+
+    octaves: float
+
+    def __post_init__(self):
+        check_number("octaves", self.octaves)
+
+    def __call__(self, sample, seed):
+        power = 2.0 ** tf.random.stateless_uniform([], seed, -self.octaves, self.octaves)
+        images = tf.cast(sample["images"], tf.float32)
+        # A quarter of the time of `**`.
+        return {**sample, "images": 255 * tf.exp(power * tf.math.log(images / 255))}
+
+
+@dataclass(frozen=True)
+class RandomContrast:
+    """Moves the pixels away from the mean of the image, or closer to it.
+
+    Attributes:
+        change: the factor on the distance is between `1 - change` and `1 + change`.
+    """
+
+    change: float
+
+    def __post_init__(self):
+        check_number("change", self.change, most=1)
+
+    def __call__(self, sample, seed):
+        factor = 1 + tf.random.stateless_uniform([], seed, -self.change, self.change)
+        images = tf.cast(sample["images"], tf.float32)
+        mean = tf.reduce_mean(images, axis=[0, 1], keepdims=True)
+        return {**sample, "images": clip(mean + (images - mean) * factor)}
+
+
+@dataclass(frozen=True)
+class RandomTemperature:
+    """Makes the light warmer or colder: red up and blue down, or the other way round.
+
+    Attributes:
+        octaves: red is multiplied by up to `2 ** octaves` and divided by as much, blue the other
+            way round.
+    """
+
+    octaves: float
+
+    def __post_init__(self):
+        check_number("octaves", self.octaves)
+
+    def __call__(self, sample, seed):
+        warm = 2.0 ** tf.random.stateless_uniform([], seed, -self.octaves, self.octaves)
+        images = tf.cast(sample["images"], tf.float32)
+        return {**sample, "images": clip(images * tf.stack([warm, 1.0, 1 / warm]))}
+
+
+def clip(images):
+    """Pixels within 0..255."""
+    return tf.clip_by_value(images, 0.0, 255.0)
+
+
+def _saturate(images, factor):
+    """`tf.image.adjust_saturation` in half the time: no way to HSV and back."""
+    red, green, blue = tf.split(images, 3, axis=-1)
+    high = tf.maximum(tf.maximum(red, green), blue)
+    low = tf.minimum(tf.minimum(red, green), blue)
+    # A pixel whose lowest channel is at 0 cannot be more saturated.
+    factor = tf.minimum(factor, high / tf.maximum(high - low, 1e-6))
+    return high + (images - high) * factor

@@ -7,6 +7,7 @@ from pathlib import Path
 from keras_crosscbam.datasets import load_dataset, load_held_out
 from keras_crosscbam.datasets.pipeline import steps_per_epoch
 from keras_crosscbam.models.manifest import list_weights
+from keras_crosscbam.training.recipe import STARTS
 from keras_crosscbam.training.run import DESCRIPTION
 
 
@@ -33,16 +34,16 @@ def hold_out(root, group, recipe):
         The `SegmentationDataset`s to train on and to judge by, and the `Recipe` to train by.
 
     Raises:
-        ValueError: for an unknown group, a recipe that starts from weights which were trained on
-            frames of the group, and what `load_dataset` raises it for.
+        ValueError: for an unknown group, a recipe that starts from weights or has a teacher which
+            were trained on frames of the group, and what `load_dataset` raises it for.
     """
     everything = load_dataset(root, "train")
     held_out = load_held_out(root, group)
-    if seen := _seen_by_start(asdict(recipe), held_out.name, group):
+    if seen := _seen_by_source(asdict(recipe), held_out.name, group):
         raise ValueError(
-            f"{seen}, from which the recipe {recipe.name} starts, was trained on frames of "
-            f"{group}: what it has seen cannot be held out. Start from weights that were trained "
-            "without them."
+            f"{seen}, from which the recipe {recipe.name} learns, was trained on frames of "
+            f"{group}: what it has seen cannot be held out. Take weights to start from, and "
+            "teachers, that were trained without them."
         )
     steps = recipe.steps_per_epoch or steps_per_epoch(everything, recipe.batch_size)
     train_set = load_dataset(root, "train", without=[group])
@@ -62,18 +63,27 @@ def has_seen(weights, dataset, group):
         dataset: name of the data set that the group is of.
         group: name of the group.
     """
-    for entry in list_weights().get(str(weights), []):
-        if entry.get("classes") == dataset and group in entry.get("drives", []):
-            return True
-    file = Path(weights).parent / DESCRIPTION
+    weights = Path(str(weights).partition("#")[0])
+    for name, entries in list_weights().items():
+        for entry in entries:
+            is_this_one = str(weights) == name or weights.name == entry["file"]
+            seen = entry.get("classes") == dataset and group in entry.get("drives", [])
+            if is_this_one and seen:
+                return True
+    file = weights.parent / DESCRIPTION
     if not file.is_file():
         return False
     run = json.loads(file.read_text())
     trained_on = run["data"]["name"] == dataset and group not in run["data"].get("left_out", [])
-    return trained_on or bool(_seen_by_start(run["recipe"], dataset, group))
+    return trained_on or bool(_seen_by_source(run["recipe"], dataset, group))
 
 
-def _seen_by_start(recipe, dataset, group):
-    """The weights that a recipe, a dict, starts from if they have seen the group, or None."""
-    start = recipe.get("weights") or recipe.get("deepened_from")
-    return start if start and has_seen(start, dataset, group) else None
+def _seen_by_source(recipe, dataset, group):
+    """The first weights that a recipe, a dict, learns from and that have seen the group, or None.
+
+    A training learns from the weights that it starts from, and from its teachers.
+    """
+    teachers = recipe.get("teacher") or []
+    sources = [teachers] if isinstance(teachers, str) else list(teachers)
+    sources += [recipe[name] for name in STARTS if recipe.get(name)]
+    return next((source for source in sources if has_seen(source, dataset, group)), None)

@@ -96,9 +96,16 @@ def test_two_devices_and_two_workers_learn_from_a_teacher_as_one(made_camvid, tm
         start(made_camvid, tmp_path / "devices", *taught, LOGICAL_CPUS="2"),
         *(start_worker(i, ports, made_camvid, tmp_path / "workers", *taught) for i in range(2)),
     )
-    assert all(row["distilled_loss"] > 0 for row in log_of(tmp_path / "one"))
-    assert_same_training(tmp_path / "devices", tmp_path / "one")
-    assert_same_training(tmp_path / "workers", tmp_path / "one")
+    one, devices, workers = (tmp_path / name for name in ("one", "devices", "workers"))
+    assert_same_training(workers, devices)
+    # Synchronized and fused batch normalization round in different ways, which shows in the
+    # gradients. A loss that is shared out wrongly changes them by tens of per cent.
+    first = [next(out.glob("checkpoints/step-000000001-*")) for out in (devices, one)]
+    assert distance(*first, "optimizer") < 1e-2
+    row, wanted = (log_of(out)[0] for out in (devices, one))
+    assert wanted["distilled_loss"] > 0.1
+    for name in ("loss", "main_loss", "aux_loss", "distilled_loss"):
+        assert row[name] == pytest.approx(wanted[name], rel=1e-5)
 
 
 @pytest.mark.slow

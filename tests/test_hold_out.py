@@ -20,8 +20,6 @@ from keras_crosscbam.training import RECIPES
 from keras_crosscbam.training.hold_out import has_seen, hold_out
 from keras_crosscbam.training.judge import SegmentationJudge
 from keras_crosscbam.training.log import EpochLog
-from keras_crosscbam.training.run import Run
-from keras_crosscbam.training.workers import find_workers
 
 # Frames by split and drive, of both layouts' kinds of names.
 NAMES = {
@@ -29,6 +27,7 @@ NAMES = {
     "val": ("0016E5_07959",),
 }
 SHORT = ("--set", "phases=2x64x64", "--set", "batch_size=2", "--set", "backbone_weights=null")
+SHORT += ("--set", "dtype_policy=float32")
 
 
 def names(dataset):
@@ -183,17 +182,11 @@ def held_out_run(drives, tmp_path_factory):
 
 
 def test_a_run_is_bound_to_its_hold_out(held_out_run, drives, capsys):
-    described = json.loads((held_out_run / "run.json").read_text())
-    assert described["data"] == {
-        "name": "camvid",
-        "classes": list(load_camvid(drives, "train").classes.names),
-        "train_frames": 3,
-        "val_frames": 3,
-        "left_out": ["0016E5"],
-    }
+    data = json.loads((held_out_run / "run.json").read_text())["data"]
+    assert (data["train_frames"], data["val_frames"], data["left_out"]) == (3, 3, ["0016E5"])
     arguments = ["train", "--data", str(drives), "--out", str(held_out_run), *SHORT]
     assert cli.main([*arguments, "--set", "validation_freq=1", "--hold-out", "0001TP"]) == 2
-    assert re.search(r"other data \(left_out", capsys.readouterr().err)
+    assert re.search(r"other data \(.*left_out changed", capsys.readouterr().err)
 
 
 def test_evaluation_gives_the_figures_of_the_last_epoch(held_out_run, drives, capsys):
@@ -202,8 +195,8 @@ def test_evaluation_gives_the_figures_of_the_last_epoch(held_out_run, drives, ca
     assert cli.main([*arguments, "--weights", str(held_out_run / "best.weights.h5")]) == 0
     said = capsys.readouterr()
     measured = float(re.search(r"mean IoU +([\d.]+) %", said.out)[1])
-    # The run is in bfloat16.
-    assert measured == pytest.approx(100 * last["val_mean_iou"], abs=0.5)
+    # Rounding may give a pixel another class.
+    assert measured == pytest.approx(100 * last["val_mean_iou"], abs=0.05)
     assert "3 frames" in said.out
     assert "was trained on" not in said.err
     assert (first["step"], last["step"]) == (2, 4)
@@ -245,18 +238,6 @@ def test_a_start_that_has_seen_the_drive_is_refused(held_out_run, drives, tmp_pa
     indirect = replace(TINY, deepened_from=str(tmp_path / "best.weights.h5"))
     with pytest.raises(ValueError, match=r"was trained on frames of 0016E5"):
         hold_out(drives, "0016E5", indirect)
-
-
-def test_runs_of_older_recipes_go_on(tmp_path):
-    """What a recipe could not say yet was as it is by default; anything else is another run."""
-    data, workers = {"name": "made"}, find_workers()
-    Run(tmp_path, TINY, 2, data, workers)
-    described = json.loads((tmp_path / "run.json").read_text())
-    assert described["recipe"].pop("ema") == 0
-    (tmp_path / "run.json").write_text(json.dumps(described))
-    assert Run(tmp_path, TINY, 2, data, workers).step == 0
-    with pytest.raises(ValueError, match=r"holds a run with other recipe \(ema\)"):
-        Run(tmp_path, replace(TINY, ema=0.9), 2, data, workers)
 
 
 @pytest.mark.parametrize(

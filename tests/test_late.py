@@ -11,7 +11,7 @@ from test_recipes import TINY as RECIPE
 from trained import log_of
 
 from keras_crosscbam.layers import BatchNormalization
-from keras_crosscbam.models.weights import read_variables
+from keras_crosscbam.models.weights import read_weights
 from keras_crosscbam.training.callbacks import KeepBest
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.late import FreezeStatistics, late_average
@@ -179,8 +179,8 @@ def test_a_training_with_both(made_camvid, tmp_path):
     recipe = replace(TINY, phases=phases, average_epochs=2, freeze_batch_norm_epochs=1, keep="last")
     best = run(made_camvid, tmp_path / "run", recipe)
     checkpoints = sorted((tmp_path / "run/checkpoints").glob("step-*"))
-    older, newer = map(read_variables, checkpoints)
-    for path, arrays in read_variables(best).items():
+    older, newer = (read_weights(file)[0] for file in checkpoints)
+    for path, arrays in read_weights(best)[0].items():
         assert_equal(arrays, mean([older[path], newer[path]]), atol=1e-6)
         if path.endswith("/bn"):
             # Scale and offset have moved in the last epoch, the statistics have not.

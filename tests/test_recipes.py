@@ -124,7 +124,7 @@ def test_mixing_beyond_its_range_is_refused(field, value):
     ("field", "value"), [("appearance", 1.1), ("erasing", -0.1), ("rotation", 181.0)]
 )
 def test_augmentation_beyond_its_range_is_refused(field, value):
-    with pytest.raises(ValueError, match=rf"`{field}` must lie in .*Received: {value}"):
+    with pytest.raises(ValueError, match=rf"`{field}` must be .*Received: {value}"):
         replace(TINY, **{field: value})
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_crosscbam.layers import BatchNormalization
-from keras_crosscbam.models.weights import read_variables, variables_of
+from keras_crosscbam.models.weights import read_weights, variables_of
 
 
 class FreezeStatistics(keras.callbacks.Callback):
@@ -52,7 +52,7 @@ def late_average(model, files):
         path: [keras.ops.convert_to_numpy(variable) for variable in variables]
         for path, variables in variables_of(model).items()
     }
-    states = [own, *map(read_variables, files)]
+    states = [own, *(read_weights(file)[0] for file in files)]
     mean = {
         path: [np.mean(arrays, axis=0) for arrays in zip(*(s[path] for s in states), strict=True)]
         for path in own

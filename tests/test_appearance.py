@@ -315,7 +315,7 @@ def test_strength_zero_changes_no_more_than_a_jpeg_file_of_quality_100():
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1])
 def test_strengths_outside_are_refused(strength):
-    with pytest.raises(ValueError, match=r"`strength` must lie in \[0, 1\]. Received: "):
+    with pytest.raises(ValueError, match=r"`strength` must be .*Received: "):
         appearance(strength)
 
 

@@ -27,6 +27,7 @@ NAMES = {
     "val": ("0016E5_07959",),
 }
 SHORT = ("--set", "phases=2x64x64", "--set", "batch_size=2", "--set", "backbone_weights=null")
+SHORT += ("--set", "dtype_policy=float32")
 
 
 def names(dataset):
@@ -194,8 +195,8 @@ def test_evaluation_gives_the_figures_of_the_last_epoch(held_out_run, drives, ca
     assert cli.main([*arguments, "--weights", str(held_out_run / "best.weights.h5")]) == 0
     said = capsys.readouterr()
     measured = float(re.search(r"mean IoU +([\d.]+) %", said.out)[1])
-    # The run is in bfloat16.
-    assert measured == pytest.approx(100 * last["val_mean_iou"], abs=0.5)
+    # Rounding may give a pixel another class.
+    assert measured == pytest.approx(100 * last["val_mean_iou"], abs=0.05)
     assert "3 frames" in said.out
     assert "was trained on" not in said.err
     assert (first["step"], last["step"]) == (2, 4)

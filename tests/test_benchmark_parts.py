@@ -1,11 +1,13 @@
 """What benchmarks are made of: statistics by hand, the machine, affinity and names."""
 
+import gc
 import itertools
 import json
 import os
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_crosscbam.benchmark.affinity import allowed_cores, pinned
-from keras_crosscbam.benchmark.machine import OtherWork, machine, state
+from keras_crosscbam.benchmark.machine import OtherWork, busy_seconds, machine, state
 from keras_crosscbam.benchmark.naming import names_of
 from keras_crosscbam.benchmark.statistics import (
     Interval,
@@ -128,6 +130,15 @@ def test_nvidia_smi_is_asked_for_every_card(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux'")
+def test_the_clock_of_the_machine_leaves_no_file_open():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        first, second = busy_seconds(), busy_seconds()
+        gc.collect()
+    assert [str(warning.message) for warning in caught if "/proc" in str(warning.message)] == []
+    assert first is None or 0 < first <= second
+
+
 def test_other_work_is_what_was_not_ones_own():
     others, began, clock = OtherWork(), time.process_time(), time.perf_counter()
     while time.process_time() - began < 0.3:

@@ -84,7 +84,8 @@ def busy_seconds():
     stat = Path("/proc/stat")
     if not stat.is_file():
         return None
-    user, nice, system, _, _, *interrupts_and_steal = map(int, stat.open().readline().split()[1:9])
+    counts = stat.read_text().split(maxsplit=9)[1:9]
+    user, nice, system, _, _, *interrupts_and_steal = map(int, counts)
     return (user + nice + system + sum(interrupts_and_steal)) / os.sysconf("SC_CLK_TCK")
 
 

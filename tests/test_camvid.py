@@ -131,21 +131,24 @@ def test_index_mask_with_a_palette(tmp_path):
     # These colours are no ids, and two ids share one: only the indices tell the classes apart.
     mask.putpalette([200, 100, 50] * 2 + [v for c in CAMVID_CLASSES.colours for v in c])
     mask.save(tmp_path / INDEX_FILES[1])
-    assert Image.open(tmp_path / INDEX_FILES[1]).mode == "P"
+    with Image.open(tmp_path / INDEX_FILES[1]) as mask:
+        assert mask.mode == "P"
     np.testing.assert_array_equal(load_camvid(tmp_path, "val")[0][1], LABELS)
 
 
 def test_index_mask_of_16_bits(tmp_path):
     index_tree(tmp_path)
     save(tmp_path / INDEX_FILES[1], IDS.astype(np.uint16))
-    assert Image.open(tmp_path / INDEX_FILES[1]).mode == "I;16"
+    with Image.open(tmp_path / INDEX_FILES[1]) as mask:
+        assert mask.mode == "I;16"
     np.testing.assert_array_equal(load_camvid(tmp_path, "val")[0][1], LABELS)
 
 
 def test_colour_mask_with_transparency(tmp_path):
     original_tree(tmp_path)
     save(tmp_path / ORIGINAL_FILES[1], np.dstack([COLOURS, np.full((3, 4), 9, np.uint8)]))
-    assert Image.open(tmp_path / ORIGINAL_FILES[1]).mode == "RGBA"
+    with Image.open(tmp_path / ORIGINAL_FILES[1]) as mask:
+        assert mask.mode == "RGBA"
     np.testing.assert_array_equal(load_camvid(tmp_path, "val")[0][1], LABELS)
 
 

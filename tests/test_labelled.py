@@ -10,7 +10,7 @@ from training_program import TINY
 
 import keras_crosscbam as kc
 from keras_crosscbam import cli
-from keras_crosscbam.datasets import IGNORE, load_dataset, load_folder
+from keras_crosscbam.datasets import CAMVID_CLASSES, IGNORE, load_dataset, load_folder
 from keras_crosscbam.datasets.labelled import are_enough, check_labels
 from keras_crosscbam.doctor import examine, report
 from keras_crosscbam.training import fit
@@ -127,7 +127,7 @@ def test_a_split_without_a_label_is_refused(tmp_path, split):
 
 def test_evaluation_without_a_label_is_refused(network, tmp_path):
     void = np.full_like(BINARY, IGNORE)
-    root = tree(tmp_path, [f"c{i}" for i in range(11)], val=void)
+    root = tree(tmp_path, list(CAMVID_CLASSES.names), val=void)
     with pytest.raises(ValueError, match="'mine' has no labelled pixel in its 2 frames"):
         kc.evaluate(network, load_dataset(root, "val"))
 
@@ -155,7 +155,7 @@ def test_every_class_that_never_occurs_is_named(tmp_path, caplog):
 
 
 def test_training_warns_of_both_splits(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(fit, "Run", None)  # the training ends where it would begin
+    monkeypatch.setattr(fit, "opened_run", None)  # the training ends where it would begin
     rest = np.minimum(BINARY, 2)
     root = tree(tmp_path, ["a", "b", "c"], train=BINARY % 2, val=rest)
     sets = load_folder(root, "train"), load_folder(root, "val")

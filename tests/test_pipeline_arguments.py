@@ -96,7 +96,7 @@ REFUSED = {
     "`frames` must be a whole number of at least 1": [
         lambda: training_batches([], (8, 8), batch_size=2)
     ],
-    "`dataset` must be a data set": [lambda: frame_reader("CamVid", cache=False)],
+    "`dataset` must be a data set": [lambda: frame_reader("CamVid")],
     "`input_size` must be (height, width)": [lambda: evaluation_batches(Frames(), 1, 64)],
     "`size` must be (height, width)": [lambda: SegmentationJudge(None, Frames(), 64)],
     "`size` must be a whole number": [lambda: TopOneJudge(None, Frames(), (64, 64))],

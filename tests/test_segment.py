@@ -225,7 +225,7 @@ def test_8_bits_have_their_range(tmp_path):
 def test_wrong_range(tmp_path, wrong):
     for call in (
         lambda: kc.segment(Brightness(), STREET, value_range=wrong),
-        lambda: kc.segment(Brightness(), Image.open(STREET), value_range=wrong),
+        lambda: kc.segment(Brightness(), Image.fromarray(picture()), value_range=wrong),
         lambda: segment_files(Brightness(), STREET, tmp_path, value_range=wrong),
     ):
         with pytest.raises(ValueError, match=r"^`value_range` must be .*Received: "):

@@ -52,7 +52,7 @@ class ClassWeightedLoss(SegmentationLoss):
             raise ValueError(
                 f"The logits must have the {len(self.class_weights)} classes of `class_weights`; "
                 "one logit has two, background and object. "
-                f"Received: logits of {logits.shape[-1]} classes"
+                f"Received: logits of shape {tuple(logits.shape)}"
             )
         return ops.convert_to_tensor(self.class_weights, "float32")
 

@@ -103,6 +103,8 @@ def check_value_range(value_range):
     if value_range is None:
         return
     try:
+        if isinstance(value_range, str):
+            raise TypeError
         low, high = map(float, value_range)
     except (TypeError, ValueError):
         low = high = np.nan
@@ -174,20 +176,25 @@ def _check_fills_16_bits(samples):
     )
     if samples.dtype.kind == "f":
         raise UnknownRangeError(f"holds floating-point numbers, whose range is unknown. {remedy}")
-    low, high = int(samples.min()), int(samples.max())
-    if low < 0 or high > 65535:
-        raise UnknownRangeError(f"holds values of {low}..{high}, beyond 0..65535. {remedy}")
-    if high and high < _DARK:
-        likely = next(2**bits - 1 for bits in (8, 10, 12, 14) if high < 2**bits)
-        fate, example = "black", f"0 {likely}"
-    elif 0 < high - low < _FLAT:
-        fate, example = "uniform", f"{low} {high}"
-    else:
-        return
-    raise UnknownRangeError(
-        f"holds only values of {low}..{high}, of 16 bits, and would turn almost {fate}. {remedy}; "
-        f"for instance {example}, or 0 65535 to take it as it is"
-    )
+    whole = int(samples.min()), int(samples.max())
+    if whole[0] < 0 or whole[1] > 65535:
+        raise UnknownRangeError(
+            f"holds values of {whole[0]}..{whole[1]}, beyond 0..65535. {remedy}"
+        )
+    # A few bright pixels, such as hot ones of a sensor, say nothing about the range.
+    most = [int(value) for value in np.percentile(samples, [0.1, 99.9])]
+    for share, (low, high) in (("only", whole), ("almost only", most)):
+        if high and high < _DARK:
+            likely = next(2**bits - 1 for bits in (8, 10, 12, 14) if high < 2**bits)
+            fate, example = "black", f"0 {likely}"
+        elif 0 < high - low < _FLAT:
+            fate, example = "uniform", f"{low} {high}"
+        else:
+            continue
+        raise UnknownRangeError(
+            f"holds {share} values of {low}..{high}, of 16 bits, and would turn almost {fate}. "
+            f"{remedy}; for instance {example}, or 0 65535 to take it as it is"
+        )
 
 
 def failure(path, error):

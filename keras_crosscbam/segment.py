@@ -1,5 +1,6 @@
 """Segmentation of images and folders: from files to labels, overlays and class shares."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,14 +112,25 @@ def segment_files(
     files = image_files(source)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    stems = [file.stem for file in files]
+    names = _result_names(files)
     bar = keras.utils.Progbar(len(files), unit_name="image", verbose=int(len(files) > 1))
     results = []
     for done, file in enumerate(files, start=1):
-        name = file.stem if stems.count(file.stem) == 1 else file.name
-        results.append(_segment_file(run, file, out / name, size, value_range))
+        results.append(_segment_file(run, file, out / names[file], size, value_range))
         bar.update(done)
     return results
+
+
+def _result_names(files):
+    """What the results of each file are called: its stem, or its whole name.
+
+    The stems are taken only where they tell all files of the folder apart; `a.jpg.png` has the stem
+    `a.jpg`, which may be the whole name of another file.
+    """
+    stems = Counter(file.stem for file in files)
+    whole = {file.name for file in files if stems[file.stem] > 1}
+    clear = {file for file in files if stems[file.stem] == 1 and file.stem not in whole}
+    return {file: file.stem if file in clear else file.name for file in files}
 
 
 def _segment_file(run, file, target, size, value_range):

@@ -127,7 +127,10 @@ def test_fewest_and_most_classes(tmp_path, count):
         ),
         (
             of_ids({"id": 7}, background="rest"),
-            IndexEncoding({**dict.fromkeys(range(255), 0), 7: 1, 255: IGNORE}),
+            IndexEncoding(
+                {**dict.fromkeys(range(255), 0), 7: 1, 255: IGNORE},
+                rest=frozenset(range(255)) - {7},
+            ),
         ),
         (
             of_colours({"colour": [255, 255, 255]}),

@@ -175,6 +175,30 @@ def test_a_ramp_of_greys_to_look_at(tmp_path, content):
     np.testing.assert_array_equal(pixels(tmp_path, content, stored), blocks(0, 1, 2))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [png(blocks(0, 3), 2), png(blocks(0, 2), 8, PALETTE, [[0], [128], [255]])],
+)
+def test_black_and_white_of_more_bits(tmp_path, content):
+    """White may be the class with the last number, or 255, which does not count."""
+    with refuses(tmp_path, "greys [0, 255]", "masks: indices"):
+        pixels(tmp_path, content, IndexEncoding({**{i: i for i in range(4)}, 255: IGNORE}))
+
+
+def test_greys_beside_a_color_that_is_not_in_use(tmp_path):
+    content = png(blocks(0, 1, 2), 2, PALETTE, [(0, 0, 0), (2, 2, 2), (3, 3, 3), (255, 0, 0)])
+    with refuses(tmp_path, "[0, 1, 2]", "greys [0, 2, 3]"):
+        pixels(tmp_path, content, IndexEncoding({i: i for i in range(4)}))
+
+
+def test_what_is_background_as_the_rest_does_not_tell_ids(tmp_path):
+    rest = frozenset(range(255)) - {1}
+    crack = IndexEncoding({**dict.fromkeys(rest, 0), 1: 1, 255: IGNORE}, rest=rest)
+    with refuses(tmp_path, "[0, 1]", "greys [0, 200]"):
+        pixels(tmp_path, png(blocks(0, 1), 1, PALETTE, [[0], [200]]), crack)
+    np.testing.assert_array_equal(pixels(tmp_path, png(blocks(0, 1), 8), crack), blocks(0, 1))
+
+
 def test_strays_are_those_of_the_plain_file(tmp_path):
     content = greys_as_palette(blocks(0, 2, 40))
     ids = pixels(tmp_path, content, IndexEncoding({0: 0, 2: 1}))
@@ -201,6 +225,10 @@ def test_optimized_palettes_of_colours_contradict_each_other(tmp_path, palettes)
     contents = [png(blocks(*range(len(p))), 2, PALETTE, VOC[list(p)]) for p in palettes]
     with pytest.raises(ValueError, match=r"mine: .* index \d is .*0.png.*1.png.*`masks: colours`"):
         dataset(tmp_path, contents, OF_VOC).count_pixels()
+    read = dataset(tmp_path, contents, OF_VOC)
+    assert read[0][1].shape == (5, 7)
+    with pytest.raises(ValueError, match=r"mine: .* index \d is .*0.png.*1.png"):
+        read[1]
     stored = IndexEncoding(OF_VOC.ids, stored=True)
     assert dataset(tmp_path, contents, stored).count_pixels().sum() == 70
     colours = ColourEncoding({tuple(c): i for i, c in enumerate(VOC[:21].tolist())})

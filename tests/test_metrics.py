@@ -266,3 +266,9 @@ def test_optimizer_steps_along_the_schedule():
         optimizer.apply([ops.ones(())], [variable])
         path.append(float(variable))
     assert np.diff([0, *path]) == pytest.approx([-0.1, -0.2 / 3, -0.1 / 3, 0], abs=1e-7)
+
+
+@pytest.mark.parametrize("number", [None, 2.0, 0, -1])
+def test_a_number_of_classes_that_is_none_is_refused(number):
+    with pytest.raises(ValueError, match="`num_classes` must be a whole number"):
+        SegmentationMeanIoU(number)

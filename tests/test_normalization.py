@@ -75,6 +75,36 @@ def as_it_was_saved(model, folder):
     return keras.saving.load_model(folder / "m.keras", compile=False)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.RandomRotation(0.1),
+        layers.RandomContrast(0.1),
+        layers.GaussianNoise(0.1),
+        layers.Dropout(0.5),
+        layers.Activation("linear"),
+        layers.ZeroPadding2D(0),
+        layers.Reshape((48, 64, 3)),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_what_changes_nothing_in_inference_may_stand_before_such_a_model(pair, image, layer):
+    inside, without = pair
+    network = keras.Sequential([keras.Input((48, 64, 3)), layer, inference_model(without)])
+    assert expects_normalized(network)
+    np.testing.assert_allclose(
+        runtime.load(network).logits(image[None]),
+        runtime.load(inside).logits(image[None]),
+        atol=1e-4,
+    )
+
+
+def test_a_normalization_of_the_users_own_is_left_alone(pair):
+    without = inference_model(pair[1])
+    for layer in (layers.Rescaling(1 / 255), layers.Activation("tanh")):
+        assert not expects_normalized(keras.Sequential([keras.Input((48, 64, 3)), layer, without]))
+
+
 def test_all_that_is_made_of_such_a_model_is_recognized(pair, image, tmp_path):
     inside, without = pair
     expected = runtime.load(inside).logits(image[None])

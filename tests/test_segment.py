@@ -317,6 +317,26 @@ def test_a_wrong_size_is_an_error_of_no_file(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_every_file_of_a_folder_has_results_of_its_own(tmp_path):
+    """`a.jpg.png` has the stem `a.jpg`, which is another file's whole name."""
+    names = ["a.jpg", "a.png", "a.jpg.png", "b.png"]
+    for name in names:
+        Image.fromarray(picture()).save(tmp_path / name)
+    results = segment_files(Brightness(), tmp_path, tmp_path / "out")
+    assert len({result.overlay for result in results}) == len(names)
+    assert len(list((tmp_path / "out").iterdir())) == 2 * len(names)
+    assert results[-1].overlay.name == "b_overlay.png"
+
+
+def test_a_few_bright_pixels_do_not_hide_a_smaller_range(tmp_path):
+    samples = np.full((100, 100), 3000, np.uint16)
+    samples[::2] = 200
+    samples[7, 7] = 65535
+    Image.fromarray(samples).save(tmp_path / "hot.png")
+    with pytest.raises(ValueError, match=r"almost only values of 200..3000.*for instance 0 4095"):
+        read_image(tmp_path / "hot.png")
+
+
 def test_no_memory_for_a_picture_is_said_as_such(tmp_path, monkeypatch):
     Image.fromarray(picture()).save(tmp_path / "a.png")
 

@@ -141,8 +141,9 @@ def _parse(content):
         values.labels.setdefault(255, IGNORE)
 
     if masks == "ids":
-        others = dict.fromkeys(range(256), 0) if rest else {}
-        encoding = IndexEncoding({**others, **values.labels}, stored=said == "indices")
+        others = frozenset(range(256)) - values.labels.keys() if rest else frozenset()
+        ids = dict.fromkeys(others, 0) | values.labels
+        encoding = IndexEncoding(ids, said == "indices", others)
     else:
         encoding = ColourEncoding(values.labels, rest=0 if rest else None)
     classes = ClassTable(tuple(names.labels), _palette(colours, len(names.labels), one), one)

@@ -1,7 +1,7 @@
 """What every data set is to the rest of the package: a list of image and mask files."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,19 +34,22 @@ class SegmentationDataset:
     encoding: IndexEncoding | ColourEncoding
     value_range: tuple[float, float] | None = None
     left_out: tuple[str, ...] = ()
+    _palettes: Palettes = field(default_factory=Palettes, init=False, repr=False, compare=False)
 
     def __len__(self):
         return len(self.pairs)
 
     def __getitem__(self, index):
-        """Reads a pair; a `ValueError` names the file that is unreadable or does not fit."""
-        image, labels, _ = self._read(index)
-        return image, labels
+        """Reads a pair; a `ValueError` names the file that is unreadable or does not fit.
 
-    def _read(self, index):
+        The palette of a mask must also agree with those of the masks that were read before.
+        """
         image_path, mask_path = self.pairs[index]
         image, orientation = read_oriented_image(image_path, self.value_range)
         mask = read_mask(mask_path, self.encoding)
+        self._palettes.add(mask_path, mask.palette)
+        if contradiction := self._palettes.contradiction():
+            raise ValueError(f"{self.name}: {contradiction}")
         try:
             labels = self.encoding.decode(mask.pixels)
         except ValueError as error:
@@ -58,7 +61,7 @@ class SegmentationDataset:
                 f"{image_path} {image.shape[1]}x{image.shape[0]}"
                 f"{turned if orientation != mask.orientation else ''}; they must be equal"
             )
-        return image, labels, mask
+        return image, labels
 
     def count_pixels(self):
         """Labelled pixels of each class in each frame, int64 `(frames, classes)`.
@@ -76,17 +79,14 @@ class SegmentationDataset:
                 text `sha256:...` of the image files, and `"labels"`, of the labels that the masks
                 stand for, both in the order of the frames.
         """
-        counts, palettes = [], Palettes()
+        counts = []
         images, masks = hashlib.sha256(repr(self.value_range).encode()), hashlib.sha256()
-        for index, (image_path, mask_path) in enumerate(self.pairs):
-            _, labels, mask = self._read(index)
+        for index, (image_path, _) in enumerate(self.pairs):
+            _, labels = self[index]
             counts.append(np.bincount(labels.ravel(), minlength=256))
-            palettes.add(mask_path, mask.palette)
             with open(image_path, "rb") as file:
                 images.update(hashlib.file_digest(file, "sha256").digest())
             masks.update(repr(labels.shape).encode() + labels.tobytes())
-        if contradiction := palettes.contradiction():
-            raise ValueError(f"{self.name}: {contradiction}")
         parts = {"images": images, "labels": masks}
         digests = {part: f"sha256:{digest.hexdigest()}" for part, digest in parts.items()}
         return np.stack(counts)[:, : len(self.classes)], digests

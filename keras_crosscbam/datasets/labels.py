@@ -140,10 +140,12 @@ class IndexEncoding:
         ids: which label each id on disk stands for.
         stored: whether the ids are the numbers that a file stores, such as the indices of a
             palette, whatever greys it shows; see `keras_crosscbam.datasets.masks.read_mask`.
+        rest: ids that are background only since they are named nowhere else.
     """
 
     ids: dict[int, int]
     stored: bool = False
+    rest: frozenset[int] = frozenset()
 
     def decode(self, mask):
         """Turns ids `(height, width)` into uint8 labels; `ValueError` names an unknown id."""

@@ -55,13 +55,14 @@ def read_mask(path, encoding):
     spread 1, 2 or 4 bits from black to white. For masks of colours, what it shows counts. For
     masks of ids, where the numbers in use and the greys that they show are not equal:
 
-    - With a colour in the palette, or with two equal greys, the numbers are the ids.
+    - With a colour among those in use, or with two equal greys, the numbers are the ids.
     - Otherwise the greys are the ids. Lossless PNG optimizers make such files of 8-bit grey, and
       number the greys that occur from 0 on.
     - If the data set has classes for the numbers but not for all of those greys, the file is
-      refused.
+      refused; unless the palette has colours that are not in use: then the numbers are the ids.
+      With such a palette, a file whose numbers and greys both have classes is refused.
     - Black and white, stored as 0 and 1, are 0 and 255 or 0 and 1, whichever the data set has
-      classes for. If it has them for both, the file is refused.
+      classes for. If it has them for both, the file is refused, whatever the numbers are.
 
     With `IndexEncoding(stored=True)`, `masks: indices` in dataset.yaml, the numbers are the ids
     whatever the file shows. Transparency has no meaning; a file in which it tells apart what is
@@ -194,25 +195,40 @@ def _colours(numbers, used, shown, encoding):
 
 def _numbers_are_ids(used, shown, encoding):
     """Whether the ids are the numbers in use, and not the greys that they show; see `read_mask`."""
+    if encoding.stored or used[-1] >= len(shown) or not _is_grey(shown[used]):
+        return True
     greys = shown[:, 0]
-    grey = (shown[:, :1] == shown[:, :3]).all()
-    last = used[-1]
-    if encoding.stored or not grey or np.unique(greys[: last + 1]).size <= last:
-        return True
     numbers, seen = used.tolist(), greys[used].tolist()
-    if not encoding.ids.keys() >= set(numbers):
-        return False
-    seen_known = encoding.ids.keys() >= set(seen)
-    black_and_white = last <= 1 and sorted(greys[:2].tolist()) == [0, 255]
-    if seen_known and not black_and_white:
-        return False
-    if not seen_known and black_and_white and greys[0] == 0:
+    if np.unique(greys[: used[-1] + 1]).size <= used[-1]:
         return True
+    known, seen_known = _named(encoding, numbers), _named(encoding, seen)
+    of_greys, black_and_white = _is_grey(shown), {0, 255}.issuperset(seen)
+    if known and seen_known:
+        if of_greys and not black_and_white:
+            return False
+    elif known:
+        if not of_greys or (black_and_white and used[-1] <= 1 and greys[0] == 0):
+            return True
+    else:
+        return not of_greys and not seen_known
     raise UnclearIdsError(
         f"stores the numbers {numbers} and shows them as the greys {seen}, and it is not clear "
         "which are the ids. Save the ids as 8-bit grey; or in dataset.yaml say `masks: indices` if "
         "they are the numbers, or `masks: colours` if the file is a picture of colours"
     )
+
+
+def _named(encoding, values):
+    """Whether the data set has classes for all of these ids.
+
+    Where all that is not named is background, every id has one, and one that is named must do.
+    """
+    named = encoding.ids.keys() - encoding.rest
+    return not named.isdisjoint(values) if encoding.rest else named >= set(values)
+
+
+def _is_grey(colours):
+    return bool((colours[:, :1] == colours[:, :3]).all())
 
 
 class Palettes:

@@ -64,7 +64,7 @@ class Scores(ResizeLike):
             raise ValueError(
                 f"The file's weights are for the classes {', '.join(stored.names)}; the model's "
                 f"are {', '.join(self.classes.names)}. Pass the file as `weights=` to the "
-                "builder, which gives the model a new head."
+                "builder, which takes the same names in any order, and else makes a new head."
             )
         self.classes = self.classes or stored
 

@@ -13,15 +13,13 @@ NORMALIZATION = "normalize"
 """The name of the layer that normalizes pixels."""
 
 _FIRST_LAYER = "stem_conv1"
-# Names of layers and operations that leave a pixel the values that it has.
-_SAME_VALUES = (
-    "Cast",
-    "CenterCrop",
-    "Cropping2D",
-    "Identity",
-    "RandomCrop",
-    "RandomFlip",
-    "Resizing",
+# Names of layers and operations that keep pixels on the scale that they have, at inference. So do
+# Keras' augmentation layers, whose names begin with "Random".
+_SAME_SCALE = (
+    *("Cast", "CenterCrop", "Cropping2D", "Identity", "Pad", "Reshape", "Resize", "Resizing"),
+    *("GetItem", "Flip", "Transpose", "Permute", "UpSampling2D", "ZeroPadding2D"),
+    *("AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout2D"),
+    *("AugMix", "CutMix", "MixUp", "RandAugment"),
 )
 
 
@@ -97,9 +95,16 @@ def expects_normalized(model):
                 continue
             if operation.name == _FIRST_LAYER or _is_such_a_model(operation):
                 return True
-            if type(operation).__name__ in _SAME_VALUES:
+            if _keeps_scale(operation):
                 pixels |= set(map(id, node.output_tensors))
     return False
+
+
+def _keeps_scale(operation):
+    kind = type(operation).__name__
+    if kind == "Activation":
+        return getattr(operation.activation, "__name__", None) == "linear"
+    return kind in _SAME_SCALE or kind.startswith("Random")
 
 
 def _is_such_a_model(operation):

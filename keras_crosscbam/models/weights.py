@@ -1,7 +1,7 @@
 """What a weights file holds, and its way into a model: all of it or nothing."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import h5py
 import numpy as np
@@ -34,7 +34,7 @@ class Weights:
     """
 
     source: str
-    variables: dict[str, list[np.ndarray]]
+    variables: dict[str, list[np.ndarray]] = field(repr=False)
     entry: dict
     stored_classes: ClassTable | None = None
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_crosscbam.datasets.checks import check_whole
 from keras_crosscbam.datasets.labels import IGNORE, count_labels
 from keras_crosscbam.training.pixels import logits_of_labels
 
@@ -58,6 +59,7 @@ class SegmentationMeanIoU(keras.metrics.Metric):
         super().__init__(name=name, **kwargs)
         # What Keras' callbacks ask for in mode "auto": a higher value is better.
         self._direction = "up"
+        check_whole("num_classes", num_classes, least=1)
         self.num_classes = num_classes
         self.ignore_class = ignore_class
         # Integers would stop at 2**31 pixels, float32 loses counts beyond 2**24 of one kind only

@@ -90,12 +90,13 @@ def test_two_devices_of_one_process_train_as_one(alone, made_camvid, tmp_path):
 
 @pytest.mark.slow
 def test_two_devices_and_two_workers_learn_from_a_teacher_as_one(made_camvid, tmp_path):
-    taught, ports = (*SAME, "teacher=camvid", "temperature=2"), free_ports(2)
+    taught = (*SAME, "teacher=camvid", "teacher_variant=M", "temperature=2")
+    ports = free_ports(2)
     finish(
         start(made_camvid, tmp_path / "one", *taught),
         start(made_camvid, tmp_path / "devices", *taught, LOGICAL_CPUS="2"),
-        *(start_worker(i, ports, made_camvid, tmp_path / "workers", *taught) for i in range(2)),
     )
+    finish(*(start_worker(i, ports, made_camvid, tmp_path / "workers", *taught) for i in range(2)))
     one, devices, workers = (tmp_path / name for name in ("one", "devices", "workers"))
     assert_same_training(workers, devices)
     # Synchronized and fused batch normalization round in different ways, which shows in the

@@ -1,7 +1,10 @@
 """What all tests share: a quiet TensorFlow, and the real data where it is at hand."""
 
+import ctypes
+import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -29,6 +32,25 @@ def rng():
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(7)
+
+
+_resident = 0
+
+
+@pytest.fixture(autouse=True)
+def _bounded_memory():
+    """Keras keeps what it traced until its session is cleared: 15 GB for the whole suite."""
+    yield
+    global _resident
+    if sys.platform == "linux" and _resident_pages() > _resident + 2**17:  # half a gigabyte
+        keras.utils.clear_session()
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        _resident = _resident_pages()
+
+
+def _resident_pages():
+    return int(Path("/proc/self/statm").read_text().split()[1])
 
 
 @pytest.fixture(scope="session")

@@ -109,4 +109,7 @@ def test_the_commands_take_views(network, made_camvid, tmp_path, capsys):
 
 def test_an_encoder_has_no_views(tmp_path, capsys):
     assert main(["evaluate", "--variant", "STDC1", "--data", str(tmp_path), "--flip"]) == 2
-    assert "--flip, --scales and --pictures are for segmentation" in capsys.readouterr().err
+    assert (
+        "--flip, --scales, --pictures and --hold-out are for segmentation"
+        in capsys.readouterr().err
+    )

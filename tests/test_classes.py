@@ -223,10 +223,15 @@ def test_another_number_has_no_names():
 
 @pytest.mark.parametrize("recipe", ["finetune-m", "finetune-l"])
 def test_fine_tuning_on_as_many_classes_starts_with_a_new_head(recipe, caplog):
-    run = SimpleNamespace(weights="camvid", state=None, deepen=lambda model, _: model)
+    run = SimpleNamespace(
+        weights="camvid",
+        state=None,
+        deepen=lambda model, _: model,
+        narrow=lambda model, *_: model,
+    )
     own = SimpleNamespace(classes=class_table(ELEVEN))
     recipe = with_settings(RECIPES[recipe], [])
-    model = _training_model(own, recipe, run)
+    model = _training_model(own, recipe, run, [])
     assert model.classes.names == ELEVEN
     theirs = find_weights("camvid", inference_model(model).name).variables["classifier"][0]
     assert not np.array_equal(classifier(model)[0], theirs)

@@ -306,7 +306,7 @@ def test_the_command_is_one(no_curves, val_set, tmp_path, monkeypatch, size):
     (command,) = [text for text in texts if text.startswith("crosscbam evaluate")]
     args = cli._parser().parse_args(shlex.split(command)[1:])
     assert (args.weights, args.variant) == (str(Path("my run/best.weights.h5")), "M")
-    assert (args.data, args.size) == (Path("DATA"), size)
+    assert (args.data, args.size) == ([Path("DATA")], size)
 
 
 def test_a_run_without_figures(val_set, tmp_path):

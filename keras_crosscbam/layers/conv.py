@@ -3,8 +3,8 @@
 import keras
 from keras import layers
 
+from keras_crosscbam.layers.backend import convolve_dilated
 from keras_crosscbam.layers.batch_norm import BatchNormalization
-from keras_crosscbam.layers.dilated import dilated_convolution
 
 EPSILON = 1e-5
 """What batch normalization adds to the variance."""
@@ -83,8 +83,8 @@ class ConvBNReLU(layers.Layer):
         self.bn.build((*input_shape[:-1], self.filters))
 
     def call(self, inputs, training=None):
-        if training and self._dilated and keras.backend.backend() == "tensorflow":
-            x = dilated_convolution(inputs, self.conv.kernel, self.dilation_rate)
+        if training and self._dilated:
+            x = convolve_dilated(self.conv, inputs)
         else:
             x = self.conv(inputs if self.pad is None else self.pad(inputs))
         return self.relu(self.bn(x, training=training))

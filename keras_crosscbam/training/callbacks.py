@@ -131,8 +131,7 @@ def averaged_weights(model):
     # Keras' SwapEMAWeights swaps by addition and subtraction, which leaves a rounding error.
     variables = model.trainable_variables
     raw = [keras.ops.convert_to_numpy(variable) for variable in variables]
-    for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
-        variable.assign(keras.ops.convert_to_numpy(average))
+    optimizer.finalize_variable_values(variables)
     try:
         yield
     finally:

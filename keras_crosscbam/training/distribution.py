@@ -15,6 +15,8 @@ import os
 import keras
 import numpy as np
 
+from keras_crosscbam.private_api import BuiltByExample, flatten_layers
+
 
 def find_workers():
     """The devices and machines that this process trains on; see the module's text.
@@ -116,6 +118,9 @@ class Replicas(Workers):
     def scope(self):
         return self.strategy.scope()
 
+    def adapt(self, model):
+        return _with_synchronized_batch_norm(model) if self.replicas > 1 else model
+
 
 class MultiWorkers(Workers):
     """Several TensorFlow processes, named by `TF_CONFIG`, each with its machine's devices."""
@@ -136,6 +141,7 @@ class MultiWorkers(Workers):
         return self.strategy.scope()
 
     def adapt(self, model):
+        model = _with_synchronized_batch_norm(model)
         return _multi_worker_model(self)(model.inputs, model.output, name=model.name)
 
     def feed(self, batches_of):
@@ -170,10 +176,21 @@ class JaxDevices(Workers):
         keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
+def _with_synchronized_batch_norm(model):
+    """The model, whose BatchNormalization now takes its statistics over all replicas.
+
+    On JAX a batch is one array over all devices, and its statistics are global anyway.
+    """
+    for layer in flatten_layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+    return model
+
+
 def _multi_worker_model(workers):
     import tensorflow as tf
 
-    class MultiWorkerModel(keras.Model):
+    class MultiWorkerModel(BuiltByExample, keras.Model):
         """A model whose `fit` runs under MultiWorkerMirroredStrategy.
 
         Keras 3's own does not (github.com/keras-team/keras/issues/20585): it averages the
@@ -194,13 +211,11 @@ def _multi_worker_model(workers):
 
             self.train_function = step
 
-        def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-            batch = keras.tree.map_structure(
+        def example_batch(self):
+            return keras.tree.map_structure(
                 lambda spec: np.zeros([n or 32 for n in spec.shape], spec.dtype.as_numpy_dtype),
                 workers.spec,
             )
-            with workers.strategy.scope():
-                self._symbolic_build(data_batch=batch)
 
     return MultiWorkerModel
 

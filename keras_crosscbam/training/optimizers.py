@@ -3,6 +3,7 @@
 import keras
 
 from keras_crosscbam.models.surgery import is_backbone
+from keras_crosscbam.private_api import variable_index
 
 
 class _SlowBackbone:
@@ -22,7 +23,7 @@ class _SlowBackbone:
         self._rates = [self.backbone_rate if is_backbone(v.path) else 1.0 for v in variables]
 
     def update_step(self, gradient, variable, learning_rate):
-        rate = self._rates[self._get_variable_index(variable)]
+        rate = self._rates[variable_index(self, variable)]
         super().update_step(gradient, variable, learning_rate * rate)
 
     def get_config(self):

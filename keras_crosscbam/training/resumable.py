@@ -140,10 +140,7 @@ class Run:
         keras.config.set_dtype_policy(self.recipe.dtype_policy)
         try:
             with self.workers.scope():
-                model = make()
-                if self.workers.replicas > 1 and keras.backend.backend() == "tensorflow":
-                    synchronize_batch_norm(model)
-                return self.workers.adapt(model)
+                return self.workers.adapt(make())
         finally:
             keras.config.set_dtype_policy(policy)
 
@@ -275,16 +272,6 @@ def make_optimizer(recipe, total_steps):
     if recipe.optimizer == "sgd":
         return SGD(momentum=0.9, l2=recipe.weight_decay, **common)
     return AdamW(weight_decay=recipe.weight_decay, **common)
-
-
-def synchronize_batch_norm(model):
-    """Lets BatchNormalization count over all replicas, in place; for TensorFlow's strategies.
-
-    On JAX a batch is one array over all devices, and its statistics are global anyway.
-    """
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = True
 
 
 def _number(values):

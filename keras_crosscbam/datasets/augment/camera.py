@@ -85,7 +85,5 @@ class RandomJpeg:
         low, high = self.quality
         images = tf.cast(tf.round(tf.cast(sample["images"], tf.float32)), tf.uint8)
         quality = tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
-        decoded = tf.io.decode_jpeg(
-            tf.raw_ops.EncodeJpegVariableQuality(images=images, quality=quality), channels=3
-        )
+        decoded = tf.image.adjust_jpeg_quality(images, quality)
         return {**sample, "images": tf.ensure_shape(tf.cast(decoded, tf.float32), images.shape)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from keras_crosscbam.classes import IGNORE
 from keras_crosscbam.datasets.argument_checks import check_number, check_range, check_size
 from keras_crosscbam.models.inputs import MEAN
+from keras_crosscbam.private_api import transform_projectively
 from keras_crosscbam.tf_data import tf
 
 
@@ -120,13 +121,9 @@ def _rotate(images, angle, interpolation, outside):
     right = column - cos * column + sin * row
     down = row - sin * column - cos * row
     zero = tf.zeros([])
-    rotated = tf.raw_ops.ImageProjectiveTransformV3(
-        images=images[None],
-        transforms=tf.stack([cos, -sin, right, sin, cos, down, zero, zero])[None],
-        output_shape=size,
-        fill_value=outside,
-        interpolation=interpolation,
-        fill_mode="CONSTANT",
+    transform = tf.stack([cos, -sin, right, sin, cos, down, zero, zero])
+    rotated = transform_projectively(
+        images[None], transform[None], size, interpolation, fill_value=outside
     )
     return tf.ensure_shape(rotated[0], images.shape)
 

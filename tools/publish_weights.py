@@ -21,9 +21,10 @@ import h5py
 import keras
 
 import keras_crosscbam as kc
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.datasets.classification import load_image_folders
 from keras_crosscbam.datasets.loading import list_split
-from keras_crosscbam.models.manifest import MANIFEST, sha256
+from keras_crosscbam.models.manifest import MANIFEST
 from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.classification import MONITOR as ENCODER_MONITOR
 from keras_crosscbam.training.classification import TopOneJudge
@@ -62,7 +63,7 @@ def main():
     target = WEIGHTS / f"{architecture}_{args.name}.weights.h5"
     to_float16(args.run / BEST, target)
     # Its own hash: the manifest still has that of the file before it.
-    digest = sha256(target)
+    digest = file_sha256(target)
     published = f"{target}#sha256={digest}"
 
     size = tuple(map(int, args.size.split("x")))

@@ -1,11 +1,11 @@
 """A look at every file of a split that goes on where loading would stop."""
 
-import hashlib
 from collections import Counter, defaultdict
 
 import keras
 import numpy as np
 
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.classes import IGNORE, IndexEncoding
 from keras_crosscbam.datasets.label_statistics import (
     are_enough,
@@ -93,8 +93,7 @@ class SplitInspection:
             self._refuse(path, error)
             return None, None
         size = image.shape[:2]
-        with path.open("rb") as file:
-            self.hashes[hashlib.file_digest(file, "sha256").hexdigest()] = path
+        self.hashes[file_sha256(path)] = path
         self.sizes[size] += 1
         return size, orientation
 

@@ -1,14 +1,7 @@
 """Keras to a LiteRT (TensorFlow Lite) file."""
 
-from keras_crosscbam.export import parity
 from keras_crosscbam.export.serving import describe, serving_function
-from keras_crosscbam.export.verified import (
-    at_size,
-    frame_batches,
-    kept_if_good,
-    quiet,
-    require_tensorflow,
-)
+from keras_crosscbam.export.verified import at_size, quiet, require_tensorflow, write_verified
 from keras_crosscbam.private_api import freeze, litert_converter_error
 from keras_crosscbam.runtime.description import write_beside
 from keras_crosscbam.runtime.keras_model import KerasRuntime
@@ -33,10 +26,7 @@ def to_litert(model, path, input_size=None, batch=1, input="float", output="logi
         path: the file to write. It appears only once it has passed the comparison.
         input_size: `(height, width)`; None for the model's own size.
         batch: the fixed batch size.
-        input: `"float"` or `"uint8"` pixels.
-        output: `"logits"`, `"probabilities"`, `"labels"`, or `"coarse_logits"` before the last
-            upsampling.
-        frames: images, or paths of images, to compare on; None for a street photograph.
+        input, output, frames: as in `to_onnx`.
 
     Returns:
         The `Parity` with the Keras model.
@@ -54,11 +44,12 @@ def to_litert(model, path, input_size=None, batch=1, input="float", output="logi
     model = at_size(model, input_size)
     description, reference = describe(model, input, output), KerasRuntime(model)
     frozen = frozen_function(model, batch, description)
-    with kept_if_good(path) as unchecked:
+
+    def write(unchecked):
         unchecked.write_bytes(converted(converter(frozen).convert, model))
         write_beside(unchecked, description)
-        images = frame_batches(frames, reference.size, batch)
-        return parity.check(reference, LiteRTRuntime(unchecked), images)
+
+    return write_verified(path, write, reference, LiteRTRuntime, frames, batch)
 
 
 def frozen_function(model, batch, description):

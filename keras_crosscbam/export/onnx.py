@@ -4,14 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from keras_crosscbam.export import parity
 from keras_crosscbam.export.serving import describe, serving_function
-from keras_crosscbam.export.verified import (
-    at_size,
-    frame_batches,
-    kept_if_good,
-    require_tensorflow,
-)
+from keras_crosscbam.export.verified import at_size, require_tensorflow, write_verified
 from keras_crosscbam.runtime.description import LAYOUTS, METADATA
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.onnx import OnnxRuntime
@@ -97,10 +91,11 @@ def to_onnx(
 
         proto = rewrite_for(optimize_for, proto)
     _describe(proto, description, optimize_for)
-    with kept_if_good(path) as unchecked:
+
+    def write(unchecked):
         unchecked.write_bytes(proto.SerializeToString())
-        images = frame_batches(frames, reference.size, batch)
-        return parity.check(reference, OnnxRuntime(unchecked), images)
+
+    return write_verified(path, write, reference, OnnxRuntime, frames, batch)
 
 
 def _convert(model, batch, description, opset):

@@ -3,9 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from keras_crosscbam.export import parity
 from keras_crosscbam.export.onnx import to_onnx
-from keras_crosscbam.export.verified import at_size, frame_batches, kept_if_good
+from keras_crosscbam.export.verified import at_size, write_verified
 from keras_crosscbam.runtime.description import METADATA
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.onnx import OnnxRuntime
@@ -52,17 +51,19 @@ def to_openvino(
 
     if Path(path).suffix != ".xml":
         raise ValueError(f"`path` must end in .xml. Received: {path}")
-    with tempfile.TemporaryDirectory() as folder, kept_if_good(path) as unchecked:
+    with tempfile.TemporaryDirectory() as folder:
         onnx_file = Path(folder) / "model.onnx"
         to_onnx(
             model, onnx_file, input_size, batch, layout, input, output, "openvino", frames=frames
         )
-        description = OnnxRuntime(onnx_file).description
-        # `convert_model` would compute what is constant, and the file become three times as large.
-        write_xml(openvino.Core().read_model(onnx_file), unchecked, description)
+
+        def write(unchecked):
+            description = OnnxRuntime(onnx_file).description
+            # `convert_model` would compute constants, and triple the size of the file.
+            write_xml(openvino.Core().read_model(onnx_file), unchecked, description)
+
         reference = KerasRuntime(at_size(model, input_size, free=True))
-        images = frame_batches(frames, reference.size, batch)
-        return parity.check(reference, OpenVINORuntime(unchecked), images)
+        return write_verified(path, write, reference, OpenVINORuntime, frames, batch)
 
 
 def write_xml(graph, path, description):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import keras
 
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.models.weights import Weights, read_weights
 
 MANIFEST = "manifest.json"
@@ -69,12 +70,6 @@ def find_weights(weights, architecture):
     return Weights(str(path), variables, entry, classes)
 
 
-def sha256(path):
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _manifest():
     for folder in _FOLDERS:
         if (folder / MANIFEST).is_file():
@@ -122,8 +117,8 @@ def _fetch(url, expected):
 def _verify(path, expected):
     if not path.is_file():
         raise ValueError(f"{path}: no such weights file")
-    if expected and sha256(path) != expected.lower():
+    if expected and (found := file_sha256(path)) != expected.lower():
         raise ValueError(
-            f"{path}: its SHA-256 is {sha256(path)}, expected {expected.lower()}. The file was "
-            "changed or damaged; nothing was loaded. Fetch it again."
+            f"{path}: its SHA-256 is {found}, expected {expected.lower()}. The file was changed or "
+            "damaged; nothing was loaded. Fetch it again."
         )

@@ -14,10 +14,8 @@ from keras_crosscbam.runtime.coarse_logits import (
 )
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.errors import one_line
+from keras_crosscbam.runtime.input_size import input_size
 from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest
-
-MAX_ASPECT = 4
-"""How many times a shorter side that is asked for the longer side may become by enlarging."""
 
 
 class Runtime(ABC):
@@ -282,7 +280,8 @@ class Runtime(ABC):
     def _resized(self, image, size):
         """The images as a batch, of the size for the network."""
         images = image[None] if np.ndim(image) == 3 else np.asarray(image)
-        size = self._network_size(images.shape[1:3], size)
+        self.check_size(size)
+        size = tuple(self.size) if self.size else input_size(images.shape[1:3], size)
         if size == images.shape[1:3]:
             return images
         return np.stack([bilinear(array, size) for array in images])
@@ -294,15 +293,3 @@ class Runtime(ABC):
                 f"{self.name} is fixed to {self.size[0]}x{self.size[1]} pixels. "
                 f"Received: size={size}"
             )
-
-    def _network_size(self, image_size, size):
-        self.check_size(size)
-        if self.size is not None:
-            return tuple(self.size)
-        if size is None:
-            return tuple(image_size)
-        if isinstance(size, int):
-            longest = max(MAX_ASPECT * size, *image_size)
-            scale = min(size / min(image_size), longest / max(image_size))
-            return tuple(max(round(side * scale), 1) for side in image_size)
-        return tuple(size)

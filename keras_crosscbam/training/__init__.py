@@ -15,7 +15,8 @@ from keras_crosscbam.training.losses.specification import (
 )
 from keras_crosscbam.training.metrics import SegmentationMeanIoU, iou_per_class
 from keras_crosscbam.training.optimizers import SGD, AdamW
-from keras_crosscbam.training.recipe import Phase, PretrainingRecipe, Recipe, with_settings
+from keras_crosscbam.training.recipe import Phase, PretrainingRecipe, Recipe
+from keras_crosscbam.training.recipe_settings import with_settings
 from keras_crosscbam.training.recipes import PRETRAINING_RECIPES, RECIPES
 from keras_crosscbam.training.schedules import PolySchedule
 

@@ -68,12 +68,14 @@ class Workers:
     Attributes:
         index, count: this process among those that share the training.
         replicas: devices of all processes together.
+        strategy: the `tf.distribute` strategy, or None.
         lost: the exceptions that tell of another process's end.
     """
 
     index = 0
     count = 1
     replicas = 1
+    strategy = None
     lost = ()
 
     @property
@@ -83,7 +85,7 @@ class Workers:
 
     def scope(self):
         """The context to build and compile the model in."""
-        return contextlib.nullcontext()
+        return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
     def adapt(self, model):
         """The model to fit, over the same layers."""
@@ -115,9 +117,6 @@ class Replicas(Workers):
         self.strategy = tf.distribute.MirroredStrategy(devices)
         self.replicas = self.strategy.num_replicas_in_sync
 
-    def scope(self):
-        return self.strategy.scope()
-
     def adapt(self, model):
         return _with_synchronized_batch_norm(model) if self.replicas > 1 else model
 
@@ -136,9 +135,6 @@ class MultiWorkers(Workers):
         chiefs = cluster.num_tasks("chief") if "chief" in cluster.jobs else 0
         self.index = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
         self.replicas = self.strategy.num_replicas_in_sync
-
-    def scope(self):
-        return self.strategy.scope()
 
     def adapt(self, model):
         model = _with_synchronized_batch_norm(model)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import keras
 
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.datasets.argument_checks import check_list
 from keras_crosscbam.datasets.keras_augmentation import KerasAugmentation
-from keras_crosscbam.models.manifest import sha256
 from keras_crosscbam.training.atomic import replacing
 
 REMEDY = "Choose another folder, or remove this one to start anew."
@@ -37,7 +37,7 @@ def describe(recipe, data):
     weights = {}
     for name, value in settings.items():
         files = filter(Path.is_file, _weight_files(value))
-        if digests := [f"sha256:{sha256(file)}" for file in files]:
+        if digests := [f"sha256:{file_sha256(file)}" for file in files]:
             weights[name] = digests[0] if isinstance(value, str) else digests
     return _as_json({"recipe": settings, "data": data, "weights": weights})
 

@@ -27,7 +27,7 @@ from keras_crosscbam.datasets.loading import list_split
 from keras_crosscbam.models.manifest import MANIFEST
 from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.classification import MONITOR as ENCODER_MONITOR
-from keras_crosscbam.training.classification import TopOneJudge
+from keras_crosscbam.training.classification import TopOneValidation
 from keras_crosscbam.training.resumable import BEST, DESCRIPTION, LOG
 from keras_crosscbam.training.segmentation import MONITOR
 from keras_crosscbam.variants import VARIANTS, encoder_name
@@ -142,7 +142,8 @@ def measure_encoder(build, best, published, data, size, images):
     """The entry's fields of a classifier for ImageNet's classes."""
     val = load_image_folders(data, "val")
     scores = [
-        TopOneJudge(build(weights=p), val, min(size))()[ENCODER_MONITOR] for p in (best, published)
+        TopOneValidation(build(weights=p), val, min(size))()[ENCODER_MONITOR]
+        for p in (best, published)
     ]
     print(f"top-1 float32 {scores[0]:.4f}, float16 {scores[1]:.4f}")
     return {

@@ -138,7 +138,7 @@ def with_views(run, args):
     """A `Runtime`, averaged over the views that the arguments ask for."""
     from keras_crosscbam import runtime
 
-    return runtime.Averaged(run, args.scales, args.flip) if has_views(args) else run
+    return runtime.TTARuntime(run, args.scales, args.flip) if has_views(args) else run
 
 
 def trained_at(weights, architecture):

@@ -70,7 +70,7 @@ def _train(args):
         )
     else:
         splits = [load_dataset(args.data, split) for split in ("train", "val")]
-    best = _rejoining(lambda: train(*splits, recipe, out))
+    best = _restart_if_worker_lost(lambda: train(*splits, recipe, out))
     print(f"{'Last' if recipe.keep == 'last' else 'Best'} weights: {best}")
 
 
@@ -81,11 +81,11 @@ def _pretrain(args):
 
     recipe, out = _recipe(args, PRETRAINING_RECIPES)
     splits = [load_image_folders(args.data, split) for split in ("train", "val")]
-    best = _rejoining(lambda: pretrain(*splits, recipe, out))
+    best = _restart_if_worker_lost(lambda: pretrain(*splits, recipe, out))
     print(f"Best weights, for backbone_weights=: {best}")
 
 
-def _rejoining(training):
+def _restart_if_worker_lost(training):
     """Runs a training; when another worker dies, this one starts anew and waits for its return."""
     from keras_crosscbam.training.distribution import WorkerLostError
 
@@ -113,9 +113,9 @@ def _changed(name, recipes, settings):
 
 
 def _doctor(args):
-    from keras_crosscbam.doctor import examine, report
+    from keras_crosscbam.doctor import inspect_dataset, report
 
-    findings = examine(args.data)
+    findings = inspect_dataset(args.data)
     print(report(findings))
     return 0 if findings.ok else 1
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from keras_crosscbam.classes import CAMVID_CLASSES, IGNORE, ColorEncoding, IndexEncoding
-from keras_crosscbam.datasets.listing import Frame, Listing, pair, shortened
+from keras_crosscbam.datasets.listing import Frame, Listing, pair, shorten_list
 from keras_crosscbam.image_files import image_files_below
 
 # The index layout writes the 11 classes as 0..10 and the unlabeled rest as 11.
@@ -166,7 +166,7 @@ def _original_frames(root, split):
     faults = []
     if strangers:
         faults.append(
-            f"{root}: no frames of CamVid: {shortened(strangers)}. "
+            f"{root}: no frames of CamVid: {shorten_list(strangers)}. "
             "Expected names such as 0016E5_07959."
         )
     return [frame for frame in frames if _split_of(frame.name) == split], faults

@@ -68,9 +68,9 @@ class SegmentationDataset:
 
         Reads and checks every file, and that the palettes of masks agree.
         """
-        return self.read_through()[0]
+        return self.read_all()[0]
 
-    def read_through(self):
+    def read_all(self):
         """Reads and checks every file once, and that the palettes of masks agree.
 
         Returns:

@@ -99,7 +99,7 @@ def training_batches(
         chance, which, own, classes = tf.unstack(tf.random.split(key, 4))
         frame = tf.random.stateless_uniform([], which, 0, len(dataset), tf.int64)
         return tf.cond(
-            mix.acts(chance),
+            mix.applies(chance),
             lambda: mix(sample, crop(frame, own), classes),
             lambda: sample,
         )

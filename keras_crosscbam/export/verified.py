@@ -116,14 +116,14 @@ def write_verified(path, write, reference, run, frames, batch):
     Returns:
         The `Parity` of the two.
     """
-    with kept_if_good(path) as unchecked:
+    with keep_if_verified(path) as unchecked:
         write(unchecked)
         batches = frame_batches(frames, reference.size, batch)
         return parity.check(reference, run(unchecked), batches)
 
 
 @contextlib.contextmanager
-def kept_if_good(path):
+def keep_if_verified(path):
     """Gives a path to write to; what lies there is moved to `path` unless an exception is raised.
 
     The file may be a folder, and may have companions: its description beside it, and the `.bin`

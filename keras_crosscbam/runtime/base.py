@@ -5,12 +5,12 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from keras_crosscbam.classes import class_table, count_labels, unnamed_classes
-from keras_crosscbam.datasets.class_mapping import agreed
+from keras_crosscbam.datasets.class_mapping import agreed_classes
 from keras_crosscbam.runtime.coarse_logits import (
+    argmax_of_planes,
     labels_of_coarse,
     labels_of_scores,
     upsample,
-    winners,
 )
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.errors import one_line
@@ -61,7 +61,7 @@ class Runtime(ABC):
                 raise ValueError(
                     f"{name} has {labels} classes, but the class table names {len(table)}"
                 )
-        classes = agreed(self.description.classes, classes, name)
+        classes = agreed_classes(self.description.classes, classes, name)
         if (labels or 0) > 256:
             raise ValueError(f"Labels are uint8, so {name} cannot have {labels} classes")
         self.name = name
@@ -184,7 +184,7 @@ class Runtime(ABC):
             labels = [nearest(array, output_size) for array in self.labels(resized)]
         else:
             scores = self.logits(resized)
-            labels = [winners(bilinear_planes(array, output_size)) for array in scores]
+            labels = [argmax_of_planes(bilinear_planes(array, output_size)) for array in scores]
         return np.stack(labels) if np.ndim(image) == 4 else labels[0]
 
     def scores(self, image, size=None, output_size=None):

@@ -37,7 +37,7 @@ class FreezeStatistics(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def late_average(model, files):
+def average_with_checkpoints(model, files):
     """Within this context a model has the mean of its own weights and those in checkpoints.
 
     The statistics of BatchNormalization are averaged like all the rest.

@@ -18,8 +18,8 @@ from keras_crosscbam.tf_data import tf
 from keras_crosscbam.training.callbacks import (
     EpochLog,
     KeepBest,
+    LogAndCheckpoint,
     Progress,
-    Record,
     SeedDropout,
     StopOnNaN,
 )
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def opened_run(out, recipe, steps_per_epoch, data, workers):
+def open_run(out, recipe, steps_per_epoch, data, workers):
     """The `Run` in a folder, which no other process trains in within this context.
 
     Args:
@@ -87,7 +87,7 @@ class Run:
             self.out / DESCRIPTION,
             description,
             self.recipe,
-            has_learned=self.best.is_file() or self.checkpoints.any(),
+            has_weights=self.best.is_file() or self.checkpoints.any(),
             write=self.workers.is_chief,
         )
         self.step, self.state = self.checkpoints.newest()
@@ -155,13 +155,15 @@ class Run:
             # Built now, so that a checkpoint finds its places.
             model.optimizer.build(model.trainable_variables)
 
-    def fit(self, model, batches_of, judge, monitor, kept, files_of, scores, extra=(), verbose=1):
+    def fit(
+        self, model, batches_of, validation, monitor, kept, files_of, scores, extra=(), verbose=1
+    ):
         """Trains from the newest checkpoint to the end.
 
         Args:
             model: the compiled model.
             batches_of: function of a shard `(index, count)` that makes the batches from `step` on.
-            judge, monitor, kept: what `KeepBest` takes.
+            validation, monitor, model_to_save: what `KeepBest` takes.
             files_of: function of a step that names its files.
             scores: what `Progress` shows.
             extra: callbacks of one's own, behind `KeepBest`: they see the scores of each epoch.
@@ -190,7 +192,7 @@ class Run:
             SeedDropout(recipe.seed),
             StopOnNaN(self.steps_per_epoch, files_of),
             KeepBest(
-                judge,
+                validation,
                 monitor,
                 kept,
                 best,
@@ -207,7 +209,7 @@ class Run:
         size = (self.steps_per_epoch, recipe.batch_size)
         if chief:
             log = EpochLog(self.log, epochs=epoch)
-            callbacks += [Record(log, self.checkpoints, *size)]
+            callbacks += [LogAndCheckpoint(log, self.checkpoints, *size)]
             if find_spec("tensorboard"):
                 folder = self.out / "tensorboard"
                 callbacks.append(keras.callbacks.TensorBoard(folder, write_graph=False))

@@ -14,7 +14,7 @@ from keras_crosscbam.training.losses.valid_pixels import logits_of_labels
 from keras_crosscbam.training.tensorboard import evenly_spaced
 
 
-class SegmentationJudge:
+class SegmentationValidation:
     """Judges a model, as it is at each call, on the whole frames of a data set.
 
     Args:

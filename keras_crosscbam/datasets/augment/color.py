@@ -33,7 +33,7 @@ class PhotometricDistortion:
     def __call__(self, sample, seed):
         images = tf.cast(sample["images"], tf.float32)
         chance, amount = tf.unstack(tf.random.split(seed, 2))
-        acts = tf.random.stateless_uniform([4], chance) < 0.5
+        applies = tf.random.stateless_uniform([4], chance) < 0.5
         brightness, contrast, saturation, hue = tf.unstack(tf.random.split(amount, 4))
         steps = (
             lambda x: tf.image.stateless_random_brightness(x, self.brightness, brightness),
@@ -43,7 +43,7 @@ class PhotometricDistortion:
             lambda x: _saturate(x, tf.random.stateless_uniform([], saturation, *self.saturation)),
             lambda x: tf.image.stateless_random_hue(x, self.hue, hue),
         )
-        for act, step in zip(tf.unstack(acts), steps, strict=True):
+        for act, step in zip(tf.unstack(applies), steps, strict=True):
 
             def distort(x=images, step=step):
                 return tf.clip_by_value(step(x), 0.0, 255.0)

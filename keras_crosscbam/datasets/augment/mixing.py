@@ -23,7 +23,7 @@ class ClassMix:
     def __post_init__(self):
         check_number("share", self.share, most=1)
 
-    def acts(self, seed):
+    def applies(self, seed):
         """Whether a sample is among those that get something pasted over."""
         return tf.random.stateless_uniform([], seed) < self.share
 

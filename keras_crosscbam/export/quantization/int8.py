@@ -17,7 +17,7 @@ from keras_crosscbam.export.quantization.pooling import pools_as_convolutions
 from keras_crosscbam.export.verified import (
     at_size,
     frame_batches,
-    kept_if_good,
+    keep_if_verified,
     require_convolutions,
 )
 from keras_crosscbam.models.precision import in_float32
@@ -99,7 +99,7 @@ class QuantizationReport:
         )
 
     @property
-    def judgment(self):
+    def comparison(self):
         """The comparison with FP32 in a sentence."""
         if self.dataset is None:
             return (
@@ -140,7 +140,7 @@ def quantize(
         >>> model = kc.CrossCBAM_M(weights="camvid", input_shape=(360, 480, 3))  # doctest: +SKIP
         >>> train, val = (load_camvid("CamVid", s) for s in ("train", "val"))  # doctest: +SKIP
         >>> report = kc.export.quantize(model, "m.onnx", train, dataset=val)  # doctest: +SKIP
-        >>> print(report.judgment)  # doctest: +SKIP
+        >>> print(report.comparison)  # doctest: +SKIP
         mean IoU on 101 frames of camvid: FP32 66.46 % over 11 classes, INT8 66.39 % over 11; 0.07
         points lost of at most 1
 
@@ -191,7 +191,7 @@ def quantize(
         )
     target = TARGETS[runtime]
     images = calibration_images(frames, max_frames)
-    with tempfile.TemporaryDirectory() as folder, kept_if_good(path) as unchecked:
+    with tempfile.TemporaryDirectory() as folder, keep_if_verified(path) as unchecked:
         options = {"input_size": input_size, "batch": batch, "input": input, "output": output}
         network, float_file = _float_network(source, runtime, Path(folder), options)
         normalization = {"mean": mean, "std": std}
@@ -210,11 +210,11 @@ def quantize(
             *counts,
             calibration_frames=len(images),
             max_loss=max_loss,
-            **_judge(reference, candidate, dataset, batches),
+            **_compare(reference, candidate, dataset, batches),
         )
         if not (report.ok or force):
             raise QuantizationError(
-                f"{path} was not kept: {report.judgment}. Exclude layers, calibrate on frames "
+                f"{path} was not kept: {report.comparison}. Exclude layers, calibrate on frames "
                 "like those it was judged on, or pass a larger `max_loss` or `force=True`."
             )
     return report
@@ -265,7 +265,7 @@ def _load(path, engine, normalization):
         ) from error
 
 
-def _judge(reference, candidate, dataset, batches):
+def _compare(reference, candidate, dataset, batches):
     """The fields of the report that compare the two."""
     if dataset is not None:
         results = [evaluate(run, dataset) for run in (reference, candidate)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keras_crosscbam.export.tensorrt.builder import (
     add_profile,
-    aim,
+    aim_at_card,
     check_card,
     kept_timings,
     make_config,
@@ -16,7 +16,7 @@ from keras_crosscbam.export.tensorrt.builder import (
     read_graph,
 )
 from keras_crosscbam.export.tensorrt.precision import engine_precisions, network_precisions
-from keras_crosscbam.export.verified import kept_if_good
+from keras_crosscbam.export.verified import keep_if_verified
 from keras_crosscbam.runtime.description import METADATA, Description, write_beside
 from keras_crosscbam.runtime.signature import signature
 from keras_crosscbam.runtime.tensorrt import cuda
@@ -151,7 +151,7 @@ def build_engine(
     description = _description(onnx_path, model, network)
     config = make_config(trt, builder, precision, workspace_gib, builder_optimization_level)
     if compute_capability:
-        aim(trt, config, compute_capability)
+        aim_at_card(trt, config, compute_capability)
     add_profile(builder, config, network, profile)
     begin = time.perf_counter()
     with kept_timings(trt, config, timing_cache):
@@ -179,7 +179,7 @@ def build_engine(
     )
     entry = {key: value for key, value in dataclasses.asdict(report).items() if key != "path"}
     extra = {**description.extra, "engine": entry}
-    with kept_if_good(engine_path) as unfinished:
+    with keep_if_verified(engine_path) as unfinished:
         unfinished.write_bytes(data)
         write_beside(unfinished, dataclasses.replace(description, extra=extra))
     return report

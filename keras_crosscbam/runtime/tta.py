@@ -10,12 +10,12 @@ from keras_crosscbam.runtime.probabilities import as_probabilities
 from keras_crosscbam.runtime.resize import bilinear, bilinear_planes
 
 
-class Averaged(Runtime):
+class TTARuntime(Runtime):
     """A runtime whose probabilities are the mean over scales of the image and its mirror image.
 
         >>> import keras_crosscbam as kc
         >>> run = kc.runtime.load("m.onnx")  # doctest: +SKIP
-        >>> many = kc.runtime.Averaged(run, scales=(0.75, 1.0, 1.25), flip=True)  # doctest: +SKIP
+        >>> many = kc.runtime.TTARuntime(run, scales=(0.75, 1.0, 1.25), flip=True)  # doctest: +SKIP
         >>> kc.evaluate(many, data)["mean_iou"]  # doctest: +SKIP
 
     Results get better by a little and slower by the number of views, here six; published figures

@@ -144,7 +144,7 @@ def test_the_average_is_judged_and_kept(states, tmp_path):
 
     path = tmp_path / "best.weights.h5"
     others = checkpoints.intact(2)[1:]
-    callback = KeepBest(validation, "score", model, path, 4, 1, others=lambda epoch: others)
+    callback = KeepBest(validation, "score", model, path, 4, 1, checkpoints_of=lambda epoch: others)
     callback.set_model(model)
     callback.on_epoch_end(3, {})
     assert_equal(seen[0], mean(found[1:]), atol=1e-6)

@@ -433,7 +433,7 @@ def test_pictures_of_each_validation(val_set, tmp_path, events):
     validation = Validation(val_set)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    keep = KeepBest(validation, "val_mean_iou", model, None, epochs=3, every=2)
+    keep = KeepBest(validation, "val_mean_iou", model, None, epochs=3, validation_freq=2)
     shown = TensorBoardPictures(tmp_path / "tensorboard", validation)
     model.fit(np.ones((2, 1)), np.ones((2, 1)), epochs=3, callbacks=[keep, shown], verbose=0)
     found = events(tmp_path / "tensorboard")

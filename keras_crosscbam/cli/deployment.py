@@ -122,7 +122,7 @@ def _quantize(args):
     if args.data is None and args.frames is None:
         raise ValueError("INT8 needs real frames: pass --data DATASET or --frames FOLDER")
     frames = image_files(args.frames) if args.frames else load_dataset(args.data, "train")
-    validation = load_dataset(args.data, "val") if args.data else None
+    val_set = load_dataset(args.data, "val") if args.data else None
     model, size = _keras_model(args)
     report = export.quantize(
         model,
@@ -133,7 +133,7 @@ def _quantize(args):
         input=args.input,
         output=args.output,
         exclude=args.exclude,
-        dataset=validation,
+        dataset=val_set,
         max_loss=args.max_loss,
         force=args.force,
     )

@@ -138,7 +138,8 @@ def _check_folders(model, data, entry):
         theirs = f" ({shorten_list(names)})" if names else ""
         raise ValueError(
             f"the encoder tells {count} classes apart{theirs}, but {data.name}/train has "
-            f"{len(data.classes)} folders ({shorten_list(data.classes)}); they must be the same ones"
+            f"{len(data.classes)} folders ({shorten_list(data.classes)}); they must be the same "
+            "ones"
         )
 
 

@@ -75,8 +75,8 @@ class KeepBest(keras.callbacks.Callback):
         epochs: number of epochs of the training.
         validation_freq: epochs between two judgments; the last epoch always has one.
         keep_last: whether each judged epoch's weights replace those before, whatever the score.
-        checkpoints_of: function of an epoch, counted from 0, that gives files of weights; the mean of
-            those and the model's own is judged and kept. None for none.
+        checkpoints_of: function of an epoch, counted from 0, that gives files of weights; the mean
+            of those and the model's own is judged and kept. None for none.
     """
 
     def __init__(

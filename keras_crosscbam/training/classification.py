@@ -124,7 +124,7 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
             batches_of,
             validation=TopOneValidation(model, val_set, recipe.validation_size),
             monitor=MONITOR,
-            kept=keras.Model(model.input, model.output),
+            model_to_save=keras.Model(model.input, model.output),
             files_of=files_of,
             scores={"top-1": "accuracy", "val top-1": MONITOR},
             verbose=verbose,

@@ -156,7 +156,16 @@ class Run:
             model.optimizer.build(model.trainable_variables)
 
     def fit(
-        self, model, batches_of, validation, monitor, kept, files_of, scores, extra=(), verbose=1
+        self,
+        model,
+        batches_of,
+        validation,
+        monitor,
+        model_to_save,
+        files_of,
+        scores,
+        extra=(),
+        verbose=1,
     ):
         """Trains from the newest checkpoint to the end.
 
@@ -194,12 +203,12 @@ class Run:
             KeepBest(
                 validation,
                 monitor,
-                kept,
+                model_to_save,
                 best,
                 recipe.epochs,
                 recipe.validation_freq,
-                last=recipe.keep == "last",
-                others=self._averaged_with,
+                keep_last=recipe.keep == "last",
+                checkpoints_of=self._averaged_with,
             ),
             *extra,
         ]

@@ -111,7 +111,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
             ),
             validation=validation,
             monitor=MONITOR,
-            kept=inference_model(model),
+            model_to_save=inference_model(model),
             files_of=files_of,
             scores=progress_scores(len(val_set.classes)),
             extra=pictures,

@@ -28,7 +28,7 @@ class TensorBoardPictures(keras.callbacks.Callback):
         >>> from keras_crosscbam.training.validation import SegmentationValidation
         >>> from keras_crosscbam.training.tensorboard import TensorBoardPictures
         >>> validation = SegmentationValidation(model, val_set)  # doctest: +SKIP
-        >>> pictures = TensorBoardPictures("runs/camvid-m/tensorboard", validation)  # doctest: +SKIP
+        >>> pictures = TensorBoardPictures("runs/tensorboard", validation)  # doctest: +SKIP
 
     The labels shown are the very ones that were judged: those of the averaged weights, where the
     optimizer averages. It stands behind `KeepBest`, and steps are epochs counted from 0, as those
@@ -36,8 +36,8 @@ class TensorBoardPictures(keras.callbacks.Callback):
 
     Args:
         folder: folder of the event files; made if need be. It needs `tensorboard`.
-        validation: has `dataset`, a `SegmentationDataset`, and `samples`, the labels that it predicted
-            last, uint8 `(height, width)`, by index of the frame.
+        validation: has `dataset`, a `SegmentationDataset`, and `samples`, the labels that it
+            predicted last, uint8 `(height, width)`, by index of the frame.
     """
 
     def __init__(self, folder, validation):

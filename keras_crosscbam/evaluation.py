@@ -1,5 +1,9 @@
 """Accuracy of any model on any data set: the one place that figures come from."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
 import keras
 import numpy as np
 
@@ -8,8 +12,35 @@ from keras_crosscbam.classes import IGNORE
 from keras_crosscbam.datasets.class_mapping import difference, relabeling
 from keras_crosscbam.training.metrics import iou_per_class
 
+if TYPE_CHECKING:
+    from keras_crosscbam.classes import ClassTable
+    from keras_crosscbam.datasets.dataset import SegmentationDataset
+    from keras_crosscbam.types import ModelLike, Size
 
-def evaluate(model, dataset, size=None, progress=False):
+
+class Summary(TypedDict):
+    """Figures of all frames together; see `evaluate`."""
+
+    mean_iou: float
+    classes_in_mean: int
+    iou: dict[str, float]
+    pixel_accuracy: float
+    frames: int
+    confusion: np.ndarray
+
+
+class Evaluation(Summary):
+    """What `evaluate` returns."""
+
+    frame_iou: np.ndarray
+
+
+def evaluate(
+    model: ModelLike,
+    dataset: SegmentationDataset,
+    size: Size | int | None = None,
+    progress: bool = False,
+) -> Evaluation:
     """Judges a model on the whole frames of a data set, at the size of their labels.
 
         >>> import keras_crosscbam as kc
@@ -108,7 +139,7 @@ def confusion_matrix(truth, prediction, num_classes):
     return counts.reshape(num_classes, num_classes)
 
 
-def summarize(confusion, classes, frames):
+def summarize(confusion: np.ndarray, classes: ClassTable, frames: int) -> Summary:
     """The dict that `evaluate` returns, but for what is told by frame, from a confusion matrix."""
     iou = iou_per_class(confusion)
     return {

@@ -46,7 +46,7 @@ class Worker:
     """
 
     def __init__(self, model, task):
-        self._model, self._task = str(model), task
+        self._model, self._task = os.fspath(model), task
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         # What is no Keras model does not need Keras' backend, and TensorFlow would take seconds to

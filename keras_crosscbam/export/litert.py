@@ -1,5 +1,9 @@
 """Keras to a LiteRT (TensorFlow Lite) file."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from keras_crosscbam.export.serving import describe, serving_function
 from keras_crosscbam.export.verified import at_size, quiet, require_tensorflow, write_verified
 from keras_crosscbam.private_api import freeze, litert_converter_error
@@ -7,8 +11,22 @@ from keras_crosscbam.runtime.description import write_beside
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.litert import LiteRTRuntime
 
+if TYPE_CHECKING:
+    import keras
 
-def to_litert(model, path, input_size=None, batch=1, input="float", output="logits", frames=None):
+    from keras_crosscbam.export.parity import Parity
+    from keras_crosscbam.types import Frames, Size, StrPath
+
+
+def to_litert(
+    model: keras.Model,
+    path: StrPath,
+    input_size: Size | None = None,
+    batch: int = 1,
+    input: str = "float",
+    output: str = "logits",
+    frames: Frames | None = None,
+) -> Parity:
     """Writes a model as a float32 `.tflite` file of static shapes, and proves it on real frames.
 
         >>> import keras_crosscbam as kc

@@ -1,7 +1,10 @@
 """Keras to OpenVINO's own format, by way of ONNX."""
 
+from __future__ import annotations
+
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.export.onnx import to_onnx
 from keras_crosscbam.export.verified import at_size, write_verified
@@ -10,17 +13,23 @@ from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.onnx import OnnxRuntime
 from keras_crosscbam.runtime.openvino import OpenVINORuntime
 
+if TYPE_CHECKING:
+    import keras
+
+    from keras_crosscbam.export.parity import Parity
+    from keras_crosscbam.types import Frames, StrPath
+
 
 def to_openvino(
-    model,
-    path,
-    input_size=None,
-    batch=1,
-    layout="nchw",
-    input="float",
-    output="logits",
-    frames=None,
-):
+    model: keras.Model,
+    path: StrPath,
+    input_size: tuple[int | None, int | None] | None = None,
+    batch: int | None = 1,
+    layout: str = "nchw",
+    input: str = "float",
+    output: str = "logits",
+    frames: Frames | None = None,
+) -> Parity:
     """Writes a model as an OpenVINO `.xml` file with its `.bin`, and proves it on real frames.
 
         >>> import keras_crosscbam as kc

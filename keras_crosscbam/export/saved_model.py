@@ -1,5 +1,9 @@
 """Keras to a SavedModel, for TensorFlow Serving and all that reads TensorFlow's own format."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 
 from keras_crosscbam.export.serving import describe, serving_function
@@ -8,10 +12,20 @@ from keras_crosscbam.runtime.description import write_beside
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.saved_model import SavedModelRuntime
 
+if TYPE_CHECKING:
+    from keras_crosscbam.export.parity import Parity
+    from keras_crosscbam.types import Frames, StrPath
+
 
 def to_saved_model(
-    model, folder, input_size=None, batch=None, input="float", output="logits", frames=None
-):
+    model: keras.Model,
+    folder: StrPath,
+    input_size: tuple[int | None, int | None] | None = None,
+    batch: int | None = None,
+    input: str = "float",
+    output: str = "logits",
+    frames: Frames | None = None,
+) -> Parity:
     """Writes a model as a SavedModel folder, and proves it on real frames.
 
         >>> import keras_crosscbam as kc

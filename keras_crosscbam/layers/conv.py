@@ -1,5 +1,9 @@
 """Convolution, batch normalization, ReLU: the unit that STDC and the decoder are made of."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -44,7 +48,14 @@ class ConvBNReLU(layers.Layer):
         ValueError: if `kernel_size` is even: no symmetric padding exists for it.
     """
 
-    def __init__(self, filters, kernel_size=3, strides=1, dilation_rate=1, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        strides: int = 1,
+        dilation_rate: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if kernel_size % 2 == 0:
             raise ValueError(f"`kernel_size` must be odd. Received: {kernel_size}")

@@ -5,10 +5,13 @@
 ['camvid-scratch', 'imagenet20', 'camvid']
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -23,7 +26,7 @@ _FOLDERS = (
 )
 
 
-def list_weights():
+def list_weights() -> dict[str, list[dict[str, Any]]]:
     """The shipped weights: name to a list of manifest entries, one for each architecture.
 
         >>> import keras_crosscbam
@@ -33,7 +36,7 @@ def list_weights():
 
     An entry says what the file was trained on and how, and what it was measured to reach.
     """
-    listed = {}
+    listed: dict[str, list[dict[str, Any]]] = {}
     for entry in _manifest():
         listed.setdefault(entry["name"], []).append(entry)
     return listed

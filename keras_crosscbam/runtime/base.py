@@ -1,6 +1,9 @@
 """The one interface that evaluation, segmentation and benchmarks are written against."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +19,12 @@ from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.errors import one_line
 from keras_crosscbam.runtime.input_size import input_size
 from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from keras_crosscbam.runtime.normalization import Normalization
+    from keras_crosscbam.types import Classes, Size
 
 
 class Runtime(ABC):
@@ -44,15 +53,15 @@ class Runtime(ABC):
 
     def __init__(
         self,
-        name,
-        size,
-        num_classes,
-        classes=None,
-        batch=None,
-        description=None,
-        dtype=None,
-        scores_layout=None,
-    ):
+        name: str,
+        size: Size | None,
+        num_classes: int | None,
+        classes: Classes | None = None,
+        batch: int | None = None,
+        description: Description | None = None,
+        dtype: npt.DTypeLike | None = None,
+        scores_layout: str | None = None,
+    ) -> None:
         self.description = description or Description()
         classes = classes and class_table(classes)
         labels = num_classes and count_labels(num_classes)
@@ -71,9 +80,9 @@ class Runtime(ABC):
         self.classes = classes or unnamed_classes(num_classes or 256)
         self.dtype = np.dtype(dtype or self.description.pixels)
         self.scores_layout = scores_layout or self.description.layout
-        self.normalization = None
+        self.normalization: Normalization | None = None
 
-    def normalize_by(self, normalization):
+    def normalize_by(self, normalization: Normalization) -> None:
         """Sets the `Normalization` of a network that takes pixels normalized.
 
         Raises:
@@ -90,7 +99,7 @@ class Runtime(ABC):
         self.normalization = normalization
 
     @abstractmethod
-    def run(self, prepared):
+    def run(self, prepared: np.ndarray) -> np.ndarray:
         """Runs the network alone.
 
         Args:
@@ -100,7 +109,7 @@ class Runtime(ABC):
             The output as the network gives it. The next call may write over it.
         """
 
-    def prepare(self, images):
+    def prepare(self, images: np.ndarray) -> np.ndarray:
         """Images as the network takes them: its layout and type, contiguous.
 
         Args:
@@ -124,7 +133,7 @@ class Runtime(ABC):
             images = images.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(images, self.dtype)
 
-    def logits(self, images):
+    def logits(self, images: np.ndarray) -> np.ndarray:
         """Runs the network and returns its scores.
 
         Args:
@@ -143,7 +152,7 @@ class Runtime(ABC):
             )
         return self._in_batches(images, self._scores)
 
-    def labels(self, images):
+    def labels(self, images: np.ndarray) -> np.ndarray:
         """Runs the network and returns uint8 labels `(batch, height, width)`.
 
         Args:
@@ -154,7 +163,7 @@ class Runtime(ABC):
         """
         return self._in_batches(images, self._labels)
 
-    def __call__(self, image, size=None):
+    def __call__(self, image: np.ndarray, size: Size | int | None = None) -> np.ndarray:
         """Segments images of any size.
 
         Args:
@@ -172,7 +181,9 @@ class Runtime(ABC):
         """
         return self.predict(image, size)
 
-    def predict(self, image, size=None, output_size=None):
+    def predict(
+        self, image: np.ndarray, size: Size | int | None = None, output_size: Size | None = None
+    ) -> np.ndarray:
         """Like a call, but the labels have the `(height, width)` that `output_size` says.
 
         The scores are resized bilinearly before the argmax. Labels of a network that gives nothing
@@ -187,7 +198,9 @@ class Runtime(ABC):
             labels = [argmax_of_planes(bilinear_planes(array, output_size)) for array in scores]
         return np.stack(labels) if np.ndim(image) == 4 else labels[0]
 
-    def scores(self, image, size=None, output_size=None):
+    def scores(
+        self, image: np.ndarray, size: Size | int | None = None, output_size: Size | None = None
+    ) -> np.ndarray:
         """Like `predict`, but returns float32 scores `(height, width, num_classes)`.
 
         Raises:
@@ -286,7 +299,7 @@ class Runtime(ABC):
             return images
         return np.stack([bilinear(array, size) for array in images])
 
-    def check_size(self, size):
+    def check_size(self, size: Size | int | None) -> None:
         """Raises a `ValueError` for a `size`, as in a call, that a network of fixed size lacks."""
         if self.size is not None and size not in (None, self.size, list(self.size)):
             raise ValueError(

@@ -1,14 +1,20 @@
 """From a file to the runtime that runs it."""
 
+from __future__ import annotations
+
 import importlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.normalization import Normalization
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import Channels, Classes, ModelLike
 
 SAVED_MODEL = "a SavedModel folder"
 
@@ -57,15 +63,15 @@ ENGINES = {
 
 
 def load(
-    model,
-    classes=None,
-    engine=None,
-    device=None,
-    threads=None,
-    precision=None,
-    mean=None,
-    std=None,
-):
+    model: ModelLike,
+    classes: Classes | None = None,
+    engine: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
+    mean: Channels | None = None,
+    std: Channels | None = None,
+) -> Runtime:
     """Makes a `Runtime` of a model or a file.
 
         >>> import keras_crosscbam as kc

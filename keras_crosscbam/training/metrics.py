@@ -1,5 +1,9 @@
 """Mean intersection over union: the confusion matrix, and a Keras metric over it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,8 +12,11 @@ from keras_crosscbam.classes import IGNORE, count_labels
 from keras_crosscbam.datasets.argument_checks import check_whole
 from keras_crosscbam.training.losses.valid_pixels import logits_of_labels
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-def iou_per_class(confusion):
+
+def iou_per_class(confusion: npt.ArrayLike) -> np.ndarray:
     """Intersection over union of each class.
 
     Args:
@@ -55,7 +62,9 @@ class SegmentationMeanIoU(keras.metrics.Metric):
         ValueError: for logits of another number of classes, and for sample weights.
     """
 
-    def __init__(self, num_classes, ignore_class=IGNORE, name="mean_iou", **kwargs):
+    def __init__(
+        self, num_classes: int, ignore_class: int = IGNORE, name: str = "mean_iou", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
         # What Keras' callbacks ask for in mode "auto": a higher value is better.
         self._direction = "up"
@@ -98,7 +107,7 @@ class SegmentationMeanIoU(keras.metrics.Metric):
         iou = intersection / ops.maximum(union, 1)
         return ops.sum(iou) / ops.maximum(ops.sum(present), 1)
 
-    def per_class(self):
+    def per_class(self) -> np.ndarray:
         """IoU of each label as a NumPy array; NaN where one never occurred."""
         return iou_per_class(ops.convert_to_numpy(self.confusion))
 

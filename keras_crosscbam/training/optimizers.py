@@ -1,5 +1,9 @@
 """Optimizers with what a pretrained encoder needs: rates of its own, and PyTorch's weight decay."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 
 from keras_crosscbam.models.surgery import is_backbone
@@ -12,10 +16,10 @@ class _SlowBackbone:
     The decoupled weight decay of Keras keeps the full rate.
     """
 
-    def __init__(self, *args, backbone_rate=1.0, **kwargs):
+    def __init__(self, *args: Any, backbone_rate: float = 1.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.backbone_rate = backbone_rate
-        self._rates = []
+        self._rates: list[float] = []
 
     def build(self, variables):
         super().build(variables)
@@ -61,7 +65,7 @@ class SGD(_SlowBackbone, keras.optimizers.SGD):
         *args, **kwargs: of `keras.optimizers.SGD`.
     """
 
-    def __init__(self, *args, l2=0.0, **kwargs):
+    def __init__(self, *args: Any, l2: float = 0.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.l2 = l2
 

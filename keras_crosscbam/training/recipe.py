@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from keras_crosscbam.datasets.argument_checks import (
     check_number,
@@ -33,7 +34,7 @@ class Phase:
     epochs: int
     crop_size: tuple[int, int]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_whole("epochs", self.epochs, least=1)
         check_size("crop_size", self.crop_size)
 
@@ -100,7 +101,7 @@ class Optimization:
     cache: bool = True
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.phases:
             raise ValueError("`phases` must hold epochs to train. Received: ()")
         for name in ("batch_size", "accumulate", "validation_freq"):
@@ -137,7 +138,7 @@ class Optimization:
         _check_choice(self, "dtype_policy", ("float32", "mixed_float16", "mixed_bfloat16"))
 
     @property
-    def epochs(self):
+    def epochs(self) -> int:
         """Epochs of all phases together."""
         return sum(phase.epochs for phase in self.phases)
 
@@ -207,7 +208,7 @@ class Recipe(Optimization):
     distillation_weight: float = 1.0
     temperature: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         _check_choice(self, "variant", tuple(VARIANTS))
         _check_choice(self, "teacher_variant", tuple(VARIANTS))
@@ -236,7 +237,7 @@ class Recipe(Optimization):
                 )
 
     @property
-    def network(self):
+    def network(self) -> dict[str, Any]:
         """Arguments of `CrossCBAM`: those of the variant, changed by `architecture`."""
         variant = VARIANTS[self.variant]
         return {"backbone": variant.backbone, "alpha": variant.alpha, **self.architecture}
@@ -268,7 +269,7 @@ class PretrainingRecipe(Optimization):
     mixup: float = 0.0
     cutmix: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         _check_choice(self, "backbone", tuple(STAGE_BLOCKS))
         check_range("area_range", self.area_range, positive=True, most=1)

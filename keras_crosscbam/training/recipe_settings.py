@@ -1,13 +1,19 @@
 """Fields of a recipe replaced by texts such as `seed=1`, as the command line takes them."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from types import UnionType
+from typing import TypeVar
 
-from keras_crosscbam.training.recipe import Phase
+from keras_crosscbam.training.recipe import Optimization, Phase
+
+RecipeT = TypeVar("RecipeT", bound=Optimization)
 
 
-def with_settings(recipe, settings):
+def with_settings(recipe: RecipeT, settings: Iterable[str]) -> RecipeT:
     """A recipe with fields replaced as the command line says.
 
         >>> from keras_crosscbam.training import RECIPES, with_settings

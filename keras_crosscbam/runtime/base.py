@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_crosscbam.classes import class_table, count_labels, unnamed_classes
 from keras_crosscbam.datasets.class_mapping import agreed_classes
+from keras_crosscbam.runtime.class_indices import as_labels
 from keras_crosscbam.runtime.coarse_logits import (
     argmax_of_planes,
     labels_of_coarse,
@@ -256,7 +257,9 @@ class Runtime(ABC):
 
     def _labels(self, output, images):
         if self.description.output == "labels":
-            labels = self._whole(output)
+            if output.ndim == 4:
+                output = self._channels_last(output)[..., 0]
+            labels = as_labels(output, len(self.classes), self.name)
             return np.stack([nearest(array, images.shape[1:3]) for array in labels])
         scores = self._scores_of_labels(output)
         if scores.shape[1:3] != images.shape[1:3]:
@@ -274,21 +277,6 @@ class Runtime(ABC):
 
     def _channels_last(self, output):
         return output.transpose(0, 2, 3, 1) if self.scores_layout == "nchw" else output
-
-    def _whole(self, output):
-        """Labels of any type, `(batch, height, width)` with or without a channel, as uint8."""
-        if output.ndim == 4:
-            output = self._channels_last(output)[..., 0]
-        labels = output.astype(np.uint8, copy=False)
-        last = len(self.classes) - 1
-        if labels.max() > last or (labels is not output and (labels != output).any()):
-            raise ValueError(
-                f"{self.name} was taken to give class indices, which must be whole numbers of "
-                f"0..{last}. Received: values in {output.min()}..{output.max()}. Its first output "
-                "must be scores of all classes, or their argmax. A network of one class must give "
-                "labels (logit > 0, or probability > 0.5): its file does not say which it gives."
-            )
-        return labels
 
     def _resized(self, image, size):
         """The images as a batch, of the size for the network."""

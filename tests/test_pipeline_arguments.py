@@ -175,9 +175,15 @@ NEED_TENSORFLOW = (
     "training.tensorboard",
     "training.classification",
     "training.resumable",
+)
+NEED_NONE = (
+    "datasets",
+    "training",
+    "training.distribution",
+    "training.losses",
+    "training.metrics",
     "training.phases",
 )
-NEED_NONE = ("datasets", "training", "training.losses", "training.metrics", "training.distribution")
 MODULES = (*NEED_TENSORFLOW, *NEED_NONE)
 
 

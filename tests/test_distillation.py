@@ -18,9 +18,9 @@ from training_program import TINY
 
 import keras_crosscbam as kc
 from keras_crosscbam.datasets import IGNORE, load_camvid
+from keras_crosscbam.manifest import sha256
 from keras_crosscbam.models.architecture import architecture_of
-from keras_crosscbam.models.manifest import find_weights, sha256
-from keras_crosscbam.models.weights import Weights, variables_of
+from keras_crosscbam.models.weights import Weights, find_weights, variables_of
 from keras_crosscbam.training import RECIPES, Phase, SegmentationDistillation, with_settings
 from keras_crosscbam.training.teachers import Teacher, find_teachers, with_teachers
 

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 
-from keras_crosscbam.models.manifest import sha256
+from keras_crosscbam.manifest import sha256
 from keras_crosscbam.training.atomic import writing
 
 logger = logging.getLogger(__name__)

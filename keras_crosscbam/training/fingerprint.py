@@ -16,7 +16,7 @@ import keras
 
 from keras_crosscbam.datasets.argument_checks import check_list
 from keras_crosscbam.datasets.keras_augmentation import KerasAugmentation
-from keras_crosscbam.models.manifest import sha256
+from keras_crosscbam.manifest import sha256
 from keras_crosscbam.training.atomic import replacing
 
 REMEDY = "Choose another folder, or remove this one to start anew."

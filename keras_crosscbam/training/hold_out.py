@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keras_crosscbam.datasets import load_dataset, load_held_out
 from keras_crosscbam.datasets.pipeline import steps_per_epoch
-from keras_crosscbam.models.manifest import list_weights
+from keras_crosscbam.manifest import list_weights
 from keras_crosscbam.training.recipe import STARTS
 from keras_crosscbam.training.resumable import DESCRIPTION
 

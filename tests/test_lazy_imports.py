@@ -74,9 +74,8 @@ def without_keras(tmp_path_factory):
             Image.fromarray(array).save(root / kind / split / f"{i}.png")
     files = [
         onnx_file(root / "a.onnx"),
-        openvino_file(root / "b.xml", output="coarse_logits"),
-        openvino_file(root / "c.xml", output="logits"),
-        tflite_file(root / "d.tflite"),
+        openvino_file(root / "b.xml", output="logits"),
+        tflite_file(root / "c.tflite"),
     ]
     process = python(PROGRAM, root, root / "out", *files, path=[root / "refusal"])
     assert process.returncode == 0, process.stderr
@@ -85,28 +84,24 @@ def without_keras(tmp_path_factory):
 
 def test_exported_files_run_without_keras(without_keras):
     assert without_keras["imported"] == []
-    assert set(without_keras["files"]) == {"a.onnx", "b.xml", "c.xml", "d.tflite"}
+    assert set(without_keras["files"]) == {"a.onnx", "b.xml", "c.tflite"}
     for name, result in without_keras["files"].items():
-        if name == "b.xml":  # a quarter of the scores; the labels are near those of the pixels
-            assert result["mean_iou"] > 0.3
-        else:
-            assert result == {"same": True, "mean_iou": 1.0}, name
+        assert result == {"same": True, "mean_iou": 1.0}, name
 
 
 def test_benchmark_without_keras(without_keras):
     """Each contender has a process of its own, which imports no Keras either."""
-    assert without_keras["benchmark"] == {"contenders": 4, "keras": False}
+    assert without_keras["benchmark"] == {"contenders": 3, "keras": False}
 
 
 def test_data_sets_and_pictures_without_keras(without_keras):
     assert without_keras["overlay"] == list(SIZE[::-1])
-    assert isinstance(without_keras["doctor"], list)
+    assert without_keras["doctor"] == []
 
 
 def test_commands_without_keras(without_keras):
-    names = ("segment", "evaluate", "predict", "list")
-    assert {name: without_keras["commands"][name] for name in names} == dict.fromkeys(names, 0)
-    assert without_keras["commands"]["doctor"] in (0, 1)
+    names = ("segment", "evaluate", "predict", "doctor", "list")
+    assert without_keras["commands"] == dict.fromkeys(names, 0)
 
 
 def test_what_needs_keras_says_how_to_get_it(without_keras):
@@ -230,8 +225,9 @@ def test_a_missing_backend_is_told_when_keras_is_needed():
 # TensorFlow's first lines
 
 NOISY = """
-import os, subprocess, sys
-os.write(2, b"noise of C\\n")
+import contextlib, os, subprocess, sys
+with contextlib.suppress(OSError):  # where stderr is closed
+    os.write(2, b"noise of C\\n")
 print("noise of Python", file=sys.stderr)
 subprocess.run([sys.executable, "-c", "import sys; sys.stderr.write('noise of a child')"])
 """

@@ -14,8 +14,7 @@ from keras_crosscbam.training.resumable import DESCRIPTION
 def hold_out(root, group, recipe):
     """Divides a data set for a training without one group of frames, such as a drive.
 
-        >>> from keras_crosscbam.training import RECIPES
-        >>> from keras_crosscbam.training.segmentation import train
+        >>> from keras_crosscbam.training import RECIPES, train
         >>> from keras_crosscbam.training.hold_out import hold_out
         >>> train_set, held_out, recipe = hold_out(
         ...     "CamVid", "0006R0", RECIPES["camvid-m"])  # doctest: +SKIP

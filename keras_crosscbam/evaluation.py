@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-import keras
 import numpy as np
 
 from keras_crosscbam import runtime
-from keras_crosscbam.classes import IGNORE
+from keras_crosscbam.confusion import confusion_matrix, iou_per_class
 from keras_crosscbam.datasets.class_mapping import difference, relabeling
-from keras_crosscbam.training.metrics import iou_per_class
+from keras_crosscbam.progress import progress as with_progress
 
 if TYPE_CHECKING:
     from keras_crosscbam.classes import ClassTable
@@ -75,15 +74,13 @@ def evaluate(
     predict = predictor(model, dataset, size)
     classes = len(dataset.classes)
     confusion, frame_iou = np.zeros((classes, classes), np.int64), np.full(len(dataset), np.nan)
-    bar = keras.utils.Progbar(len(dataset), unit_name="frame", verbose=int(progress))
-    for index in range(len(dataset)):
+    for index in with_progress(range(len(dataset)), "frames", progress):
         image, labels = dataset[index]
         prediction = predict(image, labels.shape)
         counts = confusion_matrix(labels, prediction, classes)
         confusion += counts
         if counts.any():
             frame_iou[index] = np.nanmean(iou_per_class(counts))
-        bar.update(index + 1)
     if not confusion.any():
         raise ValueError(
             f"The data set {dataset.name!r} has no labeled pixel in its {len(dataset)} frames: "
@@ -129,14 +126,6 @@ def predictor(model, dataset, size=None):
         return labels
 
     return predict
-
-
-def confusion_matrix(truth, prediction, num_classes):
-    """Counts labeled pixels by true (rows) and predicted (columns) class, int64."""
-    valid = truth != IGNORE
-    cells = truth[valid].astype(np.int64) * num_classes + prediction[valid]
-    counts = np.bincount(cells, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes)
 
 
 def summarize(confusion: np.ndarray, classes: ClassTable, frames: int) -> Summary:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 from PIL import Image
 
@@ -17,6 +16,7 @@ from keras_crosscbam import runtime
 from keras_crosscbam.classes import ClassTable
 from keras_crosscbam.image_files import image_files
 from keras_crosscbam.images import check_value_range, failure, read_image, save_image, to_rgb
+from keras_crosscbam.progress import progress
 from keras_crosscbam.visualize import class_shares, overlay
 
 if TYPE_CHECKING:
@@ -126,12 +126,10 @@ def segment_files(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     names = _result_names(files)
-    bar = keras.utils.Progbar(len(files), unit_name="image", verbose=int(len(files) > 1))
-    results = []
-    for done, file in enumerate(files, start=1):
-        results.append(_segment_file(run, file, out / names[file], size, value_range))
-        bar.update(done)
-    return results
+    return [
+        _segment_file(run, file, out / names[file], size, value_range)
+        for file in progress(files, "images", show=len(files) > 1)
+    ]
 
 
 def _result_names(files):

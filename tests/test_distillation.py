@@ -20,8 +20,7 @@ import keras_crosscbam as kc
 from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.datasets import IGNORE, load_camvid
 from keras_crosscbam.models.architecture import architecture_of
-from keras_crosscbam.models.manifest import find_weights
-from keras_crosscbam.models.weights import Weights, variables_of
+from keras_crosscbam.models.weights import Weights, find_weights, variables_of
 from keras_crosscbam.training import RECIPES, Phase, SegmentationDistillation, with_settings
 from keras_crosscbam.training.teachers import Teacher, find_teachers, with_teachers
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import keras_crosscbam as kc
+from keras_crosscbam import manifest
 from keras_crosscbam.checksum import file_sha256
-from keras_crosscbam.models import manifest
-from keras_crosscbam.models.manifest import MANIFEST, find_weights
+from keras_crosscbam.manifest import MANIFEST
+from keras_crosscbam.models.weights import find_weights
 
 ANY_SIZE = (None, None, 3)
 IMAGE = np.random.default_rng(0).uniform(0, 255, (1, 64, 96, 3)).astype("float32")

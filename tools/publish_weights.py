@@ -24,7 +24,7 @@ import keras_crosscbam as kc
 from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.datasets.classification import load_image_folders
 from keras_crosscbam.datasets.loading import list_split
-from keras_crosscbam.models.manifest import MANIFEST
+from keras_crosscbam.manifest import MANIFEST
 from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.classification import MONITOR as ENCODER_MONITOR
 from keras_crosscbam.training.classification import TopOneValidation

@@ -16,7 +16,6 @@ from keras_crosscbam.cli.arguments import (
     with_views,
     working_size,
 )
-from keras_crosscbam.datasets.listing import shorten_list
 
 
 def add_commands(command):
@@ -101,10 +100,13 @@ def _evaluate(args):
 def _held_out(args):
     """The frames of the group to hold out, with a word where the weights have seen them."""
     from keras_crosscbam.datasets import load_held_out
-    from keras_crosscbam.training.hold_out import has_seen
 
     data = load_held_out(args.data, args.hold_out)
-    if args.model is None and has_seen(args.weights, data.name, args.hold_out):
+    if args.model is not None:
+        return data
+    from keras_crosscbam.training.hold_out import has_seen
+
+    if has_seen(args.weights, data.name, args.hold_out):
         print(
             f"crosscbam evaluate: {args.weights} was trained on frames of {args.hold_out}: the "
             "figure does not say how it does on roads it has not seen",
@@ -133,6 +135,8 @@ def _evaluate_encoder(args):
 
 def _check_folders(model, data, entry):
     """Raises a `ValueError` unless the folders are the classes that an encoder was trained on."""
+    from keras_crosscbam.datasets.listing import shorten_list
+
     names, count = (entry or {}).get("class_names"), model.output_shape[-1]
     if count != len(data.classes) or names not in (None, list(data.classes)):
         theirs = f" ({shorten_list(names)})" if names else ""

@@ -56,9 +56,8 @@ def _add_settings(sub, default):
 
 def _train(args):
     from keras_crosscbam.datasets import load_dataset
-    from keras_crosscbam.training import RECIPES
+    from keras_crosscbam.training import RECIPES, train
     from keras_crosscbam.training.hold_out import hold_out
-    from keras_crosscbam.training.segmentation import train
 
     recipe, out = _recipe(args, RECIPES)
     if args.hold_out:
@@ -76,8 +75,7 @@ def _train(args):
 
 def _pretrain(args):
     from keras_crosscbam.datasets.classification import load_image_folders
-    from keras_crosscbam.training import PRETRAINING_RECIPES
-    from keras_crosscbam.training.classification import pretrain
+    from keras_crosscbam.training import PRETRAINING_RECIPES, pretrain
 
     recipe, out = _recipe(args, PRETRAINING_RECIPES)
     splits = [load_image_folders(args.data, split) for split in ("train", "val")]

@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 
-import keras
 import numpy as np
 
 from keras_crosscbam.checksum import file_sha256
@@ -16,6 +15,7 @@ from keras_crosscbam.datasets.label_statistics import (
 from keras_crosscbam.datasets.listing import shorten_list
 from keras_crosscbam.datasets.masks import Palettes, UnclearIdsError, read_mask
 from keras_crosscbam.images import RefusedError, UnknownRangeError, read_oriented_image
+from keras_crosscbam.progress import progress as with_progress
 
 CROP_SIZE = (360, 480)
 
@@ -74,8 +74,7 @@ class SplitInspection:
         self._unknown_pixels = Counter()
         self._unknown_files = Counter()
         rng = np.random.default_rng(0)
-        bar = keras.utils.Progbar(self.frames, unit_name="frame", verbose=int(progress))
-        for done, frame in enumerate(listing.frames, start=1):
+        for frame in with_progress(listing.frames, "frames", progress):
             size, orientation = self._inspect_image(frame.image) if frame.image else (None, None)
             labels = self._inspect_mask(frame.mask, size, orientation) if frame.mask else None
             if labels is not None and scale_range is not None:
@@ -83,7 +82,6 @@ class SplitInspection:
                 for _ in range(max(4, 400 // self.frames)):
                     crop = crop_size or np.minimum(CROP_SIZE, labels.shape)
                     self.crops.append(random_crop_is_empty(labels, crop, scale_range, rng))
-            bar.update(done)
 
     def _inspect_image(self, path):
         """The image's (height, width) and EXIF orientation, or None for both."""

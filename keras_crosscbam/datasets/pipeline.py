@@ -38,8 +38,7 @@ def training_batches(
 ):
     """Shuffled, augmented batches for `model.fit`.
 
-        >>> from keras_crosscbam.datasets import load_camvid
-        >>> from keras_crosscbam.datasets.pipeline import training_batches
+        >>> from keras_crosscbam.datasets import load_camvid, training_batches
         >>> data = load_camvid("CamVid", "train")  # doctest: +SKIP
         >>> batches = training_batches(data, (360, 480), batch_size=8)  # doctest: +SKIP
 

@@ -5,6 +5,7 @@ import hashlib
 import keras
 import numpy as np
 
+from keras_crosscbam._version import __version__
 from keras_crosscbam.layers import ResizeLike
 from keras_crosscbam.models.activation import final_activation, without_activation
 from keras_crosscbam.models.class_names import classes_of
@@ -28,8 +29,6 @@ def describe(model, input, output):
     Raises:
         ValueError: for another input or output, and for logits of a model that ends in a sigmoid.
     """
-    from keras_crosscbam import __version__
-
     if input not in PIXELS or output not in OUTPUTS:
         raise ValueError(
             f"`input` must be one of {tuple(PIXELS)}, `output` of {OUTPUTS}. "

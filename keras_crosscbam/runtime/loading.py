@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import keras
 
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.normalization import Normalization
@@ -39,7 +38,7 @@ class Engine:
 
 
 _KERAS = ("keras_model", "keras_file")
-_ONNX = ("onnx", "OnnxRuntime"), (".onnx",), "onnx", ("threads", "device")
+_ONNX = ("onnx", "OnnxRuntime"), (".onnx",), "runtime", ("threads", "device")
 _OPENVINO = (
     ("openvino", "OpenVINORuntime"),
     (".xml", ".onnx", ".tflite"),
@@ -56,7 +55,7 @@ ENGINES = {
     "litert": Engine(("litert", "LiteRTRuntime"), (".tflite",), "litert", ("threads",)),
     "openvino": Engine(*_OPENVINO),
     "openvino-bf16": Engine(*_OPENVINO, {"precision": "bf16"}),
-    "tensorrt": Engine(("tensorrt", "TensorRTRuntime"), (".engine", ".plan"), "tensorrt"),
+    "tensorrt": Engine(("tensorrt.runtime", "TensorRTRuntime"), (".engine", ".plan"), "tensorrt"),
     "tensorflow": Engine(("saved_model", "SavedModelRuntime"), (SAVED_MODEL,), "cpu"),
 }
 """What `load` takes as `engine`, or before the colon of a path."""
@@ -116,7 +115,7 @@ def load(
         if normalization is not None:
             raise ValueError(f"`mean` and `std` go where {model.name} is loaded from its file.")
         return model
-    if isinstance(model, keras.Model):
+    if _is_keras_model(model):
         from keras_crosscbam.runtime.keras_model import KerasRuntime
 
         run = KerasRuntime(model, classes)
@@ -132,6 +131,11 @@ def load(
             "pixels of 0..255 as they are."
         )
     return run
+
+
+def _is_keras_model(model):
+    # Where there is a Keras model, Keras has been imported.
+    return "keras" in sys.modules and isinstance(model, sys.modules["keras"].Model)
 
 
 def _open(model, classes, engine, device, threads, precision):

@@ -33,8 +33,7 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
     """Trains an STDC classifier by a recipe and keeps the weights with the best top-1 accuracy.
 
         >>> from keras_crosscbam.datasets.classification import load_image_folders
-        >>> from keras_crosscbam.training import PRETRAINING_RECIPES
-        >>> from keras_crosscbam.training.classification import pretrain
+        >>> from keras_crosscbam.training import PRETRAINING_RECIPES, pretrain
         >>> best = pretrain(load_image_folders("imagenet", "train"),
         ...     load_image_folders("imagenet", "val"),
         ...     PRETRAINING_RECIPES["imagenet1k-stdc1"], "runs/stdc1")  # doctest: +SKIP

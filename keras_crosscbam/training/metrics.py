@@ -1,35 +1,19 @@
-"""Mean intersection over union: the confusion matrix, and a Keras metric over it."""
+"""Mean intersection over union as a Keras metric."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_crosscbam.classes import IGNORE, count_labels
+from keras_crosscbam.confusion import iou_per_class
 from keras_crosscbam.datasets.argument_checks import check_whole
 from keras_crosscbam.training.losses.valid_pixels import logits_of_labels
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-
-def iou_per_class(confusion: npt.ArrayLike) -> np.ndarray:
-    """Intersection over union of each class.
-
-    Args:
-        confusion: `(classes, classes)` pixel counts, rows the truth, columns the prediction.
-
-    Returns:
-        float64 `(classes,)` in 0..1; NaN for a class that is neither there nor predicted.
-    """
-    confusion = np.asarray(confusion, np.float64)
-    intersection = np.diag(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - intersection
-    with np.errstate(invalid="ignore"):
-        return intersection / union
+    pass
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")

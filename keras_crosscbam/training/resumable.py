@@ -11,9 +11,10 @@ from pathlib import Path
 
 import keras
 
+from keras_crosscbam.manifest import list_weights
 from keras_crosscbam.models.deepen import deepened
-from keras_crosscbam.models.manifest import find_weights, list_weights
 from keras_crosscbam.models.narrow import narrowed
+from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.tf_data import tf
 from keras_crosscbam.training.callbacks import (
     EpochLog,

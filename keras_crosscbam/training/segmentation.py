@@ -38,8 +38,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
     """Trains a network by a recipe and keeps the weights with the best validation mean IoU.
 
         >>> from keras_crosscbam.datasets import load_camvid
-        >>> from keras_crosscbam.training import RECIPES
-        >>> from keras_crosscbam.training.segmentation import train
+        >>> from keras_crosscbam.training import RECIPES, train
         >>> best = train(load_camvid("CamVid", "train"), load_camvid("CamVid", "val"),
         ...     RECIPES["camvid-m"], out="runs/camvid-m")  # doctest: +SKIP
 

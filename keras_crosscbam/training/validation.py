@@ -4,9 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_crosscbam.confusion import confusion_matrix
 from keras_crosscbam.datasets.argument_checks import check_size
 from keras_crosscbam.datasets.pipeline import evaluation_batches
-from keras_crosscbam.evaluation import confusion_matrix, summarize
+from keras_crosscbam.evaluation import summarize
 from keras_crosscbam.layers import ResizeLike
 from keras_crosscbam.models.inputs import with_preprocessing
 from keras_crosscbam.models.surgery import inference_model

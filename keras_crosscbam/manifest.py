@@ -1,4 +1,4 @@
-"""Where weights come from: the manifest of shipped files, paths, URLs; and whether they are intact.
+"""Files of weights: the shipped ones, paths and URLs; and whether they are intact.
 
 >>> import keras_crosscbam
 >>> list(keras_crosscbam.list_weights())
@@ -13,16 +13,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from keras_crosscbam.checksum import file_sha256
-from keras_crosscbam.models.weights import Weights, read_weights
 
 MANIFEST = "manifest.json"
 # Inside an installed wheel the weights lie within the package, in a checkout beside it.
 _FOLDERS = (
+    Path(__file__).parents[0] / "weights",
     Path(__file__).parents[1] / "weights",
-    Path(__file__).parents[2] / "weights",
 )
 
 
@@ -42,8 +39,8 @@ def list_weights() -> dict[str, list[dict[str, Any]]]:
     return listed
 
 
-def find_weights(weights, architecture):
-    """Reads weights by name, path or URL, and verifies their SHA-256 where one is known.
+def find_file(weights, architecture):
+    """Finds weights by name, path or URL, and verifies their SHA-256 where one is known.
 
     Args:
         weights: a name of `list_weights()`, the path of a `.weights.h5` file as written by
@@ -52,10 +49,10 @@ def find_weights(weights, architecture):
         architecture: `"cross_cbam_stdc1"` or the like, chooses among entries of one name.
 
     Returns:
-        `Weights`.
+        The path of the file, and its entry in the manifest, a dict; empty for other files.
 
     Raises:
-        ValueError: if there is no such name or file, the hash is wrong, or the file is damaged.
+        ValueError: if there is no such name or file, or the hash is wrong.
     """
     text = str(weights)
     location, _, expected = text.partition("#sha256=")
@@ -69,8 +66,7 @@ def find_weights(weights, architecture):
         entry = _named_entry(text, architecture)
         path = _shipped_file(entry)
     _verify(path, expected or entry.get("sha256"))
-    variables, classes = read_weights(path)
-    return Weights(str(path), variables, entry, classes)
+    return path, entry
 
 
 def _manifest():
@@ -112,6 +108,8 @@ def _shipped_file(entry):
 
 def _fetch(url, expected):
     """Downloads into Keras' cache; files of one name from different places do not collide."""
+    import keras
+
     place = hashlib.sha256(url.encode()).hexdigest()[:12]
     name = f"{place}-{url.rsplit('/', 1)[-1]}"
     try:

@@ -13,7 +13,7 @@ from keras_crosscbam.datasets.argument_checks import check_whole
 from keras_crosscbam.training.losses.valid_pixels import logits_of_labels
 
 if TYPE_CHECKING:
-    pass
+    import numpy as np
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")

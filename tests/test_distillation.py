@@ -12,8 +12,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_faults import assert_same_end
-from trained import arrays_of, log_of, run, start
+from trained import arrays_of, assert_same_end, log_of, run, start
 from training_program import TINY
 
 import keras_crosscbam as kc
@@ -26,7 +25,7 @@ from keras_crosscbam.training.teachers import Teacher, find_teachers, with_teach
 
 CLASSES = 5
 ALPHA = 0.125
-NARROW = {"alpha": ALPHA, "use_se_aspp": False}
+NARROW = {"alpha": ALPHA, "use_se_aspp": False, "use_ccbam": False}
 
 
 def batch(shape=(2, 3, 4), ignored=0.3, scale=3.0, seed=7):
@@ -214,9 +213,10 @@ def test_a_teacher_stands_beside_the_network_and_outside_its_weights(teacher_fil
 @pytest.mark.parametrize(
     "switches",
     [
-        {"use_se_aspp": True},
-        {"use_se_aspp": True, "aspp_filters": 512, "aspp_dilation_rates": (2, 4, 12)},
-        {"aspp_filters": 128, "backbone": "stdc2"},
+        {"use_ccbam": True},
+        {"use_ccbam": True, "use_se_aspp": True},
+        {"use_ccbam": True, "use_se_aspp": True, "aspp_filters": 512, "aspp_dilation_rates": (2, 4, 12)},
+        {"use_ccbam": True, "aspp_filters": 128, "backbone": "stdc2"},
         {"use_ccbam": "sum", "aspp_filters": 512},
         {"use_ccbam": "sum", "alpha": 0.25},
         {"use_ccbam": False, "use_se_aspp": True},
@@ -413,15 +413,3 @@ def test_mixed_precision_with_everything_else(teacher_file, made_camvid, tmp_pat
         parts = row["main_loss"] + recipe.aux_weight * row["aux_loss"] + row["distilled_loss"]
         assert row["loss"] == pytest.approx(parts, rel=1e-3)
         assert row["distilled_loss"] > 0
-
-
-def test_a_folder_from_before_a_field_existed_goes_on(undisturbed, made_camvid, tmp_path):
-    """What the field's default says is what was done then."""
-    folder = shutil.copytree(undisturbed, tmp_path / "old")
-    described = json.loads((folder / "run.json").read_text())
-    for name in ("teacher", "temperature", "teacher_architecture", "narrowed_from"):
-        del described["recipe"][name]
-    (folder / "run.json").write_text(json.dumps(described))
-    assert run(made_camvid, folder) == folder / "best.weights.h5"
-    with pytest.raises(ValueError, match=r"other recipe \(temperature was 1.0 and is 2.0 now\)"):
-        run(made_camvid, folder, replace(TINY, temperature=2.0))

@@ -67,7 +67,7 @@ def network():
 
 @pytest.fixture(scope="session")
 def small_network():
-    """The same of a fraction of the layers and channels, which is exported several times as fast."""
+    """The same with fewer layers and channels, for exports of any network."""
     import keras_crosscbam as kc
 
     keras.utils.set_random_seed(11)

@@ -215,7 +215,12 @@ def test_a_teacher_stands_beside_the_network_and_outside_its_weights(teacher_fil
     [
         {"use_ccbam": True},
         {"use_ccbam": True, "use_se_aspp": True},
-        {"use_ccbam": True, "use_se_aspp": True, "aspp_filters": 512, "aspp_dilation_rates": (2, 4, 12)},
+        {
+            "use_ccbam": True,
+            "use_se_aspp": True,
+            "aspp_filters": 512,
+            "aspp_dilation_rates": (2, 4, 12),
+        },
         {"use_ccbam": True, "aspp_filters": 128, "backbone": "stdc2"},
         {"use_ccbam": "sum", "aspp_filters": 512},
         {"use_ccbam": "sum", "alpha": 0.25},

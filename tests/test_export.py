@@ -106,7 +106,9 @@ def test_batches_and_auxiliary_heads(tmp_path):
 
 def test_real_frames_pass_the_gate(small_network, data_root, tmp_path):
     frames = sorted((data_root / "camvid-480x360" / "val").glob("*.jpg"))[::25]
-    result = kc.export.to_onnx(small_network, tmp_path / "m.onnx", input_size=(180, 240), frames=frames)
+    result = kc.export.to_onnx(
+        small_network, tmp_path / "m.onnx", input_size=(180, 240), frames=frames
+    )
     assert result.frames == len(frames)
     assert result.argmax_agreement >= 0.9999
 

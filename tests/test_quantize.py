@@ -119,9 +119,7 @@ def test_tensorrt_gets_symmetric_scales_and_float_biases(int8_file):
     assert not any(scaled.intersection(node.input[2:]) for node in convolutions)
 
 
-@pytest.mark.parametrize(
-    "name", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_layers_are_excluded_by_name(float_file, frames, tmp_path, name):
     path = tmp_path / f"m{ENDINGS[name]}"
     options = {"exclude": ("first", "se_aspp"), "max_loss": 8}

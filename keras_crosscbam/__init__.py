@@ -22,10 +22,13 @@ from keras_crosscbam.evaluate import evaluate
 from keras_crosscbam.models import *  # noqa: F403
 from keras_crosscbam.models import __all__ as _models
 from keras_crosscbam.segment import segment
+from keras_crosscbam.tiling import Tiled
+from keras_crosscbam.video import segment_video
 
 __version__ = "0.1.0"
 __all__ = [
     *_models,
+    "Tiled",
     "datasets",
     "evaluate",
     "export",
@@ -33,6 +36,7 @@ __all__ = [
     "layers",
     "runtime",
     "segment",
+    "segment_video",
     "training",
     "visualize",
 ]

@@ -4,12 +4,14 @@ import keras
 import numpy as np
 
 from keras_crosscbam import runtime
+from keras_crosscbam.batching import outputs
 from keras_crosscbam.datasets.labels import IGNORE
 from keras_crosscbam.datasets.relabelling import difference, relabelling
+from keras_crosscbam.parallel import parallel_map
 from keras_crosscbam.training.metrics import iou_per_class
 
 
-def evaluate(model, dataset, size=None, progress=False):
+def evaluate(model, dataset, size=None, progress=False, batch=None):
     """Judges a model on the whole frames of a data set, at the size of their labels.
 
         >>> import keras_crosscbam as kc
@@ -28,6 +30,8 @@ def evaluate(model, dataset, size=None, progress=False):
             side does not name its classes, their numbers are taken to mean the same ones.
         size: `(height, width)`, or the shorter side, to resize frames to; None for their own.
         progress: whether to print a progress bar.
+        batch: how many frames to run at once, where they have one size for the network; None for
+            the number that the network is fixed to, or else 1. Frames are read by other threads.
 
     Returns:
         A dict: `"mean_iou"` over the classes that occur in truth or prediction,
@@ -41,14 +45,25 @@ def evaluate(model, dataset, size=None, progress=False):
         ValueError: if model and data set differ in the number or the names of their classes, or no
             pixel is labelled.
     """
-    predict = predictor(model, dataset, size)
+    run = runtime.load(model)
+    relabelled = _relabelling(run, dataset)
     classes = len(dataset.classes)
     confusion, frame_iou = np.zeros((classes, classes), np.int64), np.full(len(dataset), np.nan)
     bar = keras.utils.Progbar(len(dataset), unit_name="frame", verbose=int(progress))
-    for index in range(len(dataset)):
-        image, labels = dataset[index]
-        prediction = predict(image, labels.shape)
-        counts = confusion_matrix(labels, prediction, classes)
+    truths = {}
+
+    def read(index):
+        image, truths[index] = dataset[index]
+        return image, truths[index].shape
+
+    def judge(item):
+        if item.error is not None:
+            raise item.error
+        truth = truths.pop(item.source)
+        return item.source, confusion_matrix(truth, relabelled(item.labels(run)), classes)
+
+    items = outputs(run, range(len(dataset)), read, size, batch)
+    for index, counts in parallel_map(judge, items):
         confusion += counts
         if counts.any():
             frame_iou[index] = np.nanmean(iou_per_class(counts))
@@ -79,7 +94,18 @@ def predictor(model, dataset, size=None):
     Raises:
         ValueError: as `evaluate`.
     """
-    run, classes = runtime.load(model), dataset.classes
+    run = runtime.load(model)
+    relabelled = _relabelling(run, dataset)
+    return lambda image, label_size: relabelled(run.predict(image, size, output_size=label_size))
+
+
+def _relabelling(run, dataset):
+    """The function from labels of a `Runtime` to those of a data set.
+
+    Raises:
+        ValueError: as `evaluate`.
+    """
+    classes = dataset.classes
     name = f"the data set {dataset.name!r}"
     if run.num_classes not in (len(classes), None):
         named = run.classes.is_named and classes.is_named
@@ -89,15 +115,15 @@ def predictor(model, dataset, size=None):
         )
     lookup = relabelling(run.classes, classes, run.name, name)
 
-    def predict(image, label_size):
-        labels = lookup[run.predict(image, size, output_size=label_size)]
+    def relabelled(labels):
+        labels = lookup[labels]
         if labels.max() >= len(classes):
             raise ValueError(
                 f"{run.name} gives label {labels.max()}, but {name} has {len(classes)} classes"
             )
         return labels
 
-    return predict
+    return relabelled
 
 
 def confusion_matrix(truth, prediction, num_classes):

@@ -7,10 +7,12 @@ import numpy as np
 from PIL import Image
 
 from keras_crosscbam import runtime
+from keras_crosscbam.batching import check_batch, outputs
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.datasets.relabelling import relabelling
 from keras_crosscbam.evaluate import best_and_worst, predictor
 from keras_crosscbam.images import failure, read_image, save_image
+from keras_crosscbam.parallel import parallel_map
 from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.visualize import comparison
 
@@ -29,6 +31,7 @@ def write_predictions(
     root=None,
     classes=None,
     value_range=None,
+    batch=None,
 ):
     """Writes `NAME.png` with the predicted labels of each image `NAME.EXT`, at its own size.
 
@@ -54,6 +57,7 @@ def write_predictions(
         classes: the `ClassTable` whose order the numbers and `label_ids` follow; None for that of
             the `SegmentationDataset`, or else the model's own.
         value_range: as in `keras_crosscbam.segment`; None for that of a `SegmentationDataset`.
+        batch: as in `keras_crosscbam.segment`.
 
     Returns:
         The paths written, a list in the order of the images.
@@ -65,6 +69,7 @@ def write_predictions(
     """
     run = runtime.load(model)
     run.check_size(size)
+    check_batch(run, batch)
     if isinstance(images, SegmentationDataset):
         classes = classes or images.classes
         value_range = value_range or images.value_range
@@ -81,13 +86,22 @@ def write_predictions(
     Path(out).mkdir(parents=True, exist_ok=True)
     bar = keras.utils.Progbar(len(targets), unit_name="image", verbose=int(progress))
     failures = {}
-    for done, (target, image) in enumerate(targets.items(), start=1):
+
+    def write(item):
+        target = item.source
         try:
-            labels = lookup[run(read_image(image, value_range), size)]
+            if item.error is not None:
+                raise item.error
             target.parent.mkdir(parents=True, exist_ok=True)
-            save_image(Image.fromarray(labels), target)
+            save_image(Image.fromarray(lookup[item.labels(run)]), target)
         except Exception as error:  # one image must not cost the others, whatever is wrong with it
-            failures[target] = failure(image, error)
+            failures[target] = failure(targets[target], error)
+
+    def read(target):
+        return read_image(targets[target], value_range)
+
+    items = outputs(run, targets, read, size, batch, workers=2)
+    for done, _ in enumerate(parallel_map(write, items, ahead=3), start=1):
         bar.update(done)
     if failures:
         raise PredictionError(

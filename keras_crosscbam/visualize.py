@@ -30,7 +30,7 @@ def class_shares(labels, classes):
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def overlay(image, labels, classes, opacity=0.5, legend=True):
+def overlay(image, labels, classes, opacity=0.5, legend=True, shown=None):
     """Lays the colours of the labels over an image.
 
         >>> import numpy as np
@@ -47,15 +47,36 @@ def overlay(image, labels, classes, opacity=0.5, legend=True):
         opacity: weight of the colours, 0..1.
         legend: whether to add a column on the right that names the classes in the picture, with
             their share of the pixels.
+        shown: names of the classes to draw; None for all. Where there is another class, or none
+            (255), the image stays as it is.
 
     Returns:
         A `PIL.Image.Image` in RGB, as high as the image, or higher if the legend needs it.
     """
-    painted = (1 - opacity) * image + opacity * colourise(labels, classes)
-    picture = Image.fromarray(np.round(painted).astype(np.uint8))
+    picture = Image.fromarray(painted(image, labels, classes, opacity, shown))
     if not legend:
         return picture
-    return _row([picture, _legend(class_shares(labels, classes), classes, image.shape[0])])
+    shares = class_shares(labels, classes)
+    if shown is not None:
+        shares = {name: share for name, share in shares.items() if name in shown}
+    return row([picture, legend_column(shares, classes, image.shape[0])])
+
+
+def painted(image, labels, classes, opacity=0.5, shown=None):
+    """The array of `overlay` without a legend, uint8 RGB `(height, width, 3)`."""
+    colours, kept = np.zeros((256, 3), np.float32), np.ones((256, 1), np.float32)
+    for index, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True)):
+        if shown is None or name in shown:
+            colours[index] = opacity * np.float32(colour)
+            kept[index] = 1 - opacity
+    result = np.empty(image.shape, np.uint8)
+    # A few rows at a time stay in the cache.
+    for top in range(0, len(image), 32):
+        rows = slice(top, top + 32)
+        mixed = image[rows] * kept[labels[rows]]
+        mixed += colours[labels[rows]]
+        result[rows] = np.rint(mixed, out=mixed)
+    return result
 
 
 def comparison(image, truth, prediction, classes):
@@ -71,11 +92,12 @@ def comparison(image, truth, prediction, classes):
         A `PIL.Image.Image` in RGB; the legend's shares are those of the prediction.
     """
     pictures = [image, colourise(truth, classes), colourise(prediction, classes)]
-    legend = _legend(class_shares(prediction, classes), classes, image.shape[0])
-    return _row([*map(Image.fromarray, pictures), legend])
+    legend = legend_column(class_shares(prediction, classes), classes, image.shape[0])
+    return row([*map(Image.fromarray, pictures), legend])
 
 
-def _row(pictures):
+def row(pictures):
+    """Pictures side by side, at their upper edges."""
     size = sum(p.width for p in pictures), max(p.height for p in pictures)
     canvas, left = Image.new("RGB", size), 0
     for picture in pictures:
@@ -84,14 +106,26 @@ def _row(pictures):
     return canvas
 
 
-def _legend(shares, classes, height):
-    """A dark column with a coloured square, the name and the share of each class."""
+def legend_column(shares, classes, height):
+    """A dark column with a coloured square, the name and the share of each class.
+
+    Args:
+        shares: share by name, in the order of the lines; None for no number.
+        classes: a `ClassTable`.
+        height: that of the picture beside it, in pixels; the column is higher if it needs to be.
+
+    Returns:
+        A `PIL.Image.Image` in RGB.
+    """
     size = int(np.clip(height / 28, 11, 40))
     font, row, margin = ImageFont.load_default(size), int(size * 1.7), size // 2
     colours = dict(zip(classes.names, classes.colours, strict=True))
-    lines = [(colours[name], name, f"{100 * share:.1f} %") for name, share in shares.items()]
+    lines = [
+        (colours[name], name, "" if share is None else f"{100 * share:.1f} %")
+        for name, share in shares.items()
+    ]
     name_width = max((int(font.getlength(name)) for _, name, _ in lines), default=0)
-    share_width = int(font.getlength("100.0 %"))
+    share_width = int(font.getlength("100.0 %")) if any(line[2] for line in lines) else 0
     width = 5 * margin + size + name_width + share_width
     column = Image.new("RGB", (width, max(height, row * len(lines) + 2 * margin)), (24, 24, 24))
     draw = ImageDraw.Draw(column)

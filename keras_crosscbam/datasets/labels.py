@@ -53,6 +53,21 @@ class ClassTable:
         """The `num_classes` of a network for these labels: 1 for one logit, else their number."""
         return 1 if self.one_logit else len(self)
 
+    def find(self, names):
+        """The names of classes as the table writes them, whatever their case: a tuple.
+
+        Raises:
+            ValueError: for one that is not in the table.
+        """
+        known = {name.lower(): name for name in self.names}
+        unknown = [name for name in names if name not in self.names and name.lower() not in known]
+        if unknown:
+            raise ValueError(
+                f"No class is called {', '.join(map(repr, unknown))}. The classes are "
+                f"{', '.join(self.names)}"
+            )
+        return tuple(name if name in self.names else known[name.lower()] for name in names)
+
     @property
     def is_named(self):
         """Whether somebody named the classes: false for "class 0", "class 1" and so on."""

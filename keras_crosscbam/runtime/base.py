@@ -9,10 +9,7 @@ from keras_crosscbam.datasets.relabelling import agreed
 from keras_crosscbam.runtime.coarse import labels_of_coarse, labels_of_scores, upsample, winners
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.messages import one_line
-from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest
-
-MAX_ASPECT = 4
-"""How many times a shorter side that is asked for the longer side may become by enlarging."""
+from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest, network_size
 
 
 class Runtime(ABC):
@@ -134,10 +131,7 @@ class Runtime(ABC):
         Raises:
             ValueError: if the network gives labels alone.
         """
-        if self.description.output == "labels":
-            raise ValueError(
-                f"{self.name} gives labels, not scores. Export it with output='logits' for scores."
-            )
+        self.check_scores()
         return self._in_batches(images, self._scores)
 
     def labels(self, images):
@@ -175,14 +169,7 @@ class Runtime(ABC):
         The scores are resized bilinearly before the argmax. Labels of a network that gives nothing
         else are resized by nearest neighbour.
         """
-        resized = self._resized(image, size)
-        output_size = tuple(output_size or np.shape(image)[-3:-1])
-        if self.description.output == "labels" or resized.shape[1:3] == output_size:
-            labels = [nearest(array, output_size) for array in self.labels(resized)]
-        else:
-            scores = self.logits(resized)
-            labels = [winners(bilinear_planes(array, output_size)) for array in scores]
-        return np.stack(labels) if np.ndim(image) == 4 else labels[0]
+        return self._of_images(self.labels_of, image, size, output_size)
 
     def scores(self, image, size=None, output_size=None):
         """Like `predict`, but returns float32 scores `(height, width, num_classes)`.
@@ -190,10 +177,71 @@ class Runtime(ABC):
         Raises:
             ValueError: if the network gives labels alone.
         """
-        output_size = tuple(output_size or np.shape(image)[-3:-1])
-        scores = self.logits(self._resized(image, size))
+        self.check_scores()
+        return self._of_images(self.scores_of, image, size, output_size)
+
+    def resized(self, image, size=None):
+        """Images as a batch of the size that the network is to see.
+
+        The first of the steps that `predict` consists of; `prepare`, `infer` and `labels_of` or
+        `scores_of` are the others. Threads may do them at once for different images, each step
+        in one thread at a time.
+
+        Args:
+            image, size: as in a call.
+
+        Returns:
+            uint8 `(batch, height, width, 3)`.
+        """
+        images = image[None] if np.ndim(image) == 3 else np.asarray(image)
+        size = self._network_size(images.shape[1:3], size)
+        if size == images.shape[1:3]:
+            return images
+        return np.stack([bilinear(array, size) for array in images])
+
+    def infer(self, prepared):
+        """Like `run`, but the output stays as it is when the network runs again.
+
+        Raises:
+            RuntimeError: if the network cannot run, with its name.
+        """
+        return np.array(self._run(prepared))
+
+    def labels_of(self, output, images, output_size):
+        """The uint8 labels `(batch, *output_size)` that an output stands for.
+
+        Args:
+            output: what `run` or `infer` returned for the images.
+            images: what `resized` returned.
+            output_size: `(height, width)`.
+        """
+        if self.description.output == "labels" or images.shape[1:3] == output_size:
+            labels = [nearest(array, output_size) for array in self._labels(output, images)]
+        else:
+            scores = self._scores(output, images)
+            labels = [winners(bilinear_planes(array, output_size)) for array in scores]
+        return np.stack(labels)
+
+    def scores_of(self, output, images, output_size):
+        """Like `labels_of`, but returns float32 scores `(batch, *output_size, num_classes)`."""
+        scores = self._scores(output, images)
+        if scores.shape[1:3] == output_size:
+            return scores
         resized = [np.stack([*bilinear_planes(array, output_size)], axis=-1) for array in scores]
-        return np.stack(resized) if np.ndim(image) == 4 else resized[0]
+        return np.stack(resized)
+
+    def check_scores(self):
+        """Raises a `ValueError` if the network gives labels alone."""
+        if self.description.output == "labels":
+            raise ValueError(
+                f"{self.name} gives labels, not scores. Export it with output='logits' for scores."
+            )
+
+    def _of_images(self, finish, image, size, output_size):
+        output_size = tuple(output_size or np.shape(image)[-3:-1])
+        resized = self.resized(image, size)
+        results = self._in_batches(resized, lambda *batch: finish(*batch, output_size))
+        return results if np.ndim(image) == 4 else results[0]
 
     def _takes_raw_pixels(self):
         """Whether the network says that it takes pixels of 0..255."""
@@ -211,11 +259,14 @@ class Runtime(ABC):
         parts = []
         for start in range(0, max(len(images), 1), step):
             part = images[start : start + step]
-            filled = part
-            if len(part) < step:
-                filled = np.concatenate([part, *[part[-1:]] * (step - len(part))])
+            filled = self.filled(part)
             parts.append(finish(self._run(self.prepare(filled)), filled)[: len(part)])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def filled(self, images):
+        """Up to a batch of images, the last one repeated where the number is fixed."""
+        missing = (self.batch or 0) - len(images)
+        return np.concatenate([images, *[images[-1:]] * missing]) if missing > 0 else images
 
     def _run(self, prepared):
         try:
@@ -274,14 +325,6 @@ class Runtime(ABC):
             )
         return labels
 
-    def _resized(self, image, size):
-        """The images as a batch, of the size for the network."""
-        images = image[None] if np.ndim(image) == 3 else np.asarray(image)
-        size = self._network_size(images.shape[1:3], size)
-        if size == images.shape[1:3]:
-            return images
-        return np.stack([bilinear(array, size) for array in images])
-
     def check_size(self, size):
         """Raises a `ValueError` for a `size`, as in a call, that a network of fixed size lacks."""
         if self.size is not None and size not in (None, self.size, list(self.size)):
@@ -294,10 +337,4 @@ class Runtime(ABC):
         self.check_size(size)
         if self.size is not None:
             return tuple(self.size)
-        if size is None:
-            return tuple(image_size)
-        if isinstance(size, int):
-            longest = max(MAX_ASPECT * size, *image_size)
-            scale = min(size / min(image_size), longest / max(image_size))
-            return tuple(max(round(side * scale), 1) for side in image_size)
-        return tuple(size)
+        return network_size(image_size, size)

@@ -19,6 +19,7 @@ except ModuleNotFoundError as error:
 
 from keras_crosscbam import datasets, export, flops, layers, runtime, training, visualize
 from keras_crosscbam.evaluate import evaluate
+from keras_crosscbam.explanation import explain
 from keras_crosscbam.models import *  # noqa: F403
 from keras_crosscbam.models import __all__ as _models
 from keras_crosscbam.segment import segment
@@ -31,6 +32,7 @@ __all__ = [
     "Tiled",
     "datasets",
     "evaluate",
+    "explain",
     "export",
     "flops",
     "layers",

@@ -13,8 +13,9 @@ def parallel_map(function, items, workers=1, ahead=2):
         >>> list(parallel_map(str, [1, 2, 3], workers=2))
         ['1', '2', '3']
 
-    The results come in the order of the items. An error of an item is raised in its place, and ends
-    the map. Where the map is closed early, work that has begun is finished first.
+    The results come in the order of the items. An error of an item, or of the iterable itself, is
+    raised in its place, after the results before it, and ends the map. Where the map is closed
+    early, work that has begun is finished first.
 
     Args:
         function: of one item; with one worker, calls do not overlap.
@@ -28,14 +29,23 @@ def parallel_map(function, items, workers=1, ahead=2):
         `function(item)` of each item.
     """
     pool = ThreadPoolExecutor(workers)
-    waiting = deque()
+    iterator, waiting, failed = iter(items), deque(), None
     try:
-        for item in items:
+        while True:
+            try:
+                item = next(iterator)
+            except StopIteration:
+                break
+            except Exception as error:  # raised below
+                failed = error
+                break
             waiting.append(pool.submit(function, item))
             if len(waiting) >= workers + ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+        if failed is not None:
+            raise failed
     finally:
         pool.shutdown(cancel_futures=True)
         if hasattr(items, "close"):

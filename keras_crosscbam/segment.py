@@ -175,7 +175,7 @@ def segment_files(
     files = source if isinstance(source, list) else image_files(source)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    names = _result_names(files)
+    names = result_names(files)
     read = partial(read_image, value_range=value_range)
 
     def write(item):
@@ -209,7 +209,7 @@ def _write(item, labels, classes, target, pictures, shown):
     return SegmentedFile(item.source, overlay=picture, shares=class_shares(labels, classes))
 
 
-def _result_names(files):
+def result_names(files):
     """What the results of each file are called: its stem, or its whole name.
 
     The stems are taken only where they tell all files of the folder apart; `a.jpg.png` has the stem

@@ -41,6 +41,8 @@ class Tiled(Runtime):
         ValueError: for other values, and for a network that gives labels alone.
     """
 
+    reuses_output = False
+
     def __init__(self, run, tile=None, overlap=64, batch=1):
         run = load(run)
         run.check_scores()

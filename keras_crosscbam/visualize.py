@@ -64,18 +64,18 @@ def overlay(image, labels, classes, opacity=0.5, legend=True, shown=None):
 
 def painted(image, labels, classes, opacity=0.5, shown=None):
     """The array of `overlay` without a legend, uint8 RGB `(height, width, 3)`."""
-    colours, kept = np.zeros((256, 3), np.float32), np.ones((256, 1), np.float32)
+    palette, weights = np.zeros((256, 3), np.uint8), np.zeros(256, np.uint8)
     for index, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True)):
         if shown is None or name in shown:
-            colours[index] = opacity * np.float32(colour)
-            kept[index] = 1 - opacity
+            palette[index], weights[index] = colour, round(255 * opacity)
     result = np.empty(image.shape, np.uint8)
     # A few rows at a time stay in the cache.
-    for top in range(0, len(image), 32):
-        rows = slice(top, top + 32)
-        mixed = image[rows] * kept[labels[rows]]
-        mixed += colours[labels[rows]]
-        result[rows] = np.rint(mixed, out=mixed)
+    for top in range(0, len(image), 64):
+        rows = slice(top, top + 64)
+        colours = Image.fromarray(labels[rows])
+        colours.putpalette(palette)
+        mask = Image.fromarray(weights[labels[rows]])
+        result[rows] = Image.composite(colours.convert("RGB"), Image.fromarray(image[rows]), mask)
     return result
 
 

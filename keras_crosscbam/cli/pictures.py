@@ -10,6 +10,7 @@ from keras_crosscbam.cli.arguments import (
     add_model,
     add_normalization,
     image_size,
+    load_model,
     load_runtime,
     working_size,
 )
@@ -67,6 +68,13 @@ def add_commands(command):
     video.add_argument("--labels", action="store_true", help="write the labels of each frame too")
     video.add_argument("--no-overlay", action="store_true", help="write no video of the overlay")
     video.add_argument("--show", action="store_true", help="show the overlay in a window")
+
+    sub = command(_explain, "explain", "Show what a network looks at in an image.")
+    sub.add_argument("path", type=Path, help="an image, or a folder of images")
+    sub.add_argument("--out", type=Path, default=Path("explained"), help="folder for the sheets")
+    sub.add_argument("--class", dest="target", metavar="NAME", help="class for Grad-CAM")
+    sub.add_argument("--layer", help="layer for Grad-CAM (default: se_aspp)")
+    add_model(sub)
 
 
 def _names(text):
@@ -176,3 +184,32 @@ def _segment_video(run, source, args, size):
     if lost:
         print(f"crosscbam segment: {lost}", file=sys.stderr)
     return bool(lost)
+
+
+def _explain(args):
+    import keras
+
+    from keras_crosscbam.explanation import explain
+    from keras_crosscbam.image_files import image_files
+    from keras_crosscbam.images import failure, save_image
+    from keras_crosscbam.segment import result_names
+
+    model, made_for = load_model(args)
+    if isinstance(model, Path):
+        if model.suffix != ".keras":
+            raise ValueError(f"an explanation needs a .keras file or weights; got {model}")
+        model = keras.saving.load_model(model, compile=False)
+    size, failures = working_size(args, made_for), []
+    args.out.mkdir(parents=True, exist_ok=True)
+    files = image_files(args.path)
+    for file, name in result_names(files).items():
+        try:
+            explanation = explain(model, file, args.target, size, args.layer)
+            target = args.out / f"{name}_explained.png"
+            save_image(explanation.sheet(), target)
+            print(f"{file} -> {target}, Grad-CAM for {explanation.target}")
+        except Exception as error:  # one file must not cost the others, whatever is wrong with it
+            failures.append(failure(file, error))
+    for text in failures:
+        print(f"crosscbam explain: {text}", file=sys.stderr)
+    return 1 if failures else 0

@@ -82,8 +82,12 @@ class SEASPP(layers.Layer):
 
     def call(self, inputs, training=None):
         atrous = sum(branch(inputs, training=training) for branch in self.branches)
-        gate = ops.sigmoid(self.expand(self.relu(self.reduce(self.squeeze(inputs)))))
-        return self.project(ops.concatenate([inputs * gate, atrous], axis=-1), training=training)
+        excited = inputs * self.gate(inputs)
+        return self.project(ops.concatenate([excited, atrous], axis=-1), training=training)
+
+    def gate(self, inputs):
+        """The weights of the input's channels, `(batch, 1, 1, channels)`, each in (0, 1)."""
+        return ops.sigmoid(self.expand(self.relu(self.reduce(self.squeeze(inputs)))))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

@@ -32,6 +32,8 @@ class Averaged(Runtime):
             size, and for a network that gives labels alone.
     """
 
+    reuses_output = False
+
     def __init__(self, run, scales=(1.0,), flip=False):
         self.inner, self.scales, self.flips = run, tuple(scales), (False, True)[: 1 + flip]
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):

@@ -34,7 +34,10 @@ class Runtime(ABC):
         scores_layout: `"nchw"` or `"nhwc"`, that of the scores; in foreign files it need not be
             that of the images.
         normalization: the `Normalization` that `prepare` does for the network, or None.
+        reuses_output: whether `run` may write over the output that it returned before.
     """
+
+    reuses_output = True
 
     def __init__(
         self,
@@ -205,7 +208,8 @@ class Runtime(ABC):
         Raises:
             RuntimeError: if the network cannot run, with its name.
         """
-        return np.array(self._run(prepared))
+        output = self._run(prepared)
+        return np.array(output) if self.reuses_output else output
 
     def labels_of(self, output, images, output_size):
         """The uint8 labels `(batch, *output_size)` that an output stands for.

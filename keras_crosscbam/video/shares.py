@@ -85,7 +85,7 @@ def share_plot(seconds, shares, classes, size=(480, 900)):
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     for percent in (0, 25, 50, 75, 100):
         y = top + height * (100 - percent) / 100
-        draw.line((left - 5, y, left, y), fill=(170, 170, 170))
+        draw.line((left - 6, y, left - 1, y), fill=(170, 170, 170))
         place = (left - 8, y)
         draw.text(place, f"{percent} %", fill=(170, 170, 170), font=font, anchor="rm")
     for time in _ticks(seconds[0], seconds[-1]):

@@ -15,7 +15,8 @@ def sheet(explanation):
     """Draws an `Explanation`.
 
     The first row holds the image, its labels and Grad-CAM. A row for each CCBAM shows the gates of
-    positions over the image and those of channels as bars, from 0 to 1; the last one has SE-ASPP's.
+    positions over the image, from the smallest one to the largest, which the title tells, and those
+    of channels as bars, from 0 to 1; the last row has SE-ASPP's.
 
     Returns:
         A `PIL.Image.Image` in RGB, 1500 pixels wide.
@@ -30,11 +31,10 @@ def sheet(explanation):
     blocks = dict.fromkeys(name.split()[0] for name in explanation.spatial_gates)
     for block in blocks:
         low, high = f"{block} low", f"{block} high"
-        spaces = [(n, _fit(_over(explanation.spatial_gates[n], image))) for n in (low, high)]
+        spaces = [_positions(n, explanation.spatial_gates[n], image) for n in (low, high)]
         bars = [bar_picture(explanation.channel_gates[n], (_BARS, _CELL)) for n in (low, high)]
         stacked = _column([(f"{n}, channels", b) for n, b in zip((low, high), bars, strict=True)])
-        titles = [(f"{name}, positions", picture) for name, picture in spaces]
-        rows.append(_row([*titles, ("", stacked)]))
+        rows.append(_row([*spaces, ("", stacked)]))
     width = 3 * _CELL + 2 * _GAP
     for name, gate in explanation.channel_gates.items():
         if name.split()[0] not in blocks:
@@ -72,6 +72,13 @@ def bar_picture(values, size):
     picture = np.where((heights < columns)[..., None], colours, np.uint8(40))
     picture[height // 2] = picture[height // 2] // 2 + 64
     return Image.fromarray(picture.astype(np.uint8))
+
+
+def _positions(name, gate, image):
+    """The title and the picture of gates of positions."""
+    low, high = gate.min(), gate.max()
+    stretched = (gate - low) / max(high - low, np.finfo(np.float32).eps)
+    return f"{name}, positions, {low:.2f} to {high:.2f}", _fit(_over(stretched, image))
 
 
 def _over(values, image):

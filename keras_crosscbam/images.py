@@ -92,7 +92,11 @@ def to_rgb(image, value_range=None):
     check_value_range(value_range)
     samples = deep_samples(image)
     if samples is None:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        image.load()
+        # Either step would copy an image that needs neither, which may be a large one.
+        if image.getexif().get(_ORIENTATION, 1) != 1:
+            image = ImageOps.exif_transpose(image)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     # The last one of two or of four channels is transparency.
     colours = samples[..., :3] if samples.shape[2] > 2 else samples[..., :1]
     colours = _to_8_bits(colours, value_range)

@@ -53,30 +53,43 @@ def overlay(image, labels, classes, opacity=0.5, legend=True, shown=None):
     Returns:
         A `PIL.Image.Image` in RGB, as high as the image, or higher if the legend needs it.
     """
-    picture = Image.fromarray(painted(image, labels, classes, opacity, shown))
-    if not legend:
-        return picture
-    shares = class_shares(labels, classes)
-    if shown is not None:
-        shares = {name: share for name, share in shares.items() if name in shown}
-    return row([picture, legend_column(shares, classes, image.shape[0])])
+    height, width = labels.shape
+    column = None
+    if legend:
+        shares = class_shares(labels, classes)
+        if shown is not None:
+            shares = {name: share for name, share in shares.items() if name in shown}
+        column = legend_column(shares, classes, height)
+    size = (width + column.width, column.height) if legend else (width, height)
+    canvas = Image.new("RGB", size)
+    for top, strip in _strips(image, labels, classes, opacity, shown):
+        canvas.paste(strip, (0, top))
+    if legend:
+        canvas.paste(column, (width, 0))
+    return canvas
 
 
 def painted(image, labels, classes, opacity=0.5, shown=None):
     """The array of `overlay` without a legend, uint8 RGB `(height, width, 3)`."""
+    result = np.empty(image.shape, np.uint8)
+    for top, strip in _strips(image, labels, classes, opacity, shown):
+        result[top : top + strip.height] = strip
+    return result
+
+
+def _strips(image, labels, classes, opacity, shown):
+    """The overlay, a few rows at a time, which stay in the cache; each with its first row."""
     palette, weights = np.zeros((256, 3), np.uint8), np.zeros(256, np.uint8)
     for index, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True)):
         if shown is None or name in shown:
             palette[index], weights[index] = colour, round(255 * opacity)
-    result = np.empty(image.shape, np.uint8)
-    # A few rows at a time stay in the cache.
     for top in range(0, len(image), 64):
         rows = slice(top, top + 64)
         colours = Image.fromarray(labels[rows])
         colours.putpalette(palette)
         mask = Image.fromarray(weights[labels[rows]])
-        result[rows] = Image.composite(colours.convert("RGB"), Image.fromarray(image[rows]), mask)
-    return result
+        strip = Image.composite(colours.convert("RGB"), Image.fromarray(image[rows]), mask)
+        yield top, strip
 
 
 def comparison(image, truth, prediction, classes):

@@ -116,7 +116,7 @@ def test_fixed_batch_is_filled_up():
     for image, labels in zip(images, kc.segment(run, images), strict=True):
         np.testing.assert_array_equal(labels, Brightness()(image))
     assert run.shapes == [(4, 6, 8)] * 2
-    with pytest.raises(ValueError, match="brightness is fixed to batches of 4. Received: batch=2"):
+    with pytest.raises(ValueError, match=r"brightness is fixed to batches of 4. Received: batch=2"):
         kc.segment(run, images, batch=2)
     for wrong in (0, -1, 2.0):
         with pytest.raises(ValueError, match="`batch` must be a positive number of images"):

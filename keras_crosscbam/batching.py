@@ -1,5 +1,7 @@
 """Several images in one run of a network, while other threads read the next ones."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import partial
 

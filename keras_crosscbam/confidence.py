@@ -1,13 +1,15 @@
 """How sure a network is of each pixel: maximum probability, entropy, and a threshold for labels."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.classes import IGNORE
 from keras_crosscbam.heat_map import heat_map
-from keras_crosscbam.runtime.coarse import labels_of_scores
+from keras_crosscbam.runtime.coarse_logits import labels_of_scores
 from keras_crosscbam.runtime.probabilities import are_probabilities, as_probabilities, softmax
 
 _ROWS = 64  # of an image at a time, so that what is computed in between takes little memory
@@ -38,7 +40,9 @@ def probabilities_of(scores, output):
     return scores if output == "probabilities" else as_probabilities(scores)
 
 
-def assess(scores, output="logits", threshold=None):
+def assess(
+    scores: np.ndarray, output: str = "logits", threshold: float | None = None
+) -> Prediction:
     """Labels, maximum probabilities and entropies of scores.
 
         >>> import numpy as np
@@ -82,15 +86,15 @@ def confidence_pictures(prediction):
     """The maps of a `Prediction` as pictures.
 
     Returns:
-        A dict of `PIL.Image.Image`s: `"probability"` and `"entropy"`, 8-bit grey, 0..255 for 0..1,
+        A dict of `PIL.Image.Image`s: `"probability"` and `"entropy"`, 8-bit gray, 0..255 for 0..1,
         and `"confidence"`, in color, the probability from dark (0) to bright (1) beside its scale.
     """
 
-    def grey(values):
+    def gray(values):
         return Image.fromarray(np.rint(values * np.float32(255)).astype(np.uint8))
 
     return {
-        "probability": grey(prediction.probability),
-        "entropy": grey(prediction.entropy),
+        "probability": gray(prediction.probability),
+        "entropy": gray(prediction.entropy),
         "confidence": heat_map(prediction.probability, scale="probability of the label"),
     }

@@ -1,17 +1,27 @@
 """What a network looks at: the gates of its attention, and Grad-CAM."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_crosscbam.datasets.labels import ClassTable
+from keras_crosscbam.classes import ClassTable
 from keras_crosscbam.explanation_sheet import sheet
 from keras_crosscbam.images import read_image
 from keras_crosscbam.layers import CCBAM, SEASPP
+from keras_crosscbam.layers.backend import gradient
 from keras_crosscbam.models.surgery import inference_model
+from keras_crosscbam.private_api import nodes_in_order
 from keras_crosscbam.runtime.keras_model import KerasRuntime
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from keras_crosscbam.types import Size, StrPath, ValueRange
 
 
 @dataclass(frozen=True)
@@ -39,12 +49,19 @@ class Explanation:
     channel_gates: dict[str, np.ndarray]
     spatial_gates: dict[str, np.ndarray]
 
-    def sheet(self):
+    def sheet(self) -> Image.Image:
         """All of it on one picture, a `PIL.Image.Image` in RGB."""
         return sheet(self)
 
 
-def explain(model, image, target=None, size=None, layer=None, value_range=None):
+def explain(
+    model: keras.Model,
+    image: StrPath | np.ndarray,
+    target: str | None = None,
+    size: Size | int | None = None,
+    layer: str | None = None,
+    value_range: ValueRange | None = None,
+) -> Explanation:
     """Shows what a Cross-CBAM network looks at in an image.
 
         >>> import keras_crosscbam as kc
@@ -83,9 +100,7 @@ def explain(model, image, target=None, size=None, layer=None, value_range=None):
         )
     run = KerasRuntime(model)
     network = inference_model(run.model)
-    nodes = {
-        node.operation.name: node for nodes in network._nodes_by_depth.values() for node in nodes
-    }
+    nodes = {node.operation.name: node for node in nodes_in_order(network)}
     gated = [node for node in nodes.values() if isinstance(node.operation, (CCBAM, SEASPP))]
     if not gated:
         raise ValueError(f"{run.name} has neither CCBAM nor SE-ASPP, so there are no gates to show")
@@ -97,7 +112,7 @@ def explain(model, image, target=None, size=None, layer=None, value_range=None):
     labels = run.labels(seen)[0]
     target = run.classes.find([target])[0] if target else _most_frequent(labels, run.classes)
     pixels = ops.convert_to_tensor(run.prepare(seen))
-    cut = nodes[layer].outputs[0]
+    cut = nodes[layer].output_tensors[0]
     inputs_of = {node.operation.name: node.input_tensors for node in gated}
     values = keras.Model(network.inputs, {"cut": [cut], **inputs_of})(pixels, training=False)
     (features,) = values.pop("cut")
@@ -111,7 +126,7 @@ def explain(model, image, target=None, size=None, layer=None, value_range=None):
             scores = ops.concatenate([-scores, scores], axis=-1)
         return ops.sum(scores[0, :, :, label] * ops.convert_to_tensor(region, scores.dtype))
 
-    weights = _gradient(score, features)[0].mean(axis=(0, 1))
+    weights = _array(gradient(score, features))[0].mean(axis=(0, 1))
     channels, spaces = _gates([node.operation for node in gated], values)
     return Explanation(
         image=seen[0],
@@ -148,30 +163,3 @@ def _array(tensor):
 
 def _normalized(array):
     return array / array.max() if array.max() > 0 else array
-
-
-def _gradient(function, tensor):
-    """The gradient of a number by a tensor, as a NumPy array, on whichever backend Keras runs."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(tensor)
-            value = function(tensor)
-        gradient = tape.gradient(value, tensor)
-    elif backend == "jax":
-        import jax
-
-        gradient = jax.grad(function)(tensor)
-    elif backend == "torch":
-        import torch
-
-        with torch.enable_grad():
-            tensor = tensor.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(function(tensor), tensor)
-    else:
-        raise ValueError(
-            "Gradients need Keras on TensorFlow, JAX or PyTorch. Received: Keras on " + backend
-        )
-    return _array(gradient)

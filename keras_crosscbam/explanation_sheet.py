@@ -1,9 +1,11 @@
 """The picture sheet of an explanation: heat maps over the photograph, and bars of channels."""
 
+from __future__ import annotations
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from keras_crosscbam.heat_map import COLOURS, heat_map
+from keras_crosscbam.heat_map import COLORS, heat_map
 from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.visualize import overlay
 
@@ -68,8 +70,8 @@ def bar_picture(values, size):
     ends = np.maximum((np.arange(width) + 1) * len(values) // width, edges + 1)
     columns = np.array([values[a:b].max() for a, b in zip(edges, ends, strict=True)])
     heights = (np.arange(height)[::-1, None] + 0.5) / height
-    colours = COLOURS[np.rint(np.clip(0.25 + 0.75 * columns, 0, 1) * 255).astype(int)]
-    picture = np.where((heights < columns)[..., None], colours, np.uint8(40))
+    colors = COLORS[np.rint(np.clip(0.25 + 0.75 * columns, 0, 1) * 255).astype(int)]
+    picture = np.where((heights < columns)[..., None], colors, np.uint8(40))
     picture[height // 2] = picture[height // 2] // 2 + 64
     return Image.fromarray(picture.astype(np.uint8))
 

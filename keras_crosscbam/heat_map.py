@@ -1,9 +1,11 @@
-"""Numbers of 0..1 as colours, from dark to bright."""
+"""Numbers of 0..1 as colors, from dark to bright."""
+
+from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# Colours at equal distances of matplotlib's map "inferno", whose brightness rises evenly.
+# Colors at equal distances of matplotlib's map "inferno", whose brightness rises evenly.
 _ANCHORS = np.array(
     [
         (0, 0, 4),
@@ -18,14 +20,19 @@ _ANCHORS = np.array(
     ]
 )
 _POSITIONS = np.linspace(0, 255, len(_ANCHORS))
-COLOURS = np.stack(
+COLORS = np.stack(
     [np.interp(np.arange(256), _POSITIONS, channel) for channel in _ANCHORS.T], axis=1
 )
-COLOURS = np.rint(COLOURS).astype(np.uint8)
-"""The colours of 0, 1/255, ..., 1: uint8 `(256, 3)`."""
+COLORS = np.rint(COLORS).astype(np.uint8)
+"""The colors of 0, 1/255, ..., 1: uint8 `(256, 3)`."""
 
 
-def heat_map(values, image=None, opacity=0.65, scale=None):
+def heat_map(
+    values: np.ndarray,
+    image: np.ndarray | None = None,
+    opacity: float = 0.65,
+    scale: str | None = None,
+) -> Image.Image:
     """Paints numbers, or lays them over an image.
 
         >>> import numpy as np
@@ -34,16 +41,16 @@ def heat_map(values, image=None, opacity=0.65, scale=None):
         (252, 255, 164)
 
     Args:
-        values: float `(height, width)`; what is outside 0..1 has the colour of 0 or 1.
+        values: float `(height, width)`; what is outside 0..1 has the color of 0 or 1.
         image: uint8 RGB `(height, width, 3)` to show through, or None.
-        opacity: weight of the colours over the image, 0..1.
+        opacity: weight of the colors over the image, 0..1.
         scale: what the numbers are, for a scale below the picture; None for no scale.
 
     Returns:
         A `PIL.Image.Image` in RGB, as large as the values; with a scale it is higher.
     """
     levels = np.rint(np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8)
-    picture = Image.fromarray(COLOURS[levels])
+    picture = Image.fromarray(COLORS[levels])
     if image is not None:
         picture = Image.blend(Image.fromarray(image), picture, opacity)
     return picture if scale is None else _with_scale(picture, scale)
@@ -54,7 +61,7 @@ def _with_scale(picture, text):
     font = ImageFont.load_default(size)
     canvas = Image.new("RGB", (picture.width, picture.height + 3 * size), (24, 24, 24))
     canvas.paste(picture)
-    bar = Image.fromarray(COLOURS[None]).resize((max(picture.width - 2 * size, 1), size))
+    bar = Image.fromarray(COLORS[None]).resize((max(picture.width - 2 * size, 1), size))
     canvas.paste(bar, (size, picture.height + size // 2))
     draw, line = ImageDraw.Draw(canvas), picture.height + 3 * size
     for share, anchor, label in ((0, "ld", "0"), (0.5, "md", text), (1, "rd", "1")):

@@ -1,5 +1,7 @@
 """Work on the items of a stream in other threads, ahead of where the results are used."""
 
+from __future__ import annotations
+
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 

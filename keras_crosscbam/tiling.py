@@ -1,12 +1,22 @@
 """Large images in tiles that overlap, with scores that are blended where they do."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from keras_crosscbam.confidence import Prediction, assess
 from keras_crosscbam.runtime.base import Runtime
-from keras_crosscbam.runtime.coarse import labels_of_scores
+from keras_crosscbam.runtime.coarse_logits import labels_of_scores
 from keras_crosscbam.runtime.description import Description
+from keras_crosscbam.runtime.input_size import input_size
 from keras_crosscbam.runtime.loading import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from keras_crosscbam.types import ModelLike, Size
 
 
 class Tiled(Runtime):
@@ -43,40 +53,46 @@ class Tiled(Runtime):
 
     reuses_output = False
 
-    def __init__(self, run, tile=None, overlap=64, batch=1):
+    def __init__(
+        self, run: ModelLike, tile: Size | None = None, overlap: int = 64, batch: int = 1
+    ) -> None:
         run = load(run)
         run.check_scores()
         if tile is None and run.size is None:
             raise ValueError(f"{run.name} takes any size: say which `tile` (height, width) to use.")
-        tile = tuple(tile or run.size)
-        run.check_size(tile)
-        if len(tile) != 2 or min(tile) < 1:
+        sides = tuple(tile or run.size or ())
+        if len(sides) != 2 or min(sides) < 1:
             raise ValueError(f"`tile` must be (height, width), both positive. Received: {tile}")
-        if not isinstance(overlap, int) or not 0 <= overlap < min(tile):
+        run.check_size((sides[0], sides[1]))
+        if not isinstance(overlap, int) or not 0 <= overlap < min(sides):
             raise ValueError(
-                f"`overlap` must be a number of pixels from 0 to {min(tile) - 1}, less than the "
-                f"sides of a tile of {tile[0]}x{tile[1]}. Received: {overlap}"
+                f"`overlap` must be a number of pixels from 0 to {min(sides) - 1}, less than the "
+                f"sides of a tile of {sides[0]}x{sides[1]}. Received: {overlap}"
             )
-        self.inner, self.tile, self.overlap, self._step = run, tile, overlap, run.batch or batch
-        self._weights = [_ramps(side, overlap) for side in tile]
+        self.inner, self.tile, self.overlap, self._step = run, sides, overlap, run.batch or batch
+        self._weights = [_ramps(side, overlap) for side in sides]
         output = "probabilities" if run.description.output == "probabilities" else "logits"
         super().__init__(
-            f"{run.name}, in tiles of {tile[0]}x{tile[1]}",
+            f"{run.name}, in tiles of {sides[0]}x{sides[1]}",
             None,
             run.num_classes,
             run.classes,
             description=Description(pixels="uint8", output=output),
         )
 
-    def run(self, prepared):
+    def run(self, prepared: np.ndarray) -> np.ndarray:
         return np.stack([np.concatenate([*self.bands(image)]) for image in prepared])
 
-    def predict(self, image, size=None, output_size=None):
+    def predict(
+        self, image: np.ndarray, size: Size | int | None = None, output_size: Size | None = None
+    ) -> np.ndarray:
         if not self._is_taken_as_it_is(image, size, output_size):
             return super().predict(image, size, output_size)
         return np.concatenate([labels_of_scores(band[None])[0] for band in self.bands(image)])
 
-    def assess(self, image, size=None, threshold=None):
+    def assess(
+        self, image: np.ndarray, size: Size | int | None = None, threshold: float | None = None
+    ) -> Prediction:
         """Like `keras_crosscbam.confidence.assess` of the scores of an image, in less memory."""
         output = self.description.output
         if not self._is_taken_as_it_is(image, size, None):
@@ -89,9 +105,9 @@ class Tiled(Runtime):
         own = image.shape[:2]
         if image.ndim != 3:
             return False
-        return self._network_size(own, size) == own and tuple(output_size or own) == own
+        return input_size(own, size) == own and tuple(output_size or own) == own
 
-    def bands(self, image):
+    def bands(self, image: np.ndarray) -> Iterator[np.ndarray]:
         """The scores of an image, from top to bottom.
 
         Args:

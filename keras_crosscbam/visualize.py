@@ -1,11 +1,20 @@
-"""Pictures of labels: colours, overlays and legends."""
+"""Pictures of labels: colors, overlays and legends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
-def colourise(labels, classes):
-    """Paints labels in the colours of their classes.
+    from keras_crosscbam.classes import ClassTable
+
+
+def colorize(labels: np.ndarray, classes: ClassTable) -> np.ndarray:
+    """Paints labels in the colors of their classes.
 
     Args:
         labels: uint8 `(height, width)`; labels that are no class, such as 255, turn black.
@@ -15,23 +24,44 @@ def colourise(labels, classes):
         uint8 RGB `(height, width, 3)`.
     """
     palette = np.zeros((256, 3), np.uint8)
-    palette[: len(classes)] = classes.colours
+    palette[: len(classes)] = classes.colors
     return palette[labels]
 
 
-def class_shares(labels, classes):
-    """Share of the pixels by class name, largest first, classes without pixels left out."""
+def class_shares(labels: np.ndarray, classes: ClassTable) -> dict[str, float]:
+    """Computes the share of the pixels that each class has.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.datasets import CAMVID_CLASSES
+        >>> from keras_crosscbam.visualize import class_shares
+        >>> class_shares(np.array([[0, 0], [3, 0]], np.uint8), CAMVID_CLASSES)
+        {'Sky': 0.75, 'Road': 0.25}
+
+    Args:
+        labels: uint8 `(height, width)`.
+        classes: a `ClassTable`.
+
+    Returns:
+        A dict from class name to share, 0..1, largest first, without classes that have no pixel.
+    """
     counts = np.bincount(labels.ravel(), minlength=256)[: len(classes)]
     shares = {
-        name: count / labels.size
+        name: int(count) / labels.size
         for name, count in zip(classes.names, counts, strict=True)
         if count
     }
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def overlay(image, labels, classes, opacity=0.5, legend=True, shown=None):
-    """Lays the colours of the labels over an image.
+def overlay(
+    image: np.ndarray,
+    labels: np.ndarray,
+    classes: ClassTable,
+    opacity: float = 0.5,
+    legend: bool = True,
+    shown: Collection[str] | None = None,
+) -> Image.Image:
+    """Lays the colors of the labels over an image.
 
         >>> import numpy as np
         >>> from keras_crosscbam.datasets import CAMVID_CLASSES
@@ -44,7 +74,7 @@ def overlay(image, labels, classes, opacity=0.5, legend=True, shown=None):
         image: uint8 RGB `(height, width, 3)`.
         labels: uint8 `(height, width)`.
         classes: a `ClassTable`.
-        opacity: weight of the colours, 0..1.
+        opacity: weight of the colors, 0..1.
         legend: whether to add a column on the right that names the classes in the picture, with
             their share of the pixels.
         shown: names of the classes to draw; None for all. Where there is another class, or none
@@ -54,18 +84,16 @@ def overlay(image, labels, classes, opacity=0.5, legend=True, shown=None):
         A `PIL.Image.Image` in RGB, as high as the image, or higher if the legend needs it.
     """
     height, width = labels.shape
-    column = None
+    column = Image.new("RGB", (0, height))
     if legend:
         shares = class_shares(labels, classes)
         if shown is not None:
             shares = {name: share for name, share in shares.items() if name in shown}
         column = legend_column(shares, classes, height)
-    size = (width + column.width, column.height) if legend else (width, height)
-    canvas = Image.new("RGB", size)
+    canvas = Image.new("RGB", (width + column.width, column.height))
+    canvas.paste(column, (width, 0))
     for top, strip in _strips(image, labels, classes, opacity, shown):
         canvas.paste(strip, (0, top))
-    if legend:
-        canvas.paste(column, (width, 0))
     return canvas
 
 
@@ -80,19 +108,21 @@ def painted(image, labels, classes, opacity=0.5, shown=None):
 def _strips(image, labels, classes, opacity, shown):
     """The overlay, a few rows at a time, which stay in the cache; each with its first row."""
     palette, weights = np.zeros((256, 3), np.uint8), np.zeros(256, np.uint8)
-    for index, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True)):
+    for index, (name, color) in enumerate(zip(classes.names, classes.colors, strict=True)):
         if shown is None or name in shown:
-            palette[index], weights[index] = colour, round(255 * opacity)
+            palette[index], weights[index] = color, round(255 * opacity)
     for top in range(0, len(image), 64):
         rows = slice(top, top + 64)
-        colours = Image.fromarray(labels[rows])
-        colours.putpalette(palette)
+        colors = Image.fromarray(labels[rows])
+        colors.putpalette(palette)
         mask = Image.fromarray(weights[labels[rows]])
-        strip = Image.composite(colours.convert("RGB"), Image.fromarray(image[rows]), mask)
+        strip = Image.composite(colors.convert("RGB"), Image.fromarray(image[rows]), mask)
         yield top, strip
 
 
-def comparison(image, truth, prediction, classes):
+def comparison(
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: ClassTable
+) -> Image.Image:
     """Image, true labels, predicted labels and a legend side by side.
 
     Args:
@@ -104,7 +134,7 @@ def comparison(image, truth, prediction, classes):
     Returns:
         A `PIL.Image.Image` in RGB; the legend's shares are those of the prediction.
     """
-    pictures = [image, colourise(truth, classes), colourise(prediction, classes)]
+    pictures = [image, colorize(truth, classes), colorize(prediction, classes)]
     legend = legend_column(class_shares(prediction, classes), classes, image.shape[0])
     return row([*map(Image.fromarray, pictures), legend])
 
@@ -120,7 +150,7 @@ def row(pictures):
 
 
 def legend_column(shares, classes, height):
-    """A dark column with a coloured square, the name and the share of each class.
+    """A dark column with a colored square, the name and the share of each class.
 
     Args:
         shares: share by name, in the order of the lines; None for no number.
@@ -132,9 +162,9 @@ def legend_column(shares, classes, height):
     """
     size = int(np.clip(height / 28, 11, 40))
     font, row, margin = ImageFont.load_default(size), int(size * 1.7), size // 2
-    colours = dict(zip(classes.names, classes.colours, strict=True))
+    colors = dict(zip(classes.names, classes.colors, strict=True))
     lines = [
-        (colours[name], name, "" if share is None else f"{100 * share:.1f} %")
+        (colors[name], name, "" if share is None else f"{100 * share:.1f} %")
         for name, share in shares.items()
     ]
     name_width = max((int(font.getlength(name)) for _, name, _ in lines), default=0)
@@ -142,9 +172,9 @@ def legend_column(shares, classes, height):
     width = 5 * margin + size + name_width + share_width
     column = Image.new("RGB", (width, max(height, row * len(lines) + 2 * margin)), (24, 24, 24))
     draw = ImageDraw.Draw(column)
-    for i, (colour, name, share) in enumerate(lines):
+    for i, (color, name, share) in enumerate(lines):
         top = margin + i * row
-        draw.rectangle((margin, top, margin + size, top + size), fill=colour, outline=(90, 90, 90))
+        draw.rectangle((margin, top, margin + size, top + size), fill=color, outline=(90, 90, 90))
         draw.text((2 * margin + size, top), name, fill=(235, 235, 235), font=font)
         draw.text((width - margin, top), share, fill=(170, 170, 170), font=font, anchor="ra")
     return column

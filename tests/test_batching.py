@@ -10,12 +10,12 @@ from PIL import Image
 
 import keras_crosscbam as kc
 from keras_crosscbam.batching import outputs
-from keras_crosscbam.datasets import ClassTable
+from keras_crosscbam.classes import ClassTable
 from keras_crosscbam.images import STREET, read_image
+from keras_crosscbam.label_files import PredictionError, write_predictions
 from keras_crosscbam.parallel import parallel_map, prefetched
-from keras_crosscbam.predictions import PredictionError, write_predictions
 from keras_crosscbam.runtime.base import Runtime
-from keras_crosscbam.segment import segment_files
+from keras_crosscbam.segmentation import segment_files
 
 TABLE = ClassTable(("dark", "bright"), ((0, 0, 200), (200, 0, 0)))
 

@@ -9,19 +9,19 @@ from scipy.stats import entropy
 import keras_crosscbam as kc
 from keras_crosscbam.confidence import assess, confidence_pictures
 from keras_crosscbam.datasets import CAMVID_CLASSES, ClassTable
-from keras_crosscbam.heat_map import COLOURS, heat_map
+from keras_crosscbam.heat_map import COLORS, heat_map
 from keras_crosscbam.images import STREET
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.description import Description
-from keras_crosscbam.segment import segment_files
+from keras_crosscbam.segmentation import segment_files
 from keras_crosscbam.visualize import overlay, painted
 
 
-class Grey(Runtime):
+class Gray(Runtime):
     """One logit a pixel, or its sigmoid, or the label: red from -2 to 2."""
 
     def __init__(self, output="logits"):
-        super().__init__("grey", None, 1, description=Description(output=output))
+        super().__init__("gray", None, 1, description=Description(output=output))
 
     def run(self, prepared):
         logits = prepared[..., :1] / 63.75 - 2
@@ -80,31 +80,31 @@ def test_probabilities_in_python(network):
 @pytest.mark.parametrize("output", ["logits", "probabilities"])
 def test_one_class_has_two_probabilities(output):
     image = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
-    labels, probabilities = kc.segment(Grey(output), image, return_probabilities=True)
+    labels, probabilities = kc.segment(Gray(output), image, return_probabilities=True)
     expected = 1 / (1 + np.exp(-(np.arange(256) / 63.75 - 2)))
     np.testing.assert_allclose(probabilities[0, :, 1], expected, atol=1e-6)
     np.testing.assert_array_equal(labels[0], expected > 0.5)
-    unsure = kc.segment(Grey(output), image, threshold=0.8)[0]
+    unsure = kc.segment(Gray(output), image, threshold=0.8)[0]
     np.testing.assert_array_equal(unsure == 255, np.maximum(expected, 1 - expected) < 0.8)
 
 
 def test_labels_alone_have_no_probabilities(tmp_path):
     for options in ({"threshold": 0.5}, {"return_probabilities": True}):
-        with pytest.raises(ValueError, match="grey gives labels, not scores"):
-            kc.segment(Grey("labels"), STREET, **options)
-    with pytest.raises(ValueError, match="grey gives labels, not scores"):
-        segment_files(Grey("labels"), STREET, tmp_path, confidence=True)
+        with pytest.raises(ValueError, match="gray gives labels, not scores"):
+            kc.segment(Gray("labels"), STREET, **options)
+    with pytest.raises(ValueError, match="gray gives labels, not scores"):
+        segment_files(Gray("labels"), STREET, tmp_path, confidence=True)
     for wrong in (-0.1, 1.5, float("nan")):
         with pytest.raises(ValueError, match="`threshold` must be a probability"):
-            kc.segment(Grey(), STREET, threshold=wrong)
+            kc.segment(Gray(), STREET, threshold=wrong)
 
 
 def test_files(tmp_path):
     image = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2).repeat(40, axis=0)
     Image.fromarray(image).save(tmp_path / "a.png")
     options = {"confidence": True, "threshold": 0.8}
-    (result,) = segment_files(Grey(), tmp_path / "a.png", tmp_path / "out", **options)
-    expected = assess(Grey().scores(image), threshold=0.8)
+    (result,) = segment_files(Gray(), tmp_path / "a.png", tmp_path / "out", **options)
+    expected = assess(Gray().scores(image), threshold=0.8)
     read = {
         kind: np.asarray(Image.open(tmp_path / "out" / f"a_{kind}.png"))
         for kind in ("labels", "probability", "entropy", "confidence", "overlay")
@@ -112,7 +112,7 @@ def test_files(tmp_path):
     np.testing.assert_array_equal(read["labels"], expected.labels)
     np.testing.assert_array_equal(read["probability"], np.rint(255 * expected.probability))
     np.testing.assert_array_equal(read["entropy"], np.rint(255 * expected.entropy))
-    np.testing.assert_array_equal(read["confidence"][:40], COLOURS[read["probability"]])
+    np.testing.assert_array_equal(read["confidence"][:40], COLORS[read["probability"]])
     # Where it is not sure, the overlay shows the image.
     unsure = expected.labels == 255
     np.testing.assert_array_equal(read["overlay"][:, :256][:40][unsure], image[unsure])
@@ -120,14 +120,14 @@ def test_files(tmp_path):
 
 
 def test_heat_map_rises_in_brightness():
-    brightness = COLOURS @ [0.299, 0.587, 0.114]
+    brightness = COLORS @ [0.299, 0.587, 0.114]
     assert (np.diff(brightness) >= 0).all()
     assert brightness[0] < 5
     assert brightness[-1] > 235
     mixed = heat_map(np.ones((2, 3)), np.full((2, 3, 3), 100, np.uint8), opacity=0.5)
-    np.testing.assert_allclose(np.asarray(mixed)[0, 0], 100 / 2 + COLOURS[255] / 2, atol=1)
+    np.testing.assert_allclose(np.asarray(mixed)[0, 0], 100 / 2 + COLORS[255] / 2, atol=1)
     outside = np.asarray(heat_map(np.array([[-1.0, 2.0]])))
-    np.testing.assert_array_equal(outside[0], COLOURS[[0, 255]])
+    np.testing.assert_array_equal(outside[0], COLORS[[0, 255]])
 
 
 def test_pictures_of_any_size():
@@ -154,4 +154,4 @@ def test_only_some_classes_are_drawn(tmp_path):
     with pytest.raises(ValueError, match=r"No class is called 'tram', 'Bus'. The classes are Sky,"):
         CAMVID_CLASSES.find(["road", "tram", "Bus"])
     with pytest.raises(ValueError, match="No class is called 'tram'"):
-        segment_files(Grey(), STREET, tmp_path, shown=["tram"])
+        segment_files(Gray(), STREET, tmp_path, shown=["tram"])

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import keras_crosscbam as kc
+from keras_crosscbam.classes import ClassTable
 from keras_crosscbam.confidence import assess
-from keras_crosscbam.datasets import ClassTable
 from keras_crosscbam.images import STREET
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.probabilities import softmax
-from keras_crosscbam.segment import segment_files
+from keras_crosscbam.segmentation import segment_files
 
 TABLE = ClassTable(tuple("abc"), ((200, 0, 0), (0, 200, 0), (0, 0, 200)))
 KERNEL = np.random.default_rng(2).normal(size=(3, 3)).astype(np.float32)

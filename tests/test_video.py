@@ -103,14 +103,14 @@ def test_overlay(clip, tmp_path):
     times, pictures = decoded(out)
     assert times == pytest.approx([index / 5 for index in range(10)], abs=1e-3)
     for (frame, labels), picture in zip(pairs, pictures, strict=True):
-        mixed = 0.5 * frame + 0.5 * np.array(TABLE.colours)[labels]
+        mixed = 0.5 * frame + 0.5 * np.array(TABLE.colors)[labels]
         seen = picture[:48, :64]
         # Colors are stored for 2x2 pixels, so that edges blur.
         assert np.abs(seen - mixed).mean() < 6
     assert pictures[0].shape[1] > 64
     legend = pictures[0][:, 64:].reshape(-1, 3).astype(int)
-    for colour in TABLE.colours:
-        assert np.abs(legend - colour).max(axis=1).min() < 40
+    for color in TABLE.colors:
+        assert np.abs(legend - color).max(axis=1).min() < 40
 
 
 def test_finished_overlay_is_an_ordinary_file(clip, tmp_path):
@@ -184,9 +184,9 @@ def test_plot_of_shares():
     picture = np.asarray(share_plot(seconds, shares, TABLE, size=(400, 800)))
     area = picture[16:416, 64:864]
     for column, expected in ((0, (0.25, 0.75)), (400, (0.5, 0.5)), (799, (0.5, 0.25))):
-        for colour, share in zip(TABLE.colours, expected, strict=True):
-            assert (area[:, column] == colour).all(-1).mean() == pytest.approx(share, abs=0.004)
-    assert (area[-1, 0] == TABLE.colours[0]).all()  # the first class lies at the bottom
+        for color, share in zip(TABLE.colors, expected, strict=True):
+            assert (area[:, column] == color).all(-1).mean() == pytest.approx(share, abs=0.004)
+    assert (area[-1, 0] == TABLE.colors[0]).all()  # the first class lies at the bottom
     assert share_plot(seconds[:1], shares[:1], TABLE).width  # one frame is a plot too
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import keras_crosscbam as kc
-from keras_crosscbam.models import manifest
-from keras_crosscbam.models.manifest import MANIFEST, find_weights, sha256
+from keras_crosscbam import manifest
+from keras_crosscbam.checksum import file_sha256
+from keras_crosscbam.manifest import MANIFEST
+from keras_crosscbam.models.weights import find_weights
 
 ANY_SIZE = (None, None, 3)
 IMAGE = np.random.default_rng(0).uniform(0, 255, (1, 64, 96, 3)).astype("float32")
@@ -54,7 +56,7 @@ def shipped(file, tmp_path, monkeypatch):
         "name": "streets",
         "architecture": "cross_cbam_stdc1",
         "file": target.name,
-        "sha256": sha256(target),
+        "sha256": file_sha256(target),
         "classes": "none of the known tables",
     }
     (folder / MANIFEST).write_text(json.dumps({"weights": [entry]}))
@@ -167,14 +169,14 @@ def test_tampered_shipped_file_is_refused(shipped):
 
 
 def test_hash_in_the_path_is_checked(file):
-    kc.CrossCBAM_M(weights=f"{file}#sha256={sha256(file)}", input_shape=ANY_SIZE)
+    kc.CrossCBAM_M(weights=f"{file}#sha256={file_sha256(file)}", input_shape=ANY_SIZE)
     with pytest.raises(ValueError, match="SHA-256"):
         kc.CrossCBAM_M(weights=f"{file}#sha256={'0' * 64}", input_shape=ANY_SIZE)
 
 
 def test_missing_shipped_file_asks_for_reinstallation(shipped):
     shipped.unlink()
-    with pytest.raises(ValueError, match="installation is incomplete"):
+    with pytest.raises(ValueError, match="Reinstall keras_crosscbam from its wheel"):
         kc.CrossCBAM_M(weights="streets")
 
 
@@ -194,6 +196,19 @@ def test_other_hdf5_file_is_refused(tmp_path):
         other["temperature"] = np.arange(3)
     with pytest.raises(ValueError, match="no Keras weights file"):
         kc.CrossCBAM_M(weights=tmp_path / "other.h5")
+
+
+def test_file_left_out_of_the_wheel_is_loaded_by_its_path(shipped, tmp_path):
+    entries = json.loads((shipped.parent / MANIFEST).read_text())
+    entries["weights"][0]["in_wheel"] = False
+    (shipped.parent / MANIFEST).write_text(json.dumps(entries))
+    downloaded = shipped.rename(tmp_path / shipped.name)
+    with pytest.raises(ValueError, match=f"not part of the wheel.* Download {shipped.name}"):
+        kc.CrossCBAM_M(weights="streets")
+    assert kc.CrossCBAM_M(weights=downloaded).output_shape[-1] == 5
+    downloaded.write_bytes(downloaded.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="SHA-256"):
+        kc.CrossCBAM_M(weights=downloaded)
 
 
 def test_missing_file_is_named(tmp_path):
@@ -260,7 +275,7 @@ def test_narrow_weights_load_by_path_and_name(shipped, tmp_path):
             **listed["weights"][0],
             "architecture": "cross_cbam_stdc1_050",
             "file": target.name,
-            "sha256": sha256(target),
+            "sha256": file_sha256(target),
         }
     )
     (shipped.parent / MANIFEST).write_text(json.dumps(listed))
@@ -294,7 +309,7 @@ def test_url_is_fetched_and_verified(file, tmp_path, monkeypatch, inference):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_port}/{file.name}"
-        model = kc.CrossCBAM_M(weights=f"{url}#sha256={sha256(file)}", input_shape=ANY_SIZE)
+        model = kc.CrossCBAM_M(weights=f"{url}#sha256={file_sha256(file)}", input_shape=ANY_SIZE)
         np.testing.assert_array_equal(outputs(model), outputs(inference))
         with pytest.raises(ValueError, match=r"could not be fetched: .*hash"):
             kc.CrossCBAM_M(weights=f"{url}#sha256={'0' * 64}", input_shape=ANY_SIZE)

@@ -117,7 +117,7 @@ def _sorted_out(source):
 
 def _segment_images(run, images, args, size):
     """Segments images and prints what came out; returns whether any of them failed."""
-    from keras_crosscbam.segment import segment_files
+    from keras_crosscbam.segmentation import segment_files
 
     started = time.perf_counter()
     results = segment_files(
@@ -192,7 +192,7 @@ def _explain(args):
     from keras_crosscbam.explanation import explain
     from keras_crosscbam.image_files import image_files
     from keras_crosscbam.images import failure, save_image
-    from keras_crosscbam.segment import result_names
+    from keras_crosscbam.segmentation import result_names
 
     model, made_for = load_model(args)
     if isinstance(model, Path):

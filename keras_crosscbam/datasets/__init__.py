@@ -1,14 +1,32 @@
-"""Data sets: what they hold, how it is read, and (in `pipeline`, on TensorFlow) batches of it."""
+"""Data sets: what they hold, how it is read, and batches of it for training.
 
-from keras_crosscbam.datasets.camvid import CAMVID_CLASSES, load_camvid
-from keras_crosscbam.datasets.cityscapes import CITYSCAPES_CLASSES, load_cityscapes
+The batches come from TensorFlow's `tf.data`, which is imported when they are first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from keras_crosscbam._lazy import lazy_names
+from keras_crosscbam.classes import (
+    CAMVID_CLASSES,
+    CITYSCAPES_CLASSES,
+    CLASS_TABLES,
+    IGNORE,
+    ClassTable,
+    ColorEncoding,
+    IndexEncoding,
+)
+from keras_crosscbam.datasets.camvid import load_camvid
+from keras_crosscbam.datasets.cityscapes import load_cityscapes
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.datasets.folder import load_folder
-from keras_crosscbam.datasets.labels import IGNORE, ClassTable, ColourEncoding, IndexEncoding
 from keras_crosscbam.datasets.loading import load_dataset, load_held_out, split_images
 
-CLASS_TABLES = {"camvid": CAMVID_CLASSES, "cityscapes": CITYSCAPES_CLASSES}
-"""Class tables by the name that the manifest of weights and the command line know them by."""
+if TYPE_CHECKING:
+    from keras_crosscbam.datasets.pipeline import (
+        evaluation_batches,
+        steps_per_epoch,
+        training_batches,
+    )
 
 __all__ = [
     "CAMVID_CLASSES",
@@ -16,13 +34,19 @@ __all__ = [
     "CLASS_TABLES",
     "IGNORE",
     "ClassTable",
-    "ColourEncoding",
+    "ColorEncoding",
     "IndexEncoding",
     "SegmentationDataset",
+    "evaluation_batches",
     "load_camvid",
     "load_cityscapes",
     "load_dataset",
     "load_folder",
     "load_held_out",
     "split_images",
+    "steps_per_epoch",
+    "training_batches",
 ]
+
+_BATCHES = ("evaluation_batches", "steps_per_epoch", "training_batches")
+__getattr__, __dir__ = lazy_names(__name__, _BATCHES, dict.fromkeys(_BATCHES, "pipeline"))

@@ -1,12 +1,15 @@
 """What every data set is to the rest of the package: a list of image and mask files."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from keras_crosscbam.datasets.labels import ClassTable, ColourEncoding, IndexEncoding
+from keras_crosscbam.classes import ClassTable, ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.masks import Palettes, read_mask
 from keras_crosscbam.images import read_oriented_image
 
@@ -21,7 +24,7 @@ class SegmentationDataset:
     Attributes:
         name: for messages and reports.
         pairs: `(image, mask)` files.
-        classes: names and colours of the classes.
+        classes: names and colors of the classes.
         encoding: how the masks encode them.
         value_range: the values that are black and white in images of more than 8 bits, as in
             `keras_crosscbam.images.to_rgb`.
@@ -31,15 +34,15 @@ class SegmentationDataset:
     name: str
     pairs: tuple[tuple[Path, Path], ...]
     classes: ClassTable
-    encoding: IndexEncoding | ColourEncoding
+    encoding: IndexEncoding | ColorEncoding
     value_range: tuple[float, float] | None = None
     left_out: tuple[str, ...] = ()
     _palettes: Palettes = field(default_factory=Palettes, init=False, repr=False, compare=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads a pair; a `ValueError` names the file that is unreadable or does not fit.
 
         The palette of a mask must also agree with those of the masks that were read before.
@@ -63,18 +66,18 @@ class SegmentationDataset:
             )
         return image, labels
 
-    def count_pixels(self):
-        """Labelled pixels of each class in each frame, int64 `(frames, classes)`.
+    def count_pixels(self) -> np.ndarray:
+        """Labeled pixels of each class in each frame, int64 `(frames, classes)`.
 
         Reads and checks every file, and that the palettes of masks agree.
         """
-        return self.read_through()[0]
+        return self.read_all()[0]
 
-    def read_through(self):
+    def read_all(self) -> tuple[np.ndarray, dict[str, str]]:
         """Reads and checks every file once, and that the palettes of masks agree.
 
         Returns:
-            counts: labelled pixels of each class in each frame, int64 `(frames, classes)`.
+            counts: labeled pixels of each class in each frame, int64 `(frames, classes)`.
             digests: what tells the contents from others, whatever the files' names: `"images"`, a
                 text `sha256:...` of the image files, and `"labels"`, of the labels that the masks
                 stand for, both in the order of the frames.
@@ -91,6 +94,6 @@ class SegmentationDataset:
         digests = {part: f"sha256:{digest.hexdigest()}" for part, digest in parts.items()}
         return np.stack(counts)[:, : len(self.classes)], digests
 
-    def subset(self, indices):
+    def subset(self, indices: Iterable[int]) -> SegmentationDataset:
         """The data set of the pairs at these indices."""
         return replace(self, pairs=tuple(self.pairs[i] for i in indices))

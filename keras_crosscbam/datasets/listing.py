@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from keras_crosscbam.classes import ClassTable, ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.dataset import SegmentationDataset
-from keras_crosscbam.datasets.labels import ClassTable, ColourEncoding, IndexEncoding
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Listing:
         split: name of the split.
         name: name of the data set.
         frames: its `Frame`s, in order.
-        classes: names and colours of the classes.
+        classes: names and colors of the classes.
         encoding: how the masks encode them.
         faults: what else is wrong with the files' names and lists, a sentence each.
         value_range: as in `SegmentationDataset`.
@@ -45,7 +45,7 @@ class Listing:
     name: str
     frames: tuple[Frame, ...]
     classes: ClassTable
-    encoding: IndexEncoding | ColourEncoding
+    encoding: IndexEncoding | ColorEncoding
     faults: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
     hint: str = ""
@@ -69,7 +69,7 @@ class Listing:
         if nameless:
             raise ValueError(
                 f"{self.root}: in the {self.split} split the names of {len(nameless)} frames do "
-                f"not say which group they are of: {shortened(nameless)}"
+                f"not say which group they are of: {shorten_list(nameless)}"
             )
         frames = tuple(
             frame
@@ -110,7 +110,7 @@ class Listing:
 
     def _missing(self, what):
         names = [frame.name for frame in self.frames if getattr(frame, what) is None]
-        return f"{len(names)} frames lack their {what}: {shortened(names)}" if names else ""
+        return f"{len(names)} frames lack their {what}: {shorten_list(names)}" if names else ""
 
 
 def top_folder(name):
@@ -129,7 +129,7 @@ def pair(images, masks, group_of=top_folder):
     )
 
 
-def shortened(items, limit=5):
+def shorten_list(items, limit=5):
     """The first items as text, and how many more there are."""
     items = list(map(str, items))
     rest = f" and {len(items) - limit} more" if len(items) > limit else ""

@@ -1,5 +1,11 @@
 """From files to batches: `tf.data` pipelines that are a pure function of seed and position."""
 
+from keras_crosscbam.datasets.argument_checks import (
+    check_list,
+    check_number,
+    check_size,
+    check_whole,
+)
 from keras_crosscbam.datasets.augment import (
     ClassMix,
     PhotometricDistortion,
@@ -7,7 +13,6 @@ from keras_crosscbam.datasets.augment import (
     RandomScaleCrop,
 )
 from keras_crosscbam.datasets.cache import Cached
-from keras_crosscbam.datasets.checks import check_list, check_number, check_size, check_whole
 from keras_crosscbam.datasets.keras_augmentation import as_augmentation
 from keras_crosscbam.datasets.sampling import index_stream
 from keras_crosscbam.tf_data import tf
@@ -33,8 +38,7 @@ def training_batches(
 ):
     """Shuffled, augmented batches for `model.fit`.
 
-        >>> from keras_crosscbam.datasets import load_camvid
-        >>> from keras_crosscbam.datasets.pipeline import training_batches
+        >>> from keras_crosscbam.datasets import load_camvid, training_batches
         >>> data = load_camvid("CamVid", "train")  # doctest: +SKIP
         >>> batches = training_batches(data, (360, 480), batch_size=8)  # doctest: +SKIP
 
@@ -94,7 +98,7 @@ def training_batches(
         chance, which, own, classes = tf.unstack(tf.random.split(key, 4))
         frame = tf.random.stateless_uniform([], which, 0, len(dataset), tf.int64)
         return tf.cond(
-            mix.acts(chance),
+            mix.applies(chance),
             lambda: mix(sample, crop(frame, own), classes),
             lambda: sample,
         )
@@ -121,7 +125,7 @@ def evaluation_batches(dataset, batch_size=1, input_size=None):
     Args:
         dataset: a `SegmentationDataset` whose frames have one size, unless `batch_size` is 1.
         batch_size: frames a batch; the last batch may be smaller.
-        input_size: `(height, width)` to resize images to; the labels follow by nearest neighbour.
+        input_size: `(height, width)` to resize images to; the labels follow by nearest neighbor.
             `keras_crosscbam.evaluate` instead resizes the logits, and judges at full size.
 
     Returns:

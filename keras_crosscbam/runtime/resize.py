@@ -1,30 +1,7 @@
-"""Resizing of what goes into a network and comes out of it, by Pillow, at half-pixel centres."""
+"""Resizing of what goes into a network and comes out of it, by Pillow, at half-pixel centers."""
 
 import numpy as np
 from PIL import Image
-
-MAX_ASPECT = 4
-"""How many times a shorter side that is asked for the longer side may become by enlarging."""
-
-
-def network_size(image_size, size):
-    """The `(height, width)` to resize an image to.
-
-        >>> from keras_crosscbam.runtime.resize import network_size
-        >>> network_size((480, 640), 240)
-        (240, 320)
-
-    Args:
-        image_size: `(height, width)`.
-        size: as in a call of `keras_crosscbam.runtime.Runtime`.
-    """
-    if size is None:
-        return tuple(image_size)
-    if isinstance(size, int):
-        longest = max(MAX_ASPECT * size, *image_size)
-        scale = min(size / min(image_size), longest / max(image_size))
-        return tuple(max(round(side * scale), 1) for side in image_size)
-    return tuple(size)
 
 
 def bilinear(array, size):

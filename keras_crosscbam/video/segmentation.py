@@ -1,8 +1,11 @@
 """From the frames of a video to labels, an overlay, and the shares of the classes over time."""
 
+from __future__ import annotations
+
 import logging
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -21,28 +24,33 @@ from keras_crosscbam.video.window import Window
 from keras_crosscbam.video.writer import VideoWriter
 from keras_crosscbam.visualize import legend_column, painted
 
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from keras_crosscbam.types import Classes, ModelLike, Size, StrPath
+
 logger = logging.getLogger(__name__)
 
 
 def segment_video(
-    model,
-    source,
-    out=None,
-    labels=None,
-    shares=None,
-    size=None,
-    classes=None,
-    every=1,
-    start=0.0,
-    duration=None,
-    smoothing=0.0,
-    threshold=None,
-    shown=None,
-    batch=None,
-    rate=25,
-    progress=False,
-    show=False,
-):
+    model: ModelLike,
+    source: StrPath | int,
+    out: StrPath | None = None,
+    labels: StrPath | None = None,
+    shares: StrPath | None = None,
+    size: Size | int | None = None,
+    classes: Classes | None = None,
+    every: int = 1,
+    start: float = 0.0,
+    duration: float | None = None,
+    smoothing: float = 0.0,
+    threshold: float | None = None,
+    shown: Sequence[str] | None = None,
+    batch: int | None = None,
+    rate: float = 25,
+    progress: bool = False,
+    show: bool = False,
+) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
     """Segments a video, a camera or a stream frame by frame.
 
         >>> import keras_crosscbam as kc
@@ -100,12 +108,14 @@ def segment_video(
     if smoothing and isinstance(run, Tiled):
         raise ValueError("`smoothing` is for networks that see whole frames, not tiles.")
     names = run.classes.names if shown is None else run.classes.find(shown)
-    out, labels, shares = (path and Path(path) for path in (out, labels, shares))
+    folder = labels and Path(labels)
     video = open_source(source, rate)
     part = {"every": every, "start": start, "duration": duration}
     options = {"size": size, "batch": batch, "smoothing": smoothing, "threshold": threshold}
     try:
-        sinks = _Sinks(video, out, labels, shares, run.classes, names, every)
+        sinks = _Sinks(
+            video, out and Path(out), folder, shares and Path(shares), run.classes, names, every
+        )
     except BaseException:
         video.close()
         raise
@@ -149,8 +159,8 @@ def _segmented(run, video, part, options, sinks, screen):
         finish = _Finish(run, options["smoothing"], options["threshold"])
         # Of a live source, no result waits for later frames.
         ahead = 0 if video.is_live else 1
-        labelled = parallel_map(finish, items, ahead=ahead)
-        done = parallel_map(lambda pair: sinks.write(*pair, draw=show), labelled, ahead=ahead)
+        labeled = parallel_map(finish, items, ahead=ahead)
+        done = parallel_map(lambda pair: sinks.write(*pair, draw=show), labeled, ahead=ahead)
         # What follows is closed in the other order: first the threads, then what they write to.
         stack.callback(done.close)
         for frame, labels, picture in done:

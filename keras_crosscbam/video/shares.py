@@ -1,5 +1,7 @@
 """How much of each frame every class takes, over time: a table and a plot."""
 
+from __future__ import annotations
+
 import csv
 
 import numpy as np
@@ -56,7 +58,7 @@ def share_plot(seconds, shares, classes, size=(480, 900)):
     """Draws shares over time as areas, one above the other.
 
         >>> import numpy as np
-        >>> from keras_crosscbam.datasets import ClassTable
+        >>> from keras_crosscbam.classes import ClassTable
         >>> from keras_crosscbam.video.shares import share_plot
         >>> table = ClassTable(("road", "sky"), ((128, 64, 128), (70, 130, 180)))
         >>> share_plot(np.array([0.0, 2.0]), np.array([[0.2, 0.8], [0.9, 0.1]]), table).height
@@ -78,10 +80,10 @@ def share_plot(seconds, shares, classes, size=(480, 900)):
     tops = np.cumsum(columns, axis=0)
     heights = (np.arange(height)[::-1] + 0.5) / height
     index = (heights[:, None, None] >= tops.T).sum(axis=-1)
-    colours = np.array([*classes.colours, (24, 24, 24)], np.uint8)
+    colors = np.array([*classes.colors, (24, 24, 24)], np.uint8)
     left, top, bottom = 64, 16, 32
     canvas = Image.new("RGB", (left + width + 16, top + height + bottom), (24, 24, 24))
-    canvas.paste(Image.fromarray(colours[index]), (left, top))
+    canvas.paste(Image.fromarray(colors[index]), (left, top))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     for percent in (0, 25, 50, 75, 100):
         y = top + height * (100 - percent) / 100

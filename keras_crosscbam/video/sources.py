@@ -1,11 +1,13 @@
 """Frames of video files, streams, webcams and folders of images."""
 
+from __future__ import annotations
+
 import logging
 import os
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -32,7 +34,8 @@ class SourceLostError(RuntimeError):
     """A camera or stream went away; the frames before are done."""
 
 
-class Frame(NamedTuple):
+@dataclass(frozen=True)
+class Frame:
     """A frame of a source.
 
     Attributes:

@@ -1,5 +1,7 @@
 """H.264 videos that can be played whatever ends their writing."""
 
+from __future__ import annotations
+
 from contextlib import suppress
 from fractions import Fraction
 

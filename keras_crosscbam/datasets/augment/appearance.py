@@ -1,17 +1,32 @@
 """How other streets look through other cameras, as one list of augmentations with a strength."""
 
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keras_crosscbam.datasets.argument_checks import check_number
 from keras_crosscbam.datasets.augment.camera import RandomBlur, RandomJpeg, RandomNoise
-from keras_crosscbam.datasets.augment.chance import RandomChoice, Sometimes
-from keras_crosscbam.datasets.augment.color import RandomContrast, RandomGamma, RandomTemperature
+from keras_crosscbam.datasets.augment.color import (
+    RandomContrast,
+    RandomGamma,
+    RandomLowLight,
+    RandomShade,
+    RandomTemperature,
+)
 from keras_crosscbam.datasets.augment.geometry import RandomRotation
-from keras_crosscbam.datasets.augment.light import RandomLowLight, RandomShade
-from keras_crosscbam.datasets.checks import check_number
+from keras_crosscbam.tf_data import tf
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import Sample, Seed
 
 SHARE = 0.25
 """The share of the crops that each of the augmentations of `appearance` acts on."""
 
 
-def appearance(strength):
+def appearance(strength: float) -> list[Sometimes]:
     """Augmentations that change how a scene looks, in the order in which a camera has them.
 
         >>> from keras_crosscbam.datasets.augment import RandomFlip, appearance
@@ -33,7 +48,7 @@ def appearance(strength):
     return [Sometimes(change, SHARE) for change in _changes(strength)]
 
 
-def rand_augment(strength):
+def rand_augment(strength: float) -> RandomChoice:
     """Two changes for each image, of appearance or a rotation, after Cubuk et al. (2020).
 
         >>> from keras_crosscbam.datasets.augment import RandomFlip, rand_augment
@@ -67,3 +82,51 @@ def _changes(strength):
         RandomContrast(0.5 * strength),
         RandomJpeg((round(100 - 80 * strength), 100)),
     ]
+
+
+@dataclass(frozen=True)
+class Sometimes:
+    """Another augmentation, on a share of the samples.
+
+    Attributes:
+        augmentation: a callable of a sample and a seed.
+        share: of the samples, in 0..1.
+    """
+
+    augmentation: Callable[[Sample, Seed], Sample]
+    share: float
+
+    def __post_init__(self) -> None:
+        check_number("share", self.share, most=1)
+
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
+        chance, own = tf.unstack(tf.random.split(seed, 2))
+        # Both branches must be of one type, whatever the augmentation makes of integers.
+        sample = {**sample, "images": tf.cast(sample["images"], tf.float32)}
+        return tf.cond(
+            tf.random.stateless_uniform([], chance) < self.share,
+            lambda: self.augmentation(sample, own),
+            lambda: sample,
+        )
+
+
+@dataclass(frozen=True)
+class RandomChoice:
+    """Some of several augmentations, drawn anew for each sample and done one after the other.
+
+    Attributes:
+        augmentations: a tuple of callables of a sample and a seed.
+        count: how many are drawn; one may be drawn twice.
+    """
+
+    augmentations: tuple[Callable[[Sample, Seed], Sample], ...]
+    count: int = 2
+
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
+        sample = {**sample, "images": tf.cast(sample["images"], tf.float32)}
+        for key in tf.unstack(tf.random.split(seed, self.count)):
+            which, own = tf.unstack(tf.random.split(key, 2))
+            index = tf.random.stateless_uniform([], which, 0, len(self.augmentations), tf.int32)
+            branches = [functools.partial(a, sample, own) for a in self.augmentations]
+            sample = tf.switch_case(index, branches)
+        return sample

@@ -1,12 +1,19 @@
 """Where the pixels of a crop come from: scale, position, mirror image, rotation."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from keras_crosscbam.datasets.checks import check_number, check_range, check_size
-from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.classes import IGNORE
+from keras_crosscbam.datasets.argument_checks import check_number, check_range, check_size
 from keras_crosscbam.models.inputs import MEAN
+from keras_crosscbam.private_api import transform_projectively
 from keras_crosscbam.tf_data import tf
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import Sample, Seed
 
 
 @dataclass(frozen=True)
@@ -15,10 +22,10 @@ class RandomScaleCrop:
 
     An image is thought scaled by a factor of `scale_range`, uniformly drawn; a window of
     `crop_size` is cut out of it at random, or, where it is smaller than the window, it lies at
-    random in the window, surrounded by the mean colour and the ignore label. Only the part of the
+    random in the window, surrounded by the mean color and the ignore label. Only the part of the
     image that ends up in the window is resized, which is several times faster.
 
-    Images are resized bilinearly, labels by nearest neighbour on the same half-pixel grid.
+    Images are resized bilinearly, labels by nearest neighbor on the same half-pixel grid.
 
     Attributes:
         crop_size: `(height, width)` in pixels.
@@ -28,11 +35,11 @@ class RandomScaleCrop:
     crop_size: tuple[int, int]
     scale_range: tuple[float, float] = (0.5, 2.0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_size("crop_size", self.crop_size)
         check_range("scale_range", self.scale_range, positive=True)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         images, labels = sample["images"], sample["segmentation_masks"]
         seeds = tf.random.split(seed, 3)
         scale = tf.random.stateless_uniform([], seeds[0], *self.scale_range)
@@ -68,7 +75,7 @@ class RandomScaleCrop:
 class RandomFlip:
     """Mirrors image and labels left to right with a probability of one half."""
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         flip = tf.random.stateless_uniform([], seed) < 0.5
         return {
             name: tf.cond(flip, lambda x=x: tf.reverse(x, axis=[1]), lambda x=x: x)
@@ -97,10 +104,10 @@ class RandomRotation:
 
     degrees: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("degrees", self.degrees, most=180)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         limit = self.degrees * math.pi / 180
         angle = tf.random.stateless_uniform([], seed, -limit, limit)
         images, mean = tf.cast(sample["images"], tf.float32), 255 * tf.constant(MEAN)
@@ -120,13 +127,9 @@ def _rotate(images, angle, interpolation, outside):
     right = column - cos * column + sin * row
     down = row - sin * column - cos * row
     zero = tf.zeros([])
-    rotated = tf.raw_ops.ImageProjectiveTransformV3(
-        images=images[None],
-        transforms=tf.stack([cos, -sin, right, sin, cos, down, zero, zero])[None],
-        output_shape=size,
-        fill_value=outside,
-        interpolation=interpolation,
-        fill_mode="CONSTANT",
+    transform = tf.stack([cos, -sin, right, sin, cos, down, zero, zero])
+    rotated = transform_projectively(
+        images[None], transform[None], size, interpolation, fill_value=outside
     )
     return tf.ensure_shape(rotated[0], images.shape)
 
@@ -135,3 +138,53 @@ def _random_below(room, seed):
     """Whole numbers drawn uniformly from 0..room, both included, for a vector of rooms."""
     drawn = tf.random.stateless_uniform(tf.shape(room), seed) * (room + 1)
     return tf.cast(tf.minimum(tf.floor(drawn), room), tf.int32)
+
+
+@dataclass(frozen=True)
+class RandomErasing:
+    """Erases a random rectangle of the crop (Zhong et al., "Random erasing", 2020).
+
+        >>> import tensorflow as tf
+        >>> from keras_crosscbam.datasets.augment import RandomErasing
+        >>> labels = tf.zeros((64, 96), tf.uint8)
+        >>> sample = {"images": tf.zeros((64, 96, 3)), "segmentation_masks": labels}
+        >>> erased = RandomErasing()(sample, seed=(0, 0))["segmentation_masks"]
+        >>> int(tf.reduce_max(erased))
+        255
+
+    The rectangle gets the mean color, and its labels the ignore label: what cannot be seen is not
+    asked for, since the answer could only be remembered of this very street. What lies around has
+    to be told without it.
+
+    Attributes:
+        area_range: smallest and largest share of the crop.
+        aspect_range: smallest and largest ratio of height to width, in relation to the crop's.
+    """
+
+    area_range: tuple[float, float] = (0.02, 0.25)
+    aspect_range: tuple[float, float] = (0.3, 3.3)
+
+    def __post_init__(self) -> None:
+        check_range("area_range", self.area_range, most=1)
+        check_range("aspect_range", self.aspect_range, positive=True)
+
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
+        images = tf.cast(sample["images"], tf.float32)
+        area, aspect, place = tf.unstack(tf.random.split(seed, 3))
+        area = tf.random.stateless_uniform([], area, *self.area_range)
+        low, high = tf.math.log(self.aspect_range[0]), tf.math.log(self.aspect_range[1])
+        aspect = tf.exp(tf.random.stateless_uniform([], aspect, low, high))
+        size = tf.cast(tf.shape(images)[:2], tf.float32)
+        sides = size * tf.minimum(tf.sqrt(area * tf.stack([aspect, 1 / aspect])), 1.0)
+        first = tf.random.stateless_uniform([2], place) * (size - sides)
+        rows, columns = (
+            (at >= tf.round(first[axis])) & (at < tf.round(first[axis] + sides[axis]))
+            for axis, at in enumerate((tf.range(size[0]), tf.range(size[1])))
+        )
+        inside = rows[:, None] & columns
+        erased = {**sample, "images": tf.where(inside[..., None], 255 * tf.constant(MEAN), images)}
+        if "segmentation_masks" in sample:
+            labels = sample["segmentation_masks"]
+            ignored = tf.constant(IGNORE, labels.dtype)
+            erased["segmentation_masks"] = tf.where(inside, ignored, labels)
+        return erased

@@ -14,7 +14,7 @@ from keras_crosscbam.explanation_sheet import sheet
 from keras_crosscbam.images import read_image
 from keras_crosscbam.layers import CCBAM, SEASPP
 from keras_crosscbam.layers.backend import gradient
-from keras_crosscbam.models.surgery import inference_model
+from keras_crosscbam.models.surgery import with_input_size
 from keras_crosscbam.private_api import nodes_in_order
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 
@@ -99,7 +99,8 @@ def explain(
             f"Received: {model!r}"
         )
     run = KerasRuntime(model)
-    network = inference_model(run.model)
+    # Keras changes the graph that a model is cut from, so it is that of a copy.
+    network = with_input_size(run.model, run.model.input_shape[1:3])
     nodes = {node.operation.name: node for node in nodes_in_order(network)}
     gated = [node for node in nodes.values() if isinstance(node.operation, (CCBAM, SEASPP))]
     if not gated:

@@ -111,6 +111,16 @@ def test_every_backend_says_the_same(tmp_path):
             np.testing.assert_allclose(values, reference[name], atol=2e-3, err_msg=name)
 
 
+def test_the_model_stays_as_it_is(tmp_path):
+    model = kc.CrossCBAM("stdc1", num_classes=3, input_shape=(None, None, 3), alpha=0.25)
+    before = kc.segment(model, IMAGE)
+    for _ in range(2):
+        kc.explain(model, IMAGE)
+    model.save(tmp_path / "m.keras")
+    np.testing.assert_array_equal(kc.segment(model, IMAGE), before)
+    np.testing.assert_array_equal(kc.segment(tmp_path / "m.keras", IMAGE), before)
+
+
 def test_other_networks():
     small = {"input_shape": (None, None, 3), "alpha": 0.25}
     for arguments, blocks in (
@@ -154,4 +164,5 @@ def test_command(network, tmp_path, capsys):
     assert status == 1
     assert "b.png: not a readable image" in captured.err
     assert "Grad-CAM for Car" in captured.out
-    assert Image.open(tmp_path / "out" / "a_explained.png").width > 1000
+    with Image.open(tmp_path / "out" / "a_explained.png") as sheet:
+        assert sheet.width > 1000

@@ -2,6 +2,7 @@
 
 from keras_crosscbam.datasets.camvid import CAMVID_CLASSES, load_camvid
 from keras_crosscbam.datasets.cityscapes import CITYSCAPES_CLASSES, load_cityscapes
+from keras_crosscbam.datasets.conversion import convert
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.datasets.folder import load_folder
 from keras_crosscbam.datasets.labels import IGNORE, ClassTable, ColourEncoding, IndexEncoding
@@ -19,6 +20,7 @@ __all__ = [
     "ColourEncoding",
     "IndexEncoding",
     "SegmentationDataset",
+    "convert",
     "load_camvid",
     "load_cityscapes",
     "load_dataset",

@@ -86,16 +86,26 @@ def _by_name(folder):
 
 def _suffix_hint(images, masks):
     """What `mask_suffix` would pair the files that are left over, as a sentence, or ""."""
-    alone = images.keys() - masks.keys()
     # Without any masks, they may lie among the images.
     candidates = masks.keys() - images.keys() if masks else images.keys()
+    suffix = common_suffix(images.keys() - masks.keys(), candidates)
+    return f"If masks are named NAME{suffix}, write `mask_suffix: {suffix}`" if suffix else ""
+
+
+def common_suffix(names, candidates):
+    """What at least half of the candidates have behind one of the names, or "".
+
+    >>> from keras_crosscbam.datasets.folder import common_suffix
+    >>> common_suffix({"a", "b"}, {"a_mask", "b_mask", "c"})
+    '_mask'
+    """
     found = Counter(
         name[separator.start() :]
         for name in sorted(candidates)
         for separator in re.finditer(r"[-_. ]", name)
-        if name[: separator.start()] in alone
+        if name[: separator.start()] in names
     )
     for suffix, count in found.most_common(1):
         if 2 * count >= len(candidates):
-            return f"If masks are named NAME{suffix}, write `mask_suffix: {suffix}`"
+            return suffix
     return ""

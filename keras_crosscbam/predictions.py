@@ -79,22 +79,47 @@ def write_predictions(
             raise ValueError(f"{targets[target]} and {image} would both be written to {target}")
         targets[target] = image
     Path(out).mkdir(parents=True, exist_ok=True)
-    bar = keras.utils.Progbar(len(targets), unit_name="image", verbose=int(progress))
-    failures = {}
-    for done, (target, image) in enumerate(targets.items(), start=1):
+
+    def save(target, labels):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_image(Image.fromarray(lookup[labels]), target)
+
+    failures = predict_each(run, targets, save, size, value_range, progress)
+    check_failures(failures, len(targets))
+    return list(targets)
+
+
+def predict_each(run, images, use, size=None, value_range=None, progress=False):
+    """Calls `use(key, labels)` for each image of a dict; one failure does not cost the others.
+
+    Args:
+        run: a `Runtime`.
+        images: a dict from a key to the path of an image.
+        use: a function of the key and the network's labels, uint8 `(height, width)`.
+        size, value_range: as in `keras_crosscbam.segment`.
+        progress: whether to print a progress bar.
+
+    Returns:
+        What went wrong, a list of sentences.
+    """
+    bar = keras.utils.Progbar(len(images), unit_name="image", verbose=int(progress))
+    failures = []
+    for done, (key, image) in enumerate(images.items(), start=1):
         try:
-            labels = lookup[run(read_image(image, value_range), size)]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            save_image(Image.fromarray(labels), target)
+            use(key, run(read_image(image, value_range), size))
         except Exception as error:  # one image must not cost the others, whatever is wrong with it
-            failures[target] = failure(image, error)
+            failures.append(failure(image, error))
         bar.update(done)
+    return failures
+
+
+def check_failures(failures, images):
+    """Raises a `PredictionError` for what `predict_each` says of so many images."""
     if failures:
         raise PredictionError(
-            f"{len(failures)} of {len(targets)} images could not be predicted on, the others are "
-            f"written: {'; '.join(failures.values())}"
+            f"{len(failures)} of {images} images could not be predicted on, the others are "
+            f"written: {'; '.join(failures)}"
         )
-    return list(targets)
 
 
 def write_best_and_worst(model, dataset, frame_iou, out, size=None, count=3):

@@ -1,7 +1,7 @@
 """Small folders of annotations, one per format, each written from the format's own description.
 
-All hold the same scene, `SCENE`, whose shapes have corners at whole pixels: a lake with an island as a
-hole, and a boat over the lake, so that drawing them in the wrong order or filling the hole shows.
+All hold the same scene, `SCENE`, whose shapes have corners at whole pixels: a lake with an island
+as a hole, and a boat over the lake. Drawing them in the wrong order or filling the hole shows.
 """
 
 import base64
@@ -270,7 +270,7 @@ def label_studio_content(names=FRAMES):
 def label_studio(root):
     images(root / "media")
     write(root / "project-1.json", label_studio_content())
-    return SCENE
+    return np.array([0, 2, 1], np.uint8)[SCENE]
 
 
 def supervisely(root):
@@ -346,12 +346,18 @@ def roboflow(root):
         images(root / split, names=names)
         for name in names:
             mask(root / f"{split}/{name}_mask.png", SCENE)
-        write(root / f"{split}/_classes.csv", "Pixel Value, Class\n0, background\n1, lake\n2, boat\n")
+        write(
+            root / f"{split}/_classes.csv", "Pixel Value, Class\n0, background\n1, lake\n2, boat\n"
+        )
     return SCENE
 
 
 def mapillary(root):
-    colors = {"nature--lake": (0, 0, 200), "object--boat": (200, 0, 0), "void--unlabeled": (0, 0, 0)}
+    colors = {
+        "nature--lake": (0, 0, 200),
+        "object--boat": (200, 0, 0),
+        "void--unlabeled": (0, 0, 0),
+    }
     labels = [
         {"name": name, "readable": name.split("--")[1], "color": color, "evaluate": name[0] != "v"}
         for name, color in colors.items()

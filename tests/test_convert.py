@@ -1,11 +1,10 @@
 """Conversion of annotations of every format: the labels, what is told, and what is refused."""
 
-from pathlib import Path
+import json
 
 import numpy as np
 import pytest
-import yaml
-from annotation_files import FOLDERS, FRAMES, FULL_SCENE, SCENE, coco, images, mask, write
+from annotation_files import FOLDERS, FRAMES, SCENE, coco, counts_of, images, mask, write
 from PIL import Image
 
 import keras_crosscbam as kc
@@ -37,3 +36,155 @@ def test_every_format(case, tmp_path):
     assert examine(tmp_path / "out").ok
     files = [path for path in tmp_path.iterdir() if path.name not in ("in", "out")]
     assert files == []
+
+
+# What is told and what is chosen
+
+
+def test_the_report_tells_what_was_assumed(tmp_path):
+    coco(tmp_path / "in")
+    text = str(kc.datasets.convert(tmp_path / "in", tmp_path / "out"))
+    assert "read as COCO instances (--format coco)" in text
+    assert "images: 4 train, 1 val" in text
+    assert "classes: background, lake, boat" in text
+    assert "larger areas lie under smaller ones" in text
+    share = 100 * (SCENE == 0).mean()
+    assert f"unlabeled: {share:.1f} % of the pixels are label 0, background" in text
+    assert "seed 0" in text
+
+
+def test_unlabeled_pixels_are_ignored_if_told(tmp_path):
+    coco(tmp_path / "in")
+    result = kc.datasets.convert(tmp_path / "in", tmp_path / "out", unlabeled="ignore")
+    assert result.names == ("lake", "boat")
+    expected = np.array([255, 0, 1], np.uint8)[SCENE]
+    np.testing.assert_array_equal(all_labels(tmp_path / "out")["a"], expected)
+
+
+def test_unlabeled_pixels_of_a_scene_are_background_if_told(tmp_path):
+    FOLDERS["mapillary"][0](tmp_path / "in")
+    result = kc.datasets.convert(tmp_path / "in", tmp_path / "out", unlabeled="background")
+    assert result.names == ("background", "lake", "boat")
+    np.testing.assert_array_equal(all_labels(tmp_path / "out")["a"], SCENE)
+
+
+def test_unlabeled_is_refused_where_each_pixel_has_an_id(tmp_path):
+    FOLDERS["folders"][0](tmp_path / "in")
+    (tmp_path / "in/classes.txt").write_text("sky\nlake\nboat\n")
+    with pytest.raises(ValueError, match="`unlabeled` must be None here"):
+        kc.datasets.convert(tmp_path / "in", tmp_path / "out", unlabeled="ignore")
+
+
+@pytest.mark.parametrize("white", [1, 255])
+@pytest.mark.parametrize("bits", [1, 8])
+def test_one_kind_of_object(white, bits, tmp_path):
+    """Masks of two values, whatever is white, make one class with one logit."""
+    images(tmp_path / "in/images")
+    for name in FRAMES:
+        picture = Image.fromarray(np.where(SCENE == 2, white, 0).astype(np.uint8))
+        path = mask(tmp_path / f"in/masks/{name}.png", np.asarray(picture))
+        if bits == 1:
+            picture.point(lambda v: 255 * (v > 0)).convert("1").save(path)
+    kc.datasets.convert(tmp_path / "in", tmp_path / "out", classes=["boat"])
+    data = load_dataset(tmp_path / "out", "train")
+    assert (data.classes.names, data.classes.num_classes) == (("background", "boat"), 1)
+    np.testing.assert_array_equal(data[0][1], SCENE == 2)
+
+
+def test_masks_of_two_kinds_of_white_are_refused(tmp_path):
+    images(tmp_path / "in/images")
+    for i, name in enumerate(FRAMES):
+        path = mask(tmp_path / f"in/masks/{name}.png", (SCENE == 2).astype(np.uint8))
+        if i == 0:
+            Image.fromarray(SCENE == 2).save(path)
+    with pytest.raises(ValueError, match=r"a\.png: stores 0 and 1 and shows black and white"):
+        kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+
+
+def test_masks_of_colors_need_a_table(tmp_path):
+    images(tmp_path / "in/images")
+    colors = np.array([(0, 0, 0), (0, 0, 200), (200, 0, 0)], np.uint8)
+    for name in FRAMES:
+        mask(tmp_path / f"in/labels/{name}.png", colors[SCENE])
+    with pytest.raises(ValueError, match="expected one channel of class ids"):
+        kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    write(tmp_path / "in/class_dict.csv", "name,r,g,b\nland,0,0,0\nlake,0,0,200\nboat,200,0,0\n")
+    kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    data = load_dataset(tmp_path / "out", "train")
+    assert data.classes.names == ("land", "lake", "boat")
+    assert data.classes.colours == ((0, 0, 0), (0, 0, 200), (200, 0, 0))
+    np.testing.assert_array_equal(data[0][1], SCENE)
+
+
+def test_classes_without_names_are_numbered(tmp_path):
+    FOLDERS["folders"][0](tmp_path / "in")
+    (tmp_path / "in/classes.txt").unlink()
+    result = kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    assert result.names == ("class 0", "class 1", "class 2")
+
+
+@pytest.mark.parametrize("case", ["labelme", "label-studio"])
+def test_the_order_of_classes_can_be_given(case, tmp_path):
+    FOLDERS[case][0](tmp_path / "in")
+    convert = kc.datasets.convert
+    with pytest.raises(ValueError, match="`classes` must hold .* also boat. Received: lake"):
+        convert(tmp_path / "in", tmp_path / "out", classes=["lake", "car"])
+    names = ["lake", "car", "buoy", "boat"]
+    result = convert(tmp_path / "in", tmp_path / "out", classes=names)
+    assert result.names == ("background", *names)
+
+
+def test_splits_of_the_source_are_kept(tmp_path):
+    FOLDERS["voc"][0](tmp_path / "in")
+    result = kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    assert result.frames == {"train": 3, "val": 2}
+    assert [p.stem for p in sorted((tmp_path / "out/images/val").iterdir())] == ["d", "e"]
+
+
+def test_images_to_predict_on_are_kept_without_masks(tmp_path):
+    FOLDERS["mapillary"][0](tmp_path / "in")
+    result = kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    assert result.frames == {"train": 3, "val": 2, "test": 1}
+    assert kc.datasets.split_images(tmp_path / "out", "test")[0].name == "t.jpg"
+    assert not (tmp_path / "out/masks/test").exists()
+
+
+def test_groups_stay_together(tmp_path):
+    root = tmp_path / "in"
+    names = [f"drive{drive}/{frame}" for drive in range(5) for frame in range(4)]
+    images(root / "images", names=names)
+    for name in names:
+        mask(root / f"labels/{name}.png", SCENE)
+    result = kc.datasets.convert(root, tmp_path / "out", group=r"(drive\d)/")
+    assert result.frames == {"train": 16, "val": 4}
+    drives = [
+        {path.parent.name for path in (tmp_path / "out/images" / split).rglob("*.jpg")}
+        for split in ("train", "val")
+    ]
+    assert len(drives[1]) == 1
+    assert drives[0].isdisjoint(drives[1])
+
+
+def test_crowds_lie_under_objects(tmp_path):
+    """A crowd is of its class, but lies under what is outlined, however small it is."""
+    coco(tmp_path / "in")
+    path = tmp_path / "in/annotations/instances_default.json"
+    content = json.loads(path.read_text())
+    crowd = np.zeros(SCENE.shape, bool)
+    crowd[0:2, :] = True
+    crowd[6, 10] = True
+    content["annotations"].append(
+        {
+            "id": 99,
+            "image_id": 1,
+            "category_id": 9,
+            "iscrowd": 1,
+            "segmentation": {"size": list(SCENE.shape), "counts": counts_of(crowd)},
+        }
+    )
+    write(path, content)
+    kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    expected = SCENE.copy()
+    expected[0] = 2
+    expected[1, [0, 13, 14, 15]] = 2
+    np.testing.assert_array_equal(all_labels(tmp_path / "out")["a"], expected)

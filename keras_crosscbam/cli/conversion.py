@@ -34,7 +34,8 @@ def add_commands(command):
         "--classes",
         nargs="+",
         metavar="NAME",
-        help="names of the ids 0, 1, ... in masks that come without names",
+        help="names of the classes in their order, for LabelMe, Label Studio and masks that have "
+        "no list of them",
     )
 
 

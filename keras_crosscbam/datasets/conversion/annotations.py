@@ -88,7 +88,7 @@ class ClassList:
 
     Attributes:
         names: those that the source lists, in order; others come behind them.
-        void: names whose pixels do not count.
+        void: names whose pixels do not count. What is called unlabeled is `UNLABELED`.
     """
 
     names: list[str] = field(default_factory=list)
@@ -96,6 +96,8 @@ class ClassList:
 
     def label(self, name):
         """The label of a class, which is entered if it is new."""
+        if is_unlabeled(name):
+            return UNLABELED
         if name in self.void:
             return IGNORE
         if name not in self.names:
@@ -105,6 +107,33 @@ class ClassList:
                 f"more than {MOST_CLASSES} classes, which is as many as masks can hold"
             )
         return self.names.index(name)
+
+
+def found_classes(found, given, void=frozenset()):
+    """The `ClassList` of names in files that list none: in the order given, or sorted.
+
+    Args:
+        found: a set of names.
+        given: a list of names, or None.
+        void: as in `ClassList`.
+
+    Raises:
+        ValueError: if a list is given that lacks some of them.
+    """
+    names = {name for name in found - void if not is_unlabeled(name)}
+    if given is None:
+        return ClassList(sorted(names, key=lambda name: (not is_background(name), name)), void)
+    if lacking := sorted(names - set(given)):
+        raise ValueError(
+            f"`classes` must hold the names of all annotations, also {', '.join(lacking)}. "
+            f"Received: {', '.join(given)}"
+        )
+    return ClassList(list(given), void)
+
+
+def is_unlabeled(name):
+    """Whether a class stands for pixels without annotation."""
+    return name.strip("_ ").lower() in ("unlabeled", "unlabelled")
 
 
 def is_background(name):

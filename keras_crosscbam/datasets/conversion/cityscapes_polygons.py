@@ -11,7 +11,7 @@ from keras_crosscbam.datasets.conversion.source import get, size_of
 from keras_crosscbam.datasets.listing import shortened
 
 _ENDING = "_polygons.json"
-_VOID = frozenset(("unlabeled", "ego vehicle", "rectification border", "out of roi"))
+_VOID = frozenset(("ego vehicle", "rectification border", "out of roi"))
 
 
 def is_cityscapes(source):
@@ -34,7 +34,7 @@ def read(source):
         found |= {label for label, *_ in contents[path]}
     known = found | set(CITYSCAPES_CLASSES.names)
     classes = ClassList([n for n in CITYSCAPES_CLASSES.names if n in _plain(found, known)], _VOID)
-    for name in sorted(_plain(found, known) - _VOID):
+    for name in sorted(_plain(found, known)):
         classes.label(name)
     frames = []
     for path in files:
@@ -55,7 +55,7 @@ def read(source):
             f"{shortened(missing)}"
         )
     void = sorted(_VOID & found)
-    notes = (f"{', '.join(void)}: does not count",) if void else ()
+    notes = (f"do not count: {', '.join(void)}",) if void else ()
     colours = dict(zip(CITYSCAPES_CLASSES.names, CITYSCAPES_CLASSES.colours, strict=True))
     order = "later objects lie on earlier ones"
     return Annotations(tuple(classes.names), tuple(frames), order, "ignore", colours, notes)

@@ -87,7 +87,8 @@ def convert(
         val_share: share of the images to judge by, where the source does not say train and val.
         seed: of that choice.
         images: folder of the images, if they are elsewhere.
-        classes: names of the ids 0, 1, ... in masks that come without names.
+        classes: names of the classes in their order, where the source does not list them: in masks
+            of ids without names, LabelMe (by default sorted) and Label Studio (likewise).
         progress: whether to print a progress bar.
 
     Returns:
@@ -104,9 +105,11 @@ def convert(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: must be a new or an empty folder")
     place = Source(source, images, classes)
-    format = format or recognize(place)
-    if classes is not None and not FORMATS[format].is_general:
-        raise ValueError(f"`classes` is for masks without names; {format} has names of its own")
+    format = recognize(place, format)
+    if classes is not None and FORMATS[format].lists_classes:
+        raise ValueError(
+            f"`classes` must be None here, since {format} lists its classes. Received: {classes}"
+        )
     read = FORMATS[format].read(place)
     frames, notes = _usable(read.frames, place)
     places = [place.place(frame.image) for frame in frames]

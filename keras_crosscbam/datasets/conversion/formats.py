@@ -27,12 +27,14 @@ class Format:
         title: what people call it.
         is_in: a function of a `Source` that says whether the folder looks like it.
         read: a function of a `Source` that gives its `Annotations`.
+        lists_classes: whether the names of the classes stand somewhere, in an order.
         is_general: whether it is taken only where no other format is found.
     """
 
     title: str
     is_in: Callable[[Source], bool]
     read: Callable[[Source], Annotations]
+    lists_classes: bool = True
     is_general: bool = False
 
 
@@ -45,10 +47,10 @@ FORMATS = {
     "coco": Format("COCO instances", _of_json(coco.is_coco), coco.read_instances),
     "coco-panoptic": Format("COCO panoptic", _of_json(coco.is_panoptic), coco.read_panoptic),
     "yolo": Format("YOLO segmentation", yolo.is_yolo, yolo.read),
-    "labelme": Format("LabelMe", _of_json(labelme.is_labelme), labelme.read),
+    "labelme": Format("LabelMe", _of_json(labelme.is_labelme), labelme.read, False),
     "cvat": Format("CVAT for images 1.1", cvat.is_cvat, cvat.read),
     "label-studio": Format(
-        "Label Studio", _of_json(label_studio.is_label_studio), label_studio.read
+        "Label Studio", _of_json(label_studio.is_label_studio), label_studio.read, False
     ),
     "supervisely": Format("Supervisely", supervisely.is_supervisely, supervisely.read),
     "cityscapes": Format(
@@ -59,19 +61,28 @@ FORMATS = {
     "mapillary": Format("Mapillary Vistas", mask_formats.is_mapillary, mask_formats.read_mapillary),
     "ade20k": Format("ADE20K", mask_formats.is_ade20k, mask_formats.read_ade20k),
     "folders": Format(
-        "images and masks in two folders", pairs.is_pair_of_folders, pairs.read_folders, True
+        "images and masks in two folders", pairs.is_pair_of_folders, pairs.read_folders, False, True
     ),
-    "suffix": Format("masks beside images", pairs.is_pair_by_suffix, pairs.read_suffix, True),
+    "suffix": Format(
+        "masks beside images", pairs.is_pair_by_suffix, pairs.read_suffix, False, True
+    ),
 }
 """All formats by the name that `--format` takes."""
 
 
-def recognize(source):
-    """The name of the format that a folder is in.
+def recognize(source, format=None):
+    """The name of the format that a folder is in, `format` if it is in that one.
 
     Raises:
         ValueError: for none and for several.
     """
+    if format is not None:
+        if FORMATS[format].is_in(source):
+            return format
+        raise ValueError(
+            f"{source.file or source.root}: does not hold what the format {format} "
+            f"({FORMATS[format].title}) consists of"
+        )
     if (source.root / CLASS_FILE).is_file():
         raise ValueError(f"{source.root}: has a {CLASS_FILE}, so there is nothing to convert")
     for general in (False, True):

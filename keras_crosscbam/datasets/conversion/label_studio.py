@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from keras_crosscbam.datasets.conversion import brush
-from keras_crosscbam.datasets.conversion.annotations import Annotations, ClassList, Frame
+from keras_crosscbam.datasets.conversion.annotations import Annotations, Frame, found_classes
 from keras_crosscbam.datasets.conversion.drawing import Ellipse, Filled, Pasted, box, check_ring
 from keras_crosscbam.datasets.conversion.source import check_images, get, size_of
 from keras_crosscbam.images import EXTENSIONS
@@ -33,27 +33,32 @@ def read(source):
     Of several annotations of a task the one marked as ground truth counts, or else the one that was
     changed last; without annotations, the last prediction.
     """
-    classes, frames, skipped, further, missing = ClassList(), [], 0, 0, []
+    frames, skipped, further, missing = [], 0, 0, []
     files = [path for path in source.json_files if is_label_studio(source.json(path))]
-    tasks = [(path, task) for path in files for task in source.json(path)]
-    for path, task in tasks:
-        where = f"{path}: task {task.get('id', '')}"
+    tasks = []
+    for path in files:
+        for task in source.json(path):
+            where = f"{path}: task {task.get('id', '')}"
+            results, more = _results(task, where)
+            further += more
+            tasks.append((path, task, where, results))
+    labels = {_label(region, where) for *_, where, results in tasks for region in results or ()}
+    classes = found_classes(labels - {None}, source.class_names)
+    for path, task, where, results in tasks:
         name = _image_name(task, where)
         image = _find(source, name, path)
         if image is None:
             missing.append(name)
             continue
-        results, more = _results(task, where)
-        further += more
         shapes, size = [], None
         for i, region in enumerate(results or ()):
             place = f"{where}: region {i}"
-            kind = get(region, "type", str, place)
-            if kind not in _KINDS:
+            label = _label(region, place)
+            if label is None:
                 skipped += 1
                 continue
             size = size_of(region, "original_height", "original_width", place)
-            shapes.append(_shape(region, kind, classes, size, place))
+            shapes.append(_shape(region, classes.label(label), size, place))
         split = source.split(image)
         shapes = None if results is None else tuple(shapes)
         frames.append(Frame(image, path, shapes, size=size, split=split))
@@ -108,12 +113,19 @@ def _results(task, where):
     return None, 0
 
 
-def _shape(region, kind, classes, size, where):
-    value, (height, width) = get(region, "value", dict, where), size
-    names = get(value, kind, list, where)
-    if len(names) != 1:
+def _label(region, where):
+    """The class of a region; None for what is no mask, such as a rating of the image."""
+    kind = get(region, "type", str, where)
+    if kind not in _KINDS:
+        return None
+    names = get(get(region, "value", dict, where), kind, list, where)
+    if len(names) != 1 or not isinstance(names[0], str):
         raise ValueError(f"{where}: expected one label. Received: {names}")
-    label = classes.label(names[0])
+    return names[0]
+
+
+def _shape(region, label, size, where):
+    value, (height, width), kind = region["value"], size, region["type"]
     if region.get("image_rotation"):
         raise ValueError(f"{where}: the image was turned in Label Studio, which is not supported")
     percent = np.array((width, height)) / 100

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from keras_crosscbam.datasets.conversion.annotations import Annotations, ClassList, Frame
+from keras_crosscbam.datasets.conversion.annotations import Annotations, Frame, found_classes
 from keras_crosscbam.datasets.conversion.drawing import Ellipse, Outlined, Pasted, box, check_ring
 from keras_crosscbam.datasets.conversion.source import check_images, get
 
@@ -32,8 +32,7 @@ def read(source):
         for path in files
         for i, shape in enumerate(get(source.json(path), "shapes", list, str(path)))
     }
-    # LabelMe's own list puts the background first.
-    classes = ClassList(sorted(labels - _VOID, key=lambda n: (n != "_background_", n)), _VOID)
+    classes = found_classes(labels, source.class_names, _VOID)
     frames, skipped = [], 0
     for path in files:
         content = source.json(path)

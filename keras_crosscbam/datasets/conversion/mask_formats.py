@@ -164,17 +164,19 @@ def read_mapillary(source):
     `VERSION/labels`. Labels with `"evaluate": false` do not count.
     """
     table = _color_table(source)
-    classes, colours, by_colour, void = ClassList(), {}, {}, []
-    for entry in source.json(table)["labels"]:
-        name = str(entry.get("readable") or get(entry, "name", str, str(table)))
+    entries = {
+        str(entry.get("readable") or get(entry, "name", str, str(table))): entry
+        for entry in source.json(table)["labels"]
+    }
+    void = [name for name, entry in entries.items() if not entry.get("evaluate", True)]
+    classes, colours, by_colour = ClassList(void=frozenset(void)), {}, {}
+    for name, entry in entries.items():
         colour = entry["color"]
         if not isinstance(colour, list) or len(colour) != 3 or not _are_bytes(map(str, colour)):
             raise ValueError(
                 f"{table}: {name}: expected three numbers of 0..255. Received: {colour}"
             )
-        counts = entry.get("evaluate", True)
-        label = classes.label(name) if counts else IGNORE
-        void += [] if counts else [name]
+        label = classes.label(name)
         if by_colour.setdefault(tuple(colour), label) != label:
             raise ValueError(f"{table}: {name} has the color {colour} of another class")
         colours[name] = tuple(colour)
@@ -193,7 +195,7 @@ def read_mapillary(source):
             frames.append(Frame(image, mask or image, mask=read, split=split))
     if not any(frame.is_annotated for frame in frames):
         raise ValueError(f"{source.root}: no images/NAME with labels/NAME.png")
-    notes = (f"{', '.join(void)}: does not count",) if void else ()
+    notes = (f"do not count: {', '.join(void)}",) if void else ()
     return Annotations(tuple(classes.names), tuple(frames), _NO_OVERLAPS, "ignore", colours, notes)
 
 

@@ -171,7 +171,7 @@ def labelme(root):
         content = {"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": f"{name}.jpg"}
         content |= {"imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
         write(root / f"{name}.json", content)
-    return np.array([0, 3, 1], np.uint8)[FULL_SCENE]
+    return np.array([0, 2, 1], np.uint8)[FULL_SCENE]
 
 
 def labelme_masks(root):

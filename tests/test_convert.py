@@ -8,7 +8,9 @@ from annotation_files import FOLDERS, FRAMES, SCENE, coco, counts_of, images, ma
 from PIL import Image
 
 import keras_crosscbam as kc
+from keras_crosscbam import cli
 from keras_crosscbam.datasets import load_dataset
+from keras_crosscbam.datasets.conversion import conversion as conversion_module
 from keras_crosscbam.doctor import examine
 
 
@@ -127,9 +129,9 @@ def test_classes_without_names_are_numbered(tmp_path):
 def test_the_order_of_classes_can_be_given(case, tmp_path):
     FOLDERS[case][0](tmp_path / "in")
     convert = kc.datasets.convert
-    with pytest.raises(ValueError, match="`classes` must hold .* also boat. Received: lake"):
+    with pytest.raises(ValueError, match=r"`classes` must hold .* also boat\. Received: lake"):
         convert(tmp_path / "in", tmp_path / "out", classes=["lake", "car"])
-    names = ["lake", "car", "buoy", "boat"]
+    names = ["lake", "car", "boat"]
     result = convert(tmp_path / "in", tmp_path / "out", classes=names)
     assert result.names == ("background", *names)
 
@@ -188,3 +190,54 @@ def test_crowds_lie_under_objects(tmp_path):
     expected[0] = 2
     expected[1, [0, 13, 14, 15]] = 2
     np.testing.assert_array_equal(all_labels(tmp_path / "out")["a"], expected)
+
+
+# The command
+
+
+def test_the_command_converts_and_examines(tmp_path, capsys):
+    coco(tmp_path / "in")
+    command = ["convert", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--seed", "3"]
+    assert cli.main(command) == 0
+    out = capsys.readouterr().out
+    assert "read as COCO instances" in out
+    assert "seed 3" in out
+    assert "ready to train (errors: 0" in out
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err
+    assert error == f"crosscbam convert: {tmp_path / 'out'}: must be a new or an empty folder\n"
+
+
+def test_the_command_says_what_the_doctor_finds(tmp_path, capsys):
+    """Boxes in place of masks of one class alone are nothing to learn from."""
+    root = tmp_path / "in"
+    images(root / "images")
+    for name in FRAMES:
+        mask(root / f"labels/{name}.png", np.full(SCENE.shape, 1, np.uint8))
+    write(root / "classes.txt", "land\nlake\nboat\n")
+    mask(root / "labels/a.png", np.full(SCENE.shape, 255, np.uint8))
+    mask(root / "labels/b.png", np.full(SCENE.shape, 2, np.uint8))
+    status = cli.main(["convert", str(root), "--out", str(tmp_path / "out")])
+    assert status == 1
+    assert "not ready to train" in capsys.readouterr().out
+
+
+def test_one_file_and_images_elsewhere(tmp_path):
+    coco(tmp_path / "in")
+    (tmp_path / "in/images").rename(tmp_path / "photos")
+    (tmp_path / "in/annotations/other.json").write_text("{")
+    file = tmp_path / "in/annotations/instances_default.json"
+    kc.datasets.convert(file, tmp_path / "out", images=tmp_path / "photos")
+    np.testing.assert_array_equal(all_labels(tmp_path / "out")["a"], SCENE)
+
+
+def test_an_interrupted_conversion_leaves_nothing(tmp_path, monkeypatch):
+    coco(tmp_path / "in")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(conversion_module, "write_class_file", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]

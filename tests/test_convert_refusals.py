@@ -330,6 +330,9 @@ def test_a_missing_package_gets_a_sentence(make, package, tmp_path, monkeypatch)
     message = re.escape(f"needs {package}: pip install 'keras-crosscbam[convert]'")
     with pytest.raises(ModuleNotFoundError, match=message):
         kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    # Other formats do without.
+    labelme(tmp_path / "other")
+    kc.datasets.convert(tmp_path / "other", tmp_path / "out")
 
 
 def test_a_damaged_image_is_named(tmp_path):

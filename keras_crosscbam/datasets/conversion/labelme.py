@@ -31,6 +31,7 @@ def read(source):
         get(shape, "label", str, f"{path}: shape {i}")
         for path in files
         for i, shape in enumerate(get(source.json(path), "shapes", list, str(path)))
+        if not (isinstance(shape, dict) and shape.get("shape_type") in _WITHOUT_AREA)
     }
     classes = found_classes(labels, source.class_names, _VOID)
     frames, skipped = [], 0

@@ -55,6 +55,12 @@ def image_files_below(folder):
     folder = Path(folder)
     if is_broken_link(folder):
         return [folder]
+    return [path for path in files_below(folder) if _is_image(path) or is_broken_link(path)]
+
+
+def files_below(folder):
+    """All files of a folder and its subfolders, with links as in `image_files_below`, a list."""
+    folder = Path(folder)
     return list(_below(folder, outer=())) if folder.is_dir() else []
 
 
@@ -65,7 +71,7 @@ def _below(folder, outer):
     for path in _visible(folder):
         if path.is_dir():
             yield from _below(path, (*outer, real))
-        elif _is_image(path) or is_broken_link(path):
+        else:
             yield path
 
 

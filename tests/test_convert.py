@@ -1,10 +1,22 @@
 """Conversion of annotations of every format: the labels, what is told, and what is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from annotation_files import FOLDERS, FRAMES, SCENE, coco, counts_of, images, mask, write
+from annotation_files import (
+    FOLDERS,
+    FRAMES,
+    SCENE,
+    coco,
+    coco_content,
+    counts_of,
+    cvat_content,
+    images,
+    mask,
+    write,
+)
 from PIL import Image
 
 import keras_crosscbam as kc
@@ -241,3 +253,103 @@ def test_an_interrupted_conversion_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         kc.datasets.convert(tmp_path / "in", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_images_of_one_name_in_two_splits(tmp_path):
+    """The split of the annotation file says which one is meant."""
+    root = tmp_path / "in"
+    for split, labels in (("train", SCENE == 1), ("val", SCENE == 2)):
+        names = ("0001", "0002")
+        images(root / split, names=names)
+        content = coco_content(names)
+        code = {"size": list(SCENE.shape), "counts": counts_of(labels)}
+        content["annotations"] = [
+            {"id": i, "image_id": i, "category_id": 3, "segmentation": code} for i in (1, 2)
+        ]
+        write(root / f"annotations/instances_{split}.json", content)
+    kc.datasets.convert(root, tmp_path / "out")
+    for split, label in (("train", 1), ("val", 2)):
+        data = load_dataset(tmp_path / "out", split)
+        assert [path.stem[-4:] for path, _ in data.pairs] == ["0001", "0002"]
+        np.testing.assert_array_equal(data[0][1], label == SCENE)
+
+
+def test_polygons_of_one_name_in_two_splits(tmp_path):
+    root, size = tmp_path / "in", {"imgHeight": 12, "imgWidth": 16}
+    for split, label in (("train", "lake"), ("val", "boat")):
+        images(root / f"images/{split}", names=("1", "2"))
+        for name in ("1", "2"):
+            item = {"label": label, "polygon": [[0, 0], [9, 0], [9, 9]]}
+            write(root / f"gt/{split}/{name}_polygons.json", {**size, "objects": [item]})
+    kc.datasets.convert(root, tmp_path / "out")
+    for split, label in (("train", 1), ("val", 0)):
+        data = load_dataset(tmp_path / "out", split)
+        assert len(data) == 2
+        assert set(np.unique(data[0][1])) == {label, 255}
+
+
+def test_masks_of_one_name_in_two_folders(tmp_path):
+    FOLDERS["mapillary"][0](tmp_path / "in")
+    folder = tmp_path / "in/training"
+    images(folder / "images/more", names=("a",))
+    mask(folder / "v1.2/labels/more/a.png", np.full((*SCENE.shape, 3), (0, 0, 200), np.uint8))
+    kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    data = load_dataset(tmp_path / "out", "train")
+    labels = {
+        path.relative_to(tmp_path / "out/images/train"): data[i][1]
+        for i, (path, _) in enumerate(data.pairs)
+    }
+    assert (labels[Path("more/a.jpg")] == 0).all()
+    assert (labels[Path("a.jpg")] == 1).any()
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        "path: /home/me/datasets/lakes\ntrain: images/train\nval: images/val\n",
+        "train: ../images/train\nval: ../images/val\n",
+        "train: /home/me/lakes/images/train\nval: /home/me/lakes/images/val\n",
+        "path: .\ntrain: [images/train]\nval: val.txt\n",
+    ],
+)
+def test_paths_of_yolo(places, tmp_path):
+    """As Ultralytics and Roboflow write them, on whatever machine; the file may be dataset.yaml."""
+    root = tmp_path / "in"
+    expected = FOLDERS["yolo"][0](root)
+    (root / "data.yaml").unlink()
+    write(root / "val.txt", "./images/val/f.jpg\n./images/val/g.jpg\n")
+    write(root / "dataset.yaml", f"{places}names: [lake, boat]\n")
+    result = kc.datasets.convert(root, tmp_path / "out")
+    assert (result.format, result.frames) == ("yolo", {"train": 5, "val": 2})
+    np.testing.assert_array_equal(all_labels(tmp_path / "out")["f"], expected)
+
+
+def test_an_image_without_a_file_of_polygons_is_background(tmp_path):
+    FOLDERS["yolo"][0](tmp_path / "in")
+    (tmp_path / "in/labels/train/a.txt").unlink()
+    kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    assert (all_labels(tmp_path / "out")["a"] == 0).all()
+
+
+def test_links_to_folders_are_followed(tmp_path):
+    coco(tmp_path / "elsewhere")
+    (tmp_path / "in").mkdir()
+    for name in ("images", "annotations"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "elsewhere" / name)
+    kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    np.testing.assert_array_equal(all_labels(tmp_path / "out")["a"], SCENE)
+
+
+def test_the_shapes_of_cvat(tmp_path):
+    """A box and an ellipse by z_order, the ellipse below although it comes later in the file."""
+    images(tmp_path / "in/images")
+    shapes = (
+        '<box label="boat" xtl="4" ytl="2" xbr="8" ybr="6" z_order="1"/>'
+        '<ellipse label="lake" cx="8" cy="6" rx="6" ry="4" z_order="0"/>'
+    )
+    write(tmp_path / "in/annotations.xml", cvat_content(shapes=shapes))
+    kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+    y, x = np.mgrid[:12, :16] + 0.5
+    expected = (((x - 8) / 6) ** 2 + ((y - 6) / 4) ** 2 <= 1).astype(np.uint8)
+    expected[2:6, 4:8] = 2
+    np.testing.assert_array_equal(all_labels(tmp_path / "out")["a"], expected)

@@ -292,12 +292,20 @@ def test_folders_that_are_not_clear(tmp_path):
     with pytest.raises(ValueError, match="several formats: coco, cvat"):
         kc.datasets.convert(tmp_path / "both", tmp_path / "out")
     kc.datasets.convert(tmp_path / "both", tmp_path / "out", format="cvat")
-    with pytest.raises(ValueError, match=r"has a dataset\.yaml, so there is nothing to convert"):
+    with pytest.raises(ValueError, match=r"has a dataset\.yaml already"):
         kc.datasets.convert(tmp_path / "out", tmp_path / "again")
     with zipfile.ZipFile(tmp_path / "a.zip", "w"):
         pass
     with pytest.raises(ValueError, match=r"a\.zip: an archive; unpack it first"):
         kc.datasets.convert(tmp_path / "a.zip", tmp_path / "again")
+
+
+def test_no_classes(tmp_path):
+    coco(tmp_path / "in")
+    nothing = {"annotations": [], "categories": [{"id": 0, "name": "background"}]}
+    edit(COCO, lambda content: content.update(nothing))(tmp_path / "in")
+    with pytest.raises(ValueError, match="in: holds no class beside the background"):
+        kc.datasets.convert(tmp_path / "in", tmp_path / "out")
 
 
 def test_too_many_classes(tmp_path):

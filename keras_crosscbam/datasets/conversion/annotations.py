@@ -96,6 +96,8 @@ class ClassList:
 
     def label(self, name):
         """The label of a class, which is entered if it is new."""
+        if not name.strip():
+            raise ValueError("a class has an empty name")
         if is_unlabeled(name):
             return UNLABELED
         if name in self.void:

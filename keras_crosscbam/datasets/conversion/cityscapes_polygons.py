@@ -22,7 +22,10 @@ def is_cityscapes(source):
 def read(source):
     """Reads all files of polygons; later objects lie on top, a group counts as its class."""
     files, contents, found, missing = source.files(_ENDING), {}, set(), []
-    images = {_stem(image.stem): image for image in reversed(source.images) if not _is_mask(image)}
+    images = {}
+    for image in source.images:
+        if not _is_mask(image):
+            images.setdefault(_stem(image.stem), []).append(image)
     for path in files:
         content = source.json(path)
         objects = get(content, "objects", list, str(path))
@@ -39,7 +42,8 @@ def read(source):
     frames = []
     for path in files:
         stem = _stem(path.name.removesuffix(_ENDING))
-        if stem not in images:
+        image = _image(source, images.get(stem, []), source.split(path))
+        if image is None:
             missing.append(path.name)
             continue
         shapes = tuple(
@@ -47,11 +51,11 @@ def read(source):
             for label, item, where in contents[path]
         )
         size = size_of(source.json(path), "imgHeight", "imgWidth", str(path))
-        split = source.split(path) or source.split(images[stem])
-        frames.append(Frame(images[stem], path, shapes, size=size, split=split))
+        split = source.split(path) or source.split(image)
+        frames.append(Frame(image, path, shapes, size=size, split=split))
     if missing:
         raise ValueError(
-            f"{source.images_root}: {len(missing)} files of polygons have no image: "
+            f"{source.images_root}: {len(missing)} files of polygons have no image, or several: "
             f"{shortened(missing)}"
         )
     void = sorted(_VOID & found)
@@ -65,15 +69,24 @@ def _ring(item, where):
     return check_ring(get(item, "polygon", list, where), where)
 
 
+def _image(source, images, split):
+    """The one image of a name, in the split of its polygons if there are several; or None."""
+    if len(images) > 1:
+        images = [image for image in images if source.split(image) == split]
+    return images[0] if len(images) == 1 else None
+
+
 def _stem(name):
     """The name of a frame without what tells image and annotation apart."""
-    for ending in ("_leftImg8bit", "_gtFine", "_gtCoarse", "_rightImg8bit"):
+    for ending in ("_leftImg8bit", "_gtFine", "_gtCoarse"):
         name = name.removesuffix(ending)
     return name
 
 
 def _is_mask(image):
-    return image.stem.endswith(("_labelIds", "_labelTrainIds", "_instanceIds", "_color"))
+    return image.stem.endswith(
+        ("_labelIds", "_labelTrainIds", "_instanceIds", "_color", "_rightImg8bit")
+    )
 
 
 def _class_of(label, known):

@@ -77,7 +77,7 @@ def _read(source, files, read_image, order, unlabeled):
         for entry in content["images"]:
             name = get(entry, "file_name", str, f"{path}: image {entry['id']}")
             try:
-                image = source.image(name, path.parent)
+                image = source.image(name, path.parent, split or source.split(path))
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
             if image is None:

@@ -115,7 +115,7 @@ def convert(
     places = [place.place(frame.image) for frame in frames]
     names, groups = names_of(places), groups_of(places, group)
     unlabeled = _unlabeled(read, unlabeled, format)
-    table, lookup = _labels(read.names, unlabeled)
+    table, lookup = _labels(read.names, unlabeled, place)
     with staged(out) as folder:
         drawn = _draw(frames, folder, lookup, len(table), progress)
         said = [frame.split for frame in frames]
@@ -131,7 +131,7 @@ def convert(
     notes = [
         f"order: {read.order}",
         *_of_unlabeled(unlabeled, drawn),
-        *_of_splits(made, val_share, seed, group and divided_groups(groups, splits)),
+        *_of_splits(made, said, val_share, seed, group and divided_groups(groups, splits)),
         *_of_orientation(drawn),
         *read.notes,
         *notes,
@@ -174,8 +174,10 @@ def _unlabeled(read, asked, format):
     return asked or read.unlabeled
 
 
-def _labels(names, unlabeled):
+def _labels(names, unlabeled, place):
     """The names of the labels, and the label for each number that readers give, uint8 `(256,)`."""
+    if all(map(is_background, names)):
+        raise ValueError(f"{place.file or place.root}: holds no class beside the background")
     lookup = np.full(256, IGNORE, np.uint8)
     if unlabeled == "background":
         table = [BACKGROUND, *(name for name in names if not is_background(name))]
@@ -229,11 +231,13 @@ def _of_unlabeled(unlabeled, drawn):
     yield f"unlabeled: {100 * drawn.unlabeled / drawn.pixels:.1f} % of the pixels are {fate}"
 
 
-def _of_splits(made, val_share, seed, divided):
+def _of_splits(made, said, val_share, seed, divided):
     if made:
         yield f"splits: made by classes, {100 * val_share:g} % to judge by, seed {seed}"
     else:
-        yield "splits: as in the source"
+        without = said.count(None)
+        rest = f"; {without} images without one are in train" if without else ""
+        yield f"splits: as in the source{rest}"
         if divided:
             yield f"{len(divided)} groups are in several splits of the source: {shortened(divided)}"
 

@@ -47,8 +47,9 @@ def read(source):
         for element in root.iterfind("image"):
             name = element.get("name", "")
             where = f"{path}: image {name}"
+            split = split_named(element.get("subset") or "")
             try:
-                image = source.image(name, path.parent / "images")
+                image = source.image(name, path.parent / "images", split)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
             if image is None:
@@ -66,10 +67,9 @@ def read(source):
                 else:
                     skipped += child.tag in _WITHOUT_AREA
             shapes.sort(key=lambda shape: shape[0])
-            split = split_named(element.get("subset") or "") or source.split(image)
             size = tuple(int(_number(element, side, where)) for side in ("height", "width"))
             shapes = tuple(shape for _, shape in shapes)
-            frames.append(Frame(image, path, shapes, size=size, split=split))
+            frames.append(Frame(image, path, shapes, size=size, split=split or source.split(image)))
         check_images(path, missing, source.images_root)
     notes = [f"{skipped} lines, points, cuboids and tags are left out"] if skipped else []
     order = "higher z_order lies on lower, and later shapes on earlier ones"

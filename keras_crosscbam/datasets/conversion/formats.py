@@ -16,7 +16,7 @@ from keras_crosscbam.datasets.conversion import (
     yolo,
 )
 from keras_crosscbam.datasets.conversion.annotations import Annotations
-from keras_crosscbam.datasets.conversion.source import Source
+from keras_crosscbam.datasets.conversion.source import Source, read_yaml
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,10 @@ def recognize(source, format=None):
             f"{source.file or source.root}: does not hold what the format {format} "
             f"({FORMATS[format].title}) consists of"
         )
-    if (source.root / CLASS_FILE).is_file():
-        raise ValueError(f"{source.root}: has a {CLASS_FILE}, so there is nothing to convert")
+    if _is_converted(source.root / CLASS_FILE):
+        raise ValueError(
+            f"{source.root}: has a {CLASS_FILE} already, so there is nothing to convert"
+        )
     for general in (False, True):
         found = [
             name
@@ -102,3 +104,9 @@ def recognize(source, format=None):
         f"{source.file or source.root}: in none of the formats {', '.join(FORMATS)}. Is it the "
         "folder that was exported, unpacked, with its images? They may be elsewhere with --images"
     )
+
+
+def _is_converted(path):
+    """Whether a file lists classes as `dataset.yaml` does; YOLO's may have the same name."""
+    content = read_yaml(path) if path.is_file() else None
+    return isinstance(content, dict) and "classes" in content

@@ -186,17 +186,27 @@ def read_mapillary(source):
     version = table.stem.removeprefix("config").strip("_-")
     if any(version in parts for parts in folders.values()):
         folders = {mask: parts for mask, parts in folders.items() if version in parts}
-    of_image = {(source.split(m), m.stem): m for m, parts in folders.items() if "labels" in parts}
+    of_image = {
+        (source.split(mask), _below(mask, parts, "labels")): mask
+        for mask, parts in folders.items()
+        if "labels" in parts
+    }
     for image in source.images:
-        if "images" in image.relative_to(source.images_root).parts[:-1]:
+        parts = image.relative_to(source.images_root).parts[:-1]
+        if "images" in parts:
             split = source.split(image)
-            mask = of_image.get((split, image.stem))
+            mask = of_image.get((split, _below(image, parts, "images")))
             read = MaskFile(mask, encoding) if mask else None
             frames.append(Frame(image, mask or image, mask=read, split=split))
     if not any(frame.is_annotated for frame in frames):
         raise ValueError(f"{source.root}: no images/NAME with labels/NAME.png")
     notes = (f"do not count: {', '.join(void)}",) if void else ()
     return Annotations(tuple(classes.names), tuple(frames), _NO_OVERLAPS, "ignore", colours, notes)
+
+
+def _below(path, parts, folder):
+    """The end of a path behind a folder, without the extension."""
+    return (*parts[parts.index(folder) + 1 :], path.stem)
 
 
 def is_ade20k(source):

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from keras_crosscbam.datasets.listing import shortened
-from keras_crosscbam.image_files import image_files_below, is_broken_link
+from keras_crosscbam.image_files import files_below, image_files_below, is_broken_link
 
 _SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?(?:\d{4})?", re.IGNORECASE)
 
@@ -53,14 +53,12 @@ class Source:
         """The files below the folder with one of these endings, those nearest to it first."""
         if self.file is not None:
             return [self.file] if self.file.name.lower().endswith(endings) else []
-        found = [
-            path
-            for path in self.root.rglob("*")
-            if path.name.lower().endswith(endings)
-            and not any(part.startswith(".") for part in path.relative_to(self.root).parts)
-            and path.is_file()
-        ]
+        found = [path for path in self._files if path.name.lower().endswith(endings)]
         return sorted(found, key=lambda path: (len(path.parts), path))
+
+    @cached_property
+    def _files(self):
+        return [path for path in files_below(self.root) if not is_broken_link(path)]
 
     @cached_property
     def json_files(self):
@@ -70,15 +68,20 @@ class Source:
     def json(self, path):
         """What a JSON file holds, read once; `ValueError` for broken ones."""
         if path not in self._json:
-            self._json[path] = read_json(path)
+            content = read_json(path)
+            if isinstance(content, dict) and "imageData" in content:
+                # LabelMe's copy of the image, which would fill the memory.
+                content["imageData"] = None
+            self._json[path] = content
         return self._json[path]
 
-    def image(self, name, base):
+    def image(self, name, base, split=None):
         """The image that an annotation file names.
 
         Args:
             name: what stands there, with slashes of either kind.
             base: the folder that it is relative to.
+            split: of the image, for images of one name in several splits; None if it is not known.
 
         Returns:
             Its path; None if there is no such image, or none that is the only one of its name.
@@ -91,7 +94,9 @@ class Source:
         parts = PurePosixPath(str(name).replace("\\", "/"))
         absolute = parts.is_absolute() or re.match(r"[A-Za-z]:", str(parts))
         if not absolute:
-            for folder in dict.fromkeys((Path(base), self.root, self.images_root)):
+            folders = (Path(base), self.root, self.images_root)
+            # A folder of images that is given for the purpose comes first.
+            for folder in folders if self.images_root == self.root else folders[::-1]:
                 path = _joined(folder, parts)
                 if path is not None and self._is_inside(path) and path in self.all_images:
                     return path
@@ -100,6 +105,8 @@ class Source:
         candidates = self._by_name.get(parts.name, [])
         tail = [_common_end(parts.parts, path.parts) for path in candidates]
         best = [path for path, n in zip(candidates, tail, strict=True) if n == max(tail)]
+        if len(best) > 1 and split is not None:
+            best = [path for path in best if self.split(path) == split]
         return best[0] if len(best) == 1 else None
 
     @cached_property

@@ -98,14 +98,16 @@ def _place(source, content, place):
     base = content.get("path")
     parts = PurePosixPath(place.replace("\\", "/")).parts
     # Roboflow writes ../train/images for train/images.
-    while parts and parts[0] in ("..", ".", "/"):
+    while parts and parts[0] == "..":
         parts = parts[1:]
-    if ".." in parts:
+    inside = [part for part in PurePosixPath(str(base or "")).parts if part not in ("..", "/")]
+    absolute = parts[:1] == ("/",)
+    whole = [*parts[1:]] if absolute else [*inside, *parts]
+    if ".." in whole:
         return None
-    inside = [part for part in PurePosixPath(str(base or "")).parts if part not in ("..", "/", ".")]
     # A path of another machine may end in folders that are here.
-    for skipped in range(len(inside) + 1):
-        target = source.images_root.joinpath(*inside[skipped:], *parts)
+    for skipped in range(len(whole) if absolute else len(inside) + 1):
+        target = source.images_root.joinpath(*whole[skipped:])
         if target.exists():
             return target
     return None

@@ -11,7 +11,7 @@ A run that was interrupted goes on where it was, a finished one is only read.
 With `--hold-out` each row is trained once without each of these drives (or other groups of frames,
 see `keras_crosscbam.training.hold_out`) and judged by its frames. All runs are equally long,
 and the scores are those of their last epoch. Beside the mean IoU of all classes stands that of the
-frequent ones, which hold at least 1 % of the labelled pixels in each of the held-out groups: of a
+frequent ones, which hold at least 1 % of the labeled pixels in each of the held-out groups: of a
 rarer class a drive shows a few objects, whose IoU says little and weighs as much as the road's.
 """
 
@@ -24,9 +24,9 @@ from pathlib import Path
 from keras_crosscbam import CrossCBAM, flops
 from keras_crosscbam.datasets import load_dataset, load_held_out
 from keras_crosscbam.training import RECIPES, Phase, with_settings
-from keras_crosscbam.training.fit import MONITOR, train
+from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.hold_out import hold_out
-from keras_crosscbam.training.log import EpochLog
+from keras_crosscbam.training.segmentation import MONITOR, train
 from keras_crosscbam.variants import VARIANTS
 
 
@@ -60,7 +60,7 @@ SETTINGS = {
     "ema": {"ema": 0.99},
     "class-mix": {"class_mix": 0.5},
     "balanced-sampling": {"balanced_sampling": True},
-    "same-colours": {"photometric": False},
+    "same-colors": {"photometric": False},
     "fewer-scales": {"scale_range": (0.75, 1.5)},
     "more-scales": {"scale_range": (0.5, 3.0)},
     "wider-scales": {"scale_range": (0.35, 3.0)},
@@ -131,7 +131,7 @@ def last_scores_of(folder, epochs, classes):
 
 
 def frequent_classes(args):
-    """The classes that hold 1 % of the labelled pixels, or more, in each held-out group."""
+    """The classes that hold 1 % of the labeled pixels, or more, in each held-out group."""
     frequent = None
     for group in args.hold_out:
         dataset = load_held_out(args.data, group)

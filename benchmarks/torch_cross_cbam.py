@@ -195,7 +195,7 @@ class CrossCBAM(nn.Module):
 
 
 def resize_like(x, reference):
-    """Resizes bilinearly, at half-pixel centres, to the height and width of a reference."""
+    """Resizes bilinearly, at half-pixel centers, to the height and width of a reference."""
     return nnf.interpolate(x, reference.shape[2:], mode="bilinear", align_corners=False)
 
 

@@ -15,7 +15,7 @@ import keras
 
 import keras_crosscbam as kc
 from keras_crosscbam.images import STREET, read_image
-from keras_crosscbam.segment import segment_files
+from keras_crosscbam.segmentation import segment_files
 
 
 def main():

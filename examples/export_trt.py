@@ -15,8 +15,8 @@ import numpy as np
 
 import keras_crosscbam as kc
 from keras_crosscbam.datasets import load_dataset
-from keras_crosscbam.export.quantize import quantize
-from keras_crosscbam.export.tensorrt import PRECISIONS, build_engine
+from keras_crosscbam.export.quantization.int8 import quantize
+from keras_crosscbam.export.tensorrt.engine import PRECISIONS, build_engine
 from keras_crosscbam.images import STREET, read_image
 from keras_crosscbam.variants import VARIANTS
 

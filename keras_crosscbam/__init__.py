@@ -18,10 +18,10 @@ except ModuleNotFoundError as error:
     raise
 
 from keras_crosscbam import datasets, export, flops, layers, runtime, training, visualize
-from keras_crosscbam.evaluate import evaluate
+from keras_crosscbam.evaluation import evaluate
 from keras_crosscbam.models import *  # noqa: F403
 from keras_crosscbam.models import __all__ as _models
-from keras_crosscbam.segment import segment
+from keras_crosscbam.segmentation import segment
 
 __version__ = "0.1.0"
 __all__ = [

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_crosscbam.classes import ClassTable
 from keras_crosscbam.datasets.inspection import SplitInspection
-from keras_crosscbam.datasets.labelled import never_labelled
-from keras_crosscbam.datasets.labels import ClassTable
+from keras_crosscbam.datasets.label_statistics import balanced_weights, never_labeled
 from keras_crosscbam.datasets.listing import shortened
 from keras_crosscbam.datasets.loading import list_split
-from keras_crosscbam.datasets.statistics import balanced_weights
 
 MANY_EMPTY_CROPS = 0.01
 
@@ -36,10 +35,10 @@ class SplitSummary:
         split: its name.
         frames: number of frames, whole or not.
         sizes: number of readable images by `(height, width)`.
-        counts: labelled pixels of each class, int64 `(classes,)`.
-        pixels: pixels of all masks that could be decoded, labelled or not.
-        mask_kinds: number of masks by how they are stored, such as "8-bit grey".
-        empty_crops: share of random training crops without a labelled pixel, 0..1; None for a
+        counts: labeled pixels of each class, int64 `(classes,)`.
+        pixels: pixels of all masks that could be decoded, labeled or not.
+        mask_kinds: number of masks by how they are stored, such as "8-bit gray".
+        empty_crops: share of random training crops without a labeled pixel, 0..1; None for a
             split that is not trained on or has no such mask.
     """
 
@@ -62,7 +61,7 @@ class Findings:
         splits: a `SplitSummary` for each split that could be listed.
         findings: `Finding`s, errors first.
         class_weights: suggested weights, float64 `(classes,)`, see `balanced_weights`: exponent
-            0.5, from the training split; None if nothing is labelled there.
+            0.5, from the training split; None if nothing is labeled there.
     """
 
     root: Path
@@ -87,8 +86,8 @@ def examine(root, splits=("train", "val"), crop_size=None, scale_range=(0.5, 2.0
     Errors are what loading would stop at, or would not notice to the harm of the labels: an
     unknown layout, mistakes in lists or YAML, missing or unreadable files, images and masks of
     different sizes, masks of the wrong kind, JPEG masks, masks whose ids are not clear or whose
-    palettes differ, ids and colours that stand for no class, images of more than 8 bits whose
-    range is not known, a split in which no class is labelled, or one alone of several. Warnings:
+    palettes differ, ids and colors that stand for no class, images of more than 8 bits whose
+    range is not known, a split in which no class is labeled, or one alone of several. Warnings:
     classes that training never sees or validation never judges, images that stand in two splits,
     masks with another EXIF orientation than their images, and training crops without a label, if
     there are many.
@@ -149,14 +148,14 @@ def _summary(inspection):
 
 
 def _warnings(train, others):
-    """What makes a training on one split worse, or its judgement on the others untrue."""
+    """What makes a training on one split worse, or its judgment on the others untrue."""
     unseen = train.counts == 0
     if unseen.any() and not unseen.all():
-        yield never_labelled(train.split, _names(train.classes, unseen), trained_on=True)
+        yield never_labeled(train.split, _names(train.classes, unseen), trained_on=True)
     for other in others:
         unjudged = other.counts == 0
         if unjudged.any() and not unjudged.all():
-            yield never_labelled(other.split, _names(other.classes, unjudged), trained_on=False)
+            yield never_labeled(other.split, _names(other.classes, unjudged), trained_on=False)
         surprises = unseen & (other.counts > 0)
         if surprises.any():
             names = shortened(_names(train.classes, surprises), 10)
@@ -168,7 +167,7 @@ def _warnings(train, others):
             )
     if train.crops and np.mean(train.crops) > MANY_EMPTY_CROPS:
         yield (
-            f"{train.split}: {100 * np.mean(train.crops):.0f} % of random crops hold no labelled "
+            f"{train.split}: {100 * np.mean(train.crops):.0f} % of random crops hold no labeled "
             "pixel and teach nothing"
         )
 
@@ -184,9 +183,7 @@ def report(findings):
         sizes = shortened((f"{n} of {w}x{h}" for (h, w), n in split.sizes.items()), 3)
         lines.append(f"{split.split}: {split.frames} frames ({sizes or 'no readable image'})")
         if split.pixels:
-            lines.append(
-                f"  {100 * split.counts.sum() / split.pixels:.1f} % of the pixels labelled"
-            )
+            lines.append(f"  {100 * split.counts.sum() / split.pixels:.1f} % of the pixels labeled")
         if split.mask_kinds:
             kinds = shortened((f"{n} {kind}" for kind, n in split.mask_kinds.items()), 5)
             lines.append(f"  masks: {kinds}")
@@ -202,7 +199,7 @@ def report(findings):
 
 
 def _class_table(findings):
-    """Share of each class in the labelled pixels of each split, and its suggested weight."""
+    """Share of each class in the labeled pixels of each split, and its suggested weight."""
     width = max(map(len, (*findings.classes.names, "class")))
     yield f"{'class':<{width}}" + "".join(f"{s.split:>10}" for s in findings.splits) + "    weight"
     for label, name in enumerate(findings.classes.names):

@@ -75,7 +75,7 @@ def with_orientation(image, read, *arguments):
 def to_rgb(image, value_range=None):
     """Turns a Pillow image of any mode into an upright uint8 RGB array.
 
-    The orientation that cameras write into EXIF is applied, and transparent parts show the colour
+    The orientation that cameras write into EXIF is applied, and transparent parts show the color
     behind the transparency.
 
     Args:
@@ -93,9 +93,9 @@ def to_rgb(image, value_range=None):
     if samples is None:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     # The last one of two or of four channels is transparency.
-    colours = samples[..., :3] if samples.shape[2] > 2 else samples[..., :1]
-    colours = _to_8_bits(colours, value_range)
-    return np.repeat(colours, 3 // colours.shape[2], axis=2)
+    colors = samples[..., :3] if samples.shape[2] > 2 else samples[..., :1]
+    colors = _to_8_bits(colors, value_range)
+    return np.repeat(colors, 3 // colors.shape[2], axis=2)
 
 
 def check_value_range(value_range):

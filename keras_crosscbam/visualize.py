@@ -1,11 +1,11 @@
-"""Pictures of labels: colours, overlays and legends."""
+"""Pictures of labels: colors, overlays and legends."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 
-def colourise(labels, classes):
-    """Paints labels in the colours of their classes.
+def colorize(labels, classes):
+    """Paints labels in the colors of their classes.
 
     Args:
         labels: uint8 `(height, width)`; labels that are no class, such as 255, turn black.
@@ -15,15 +15,29 @@ def colourise(labels, classes):
         uint8 RGB `(height, width, 3)`.
     """
     palette = np.zeros((256, 3), np.uint8)
-    palette[: len(classes)] = classes.colours
+    palette[: len(classes)] = classes.colors
     return palette[labels]
 
 
 def class_shares(labels, classes):
-    """Share of the pixels by class name, largest first, classes without pixels left out."""
+    """Computes the share of the pixels that each class has.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.datasets import CAMVID_CLASSES
+        >>> from keras_crosscbam.visualize import class_shares
+        >>> class_shares(np.array([[0, 0], [3, 0]], np.uint8), CAMVID_CLASSES)
+        {'Sky': 0.75, 'Road': 0.25}
+
+    Args:
+        labels: uint8 `(height, width)`.
+        classes: a `ClassTable`.
+
+    Returns:
+        A dict from class name to share, 0..1, largest first, without classes that have no pixel.
+    """
     counts = np.bincount(labels.ravel(), minlength=256)[: len(classes)]
     shares = {
-        name: count / labels.size
+        name: int(count) / labels.size
         for name, count in zip(classes.names, counts, strict=True)
         if count
     }
@@ -31,7 +45,7 @@ def class_shares(labels, classes):
 
 
 def overlay(image, labels, classes, opacity=0.5, legend=True):
-    """Lays the colours of the labels over an image.
+    """Lays the colors of the labels over an image.
 
         >>> import numpy as np
         >>> from keras_crosscbam.datasets import CAMVID_CLASSES
@@ -44,14 +58,14 @@ def overlay(image, labels, classes, opacity=0.5, legend=True):
         image: uint8 RGB `(height, width, 3)`.
         labels: uint8 `(height, width)`.
         classes: a `ClassTable`.
-        opacity: weight of the colours, 0..1.
+        opacity: weight of the colors, 0..1.
         legend: whether to add a column on the right that names the classes in the picture, with
             their share of the pixels.
 
     Returns:
         A `PIL.Image.Image` in RGB, as high as the image, or higher if the legend needs it.
     """
-    painted = (1 - opacity) * image + opacity * colourise(labels, classes)
+    painted = (1 - opacity) * image + opacity * colorize(labels, classes)
     picture = Image.fromarray(np.round(painted).astype(np.uint8))
     if not legend:
         return picture
@@ -70,7 +84,7 @@ def comparison(image, truth, prediction, classes):
     Returns:
         A `PIL.Image.Image` in RGB; the legend's shares are those of the prediction.
     """
-    pictures = [image, colourise(truth, classes), colourise(prediction, classes)]
+    pictures = [image, colorize(truth, classes), colorize(prediction, classes)]
     legend = _legend(class_shares(prediction, classes), classes, image.shape[0])
     return _row([*map(Image.fromarray, pictures), legend])
 
@@ -85,19 +99,19 @@ def _row(pictures):
 
 
 def _legend(shares, classes, height):
-    """A dark column with a coloured square, the name and the share of each class."""
+    """A dark column with a colored square, the name and the share of each class."""
     size = int(np.clip(height / 28, 11, 40))
     font, row, margin = ImageFont.load_default(size), int(size * 1.7), size // 2
-    colours = dict(zip(classes.names, classes.colours, strict=True))
-    lines = [(colours[name], name, f"{100 * share:.1f} %") for name, share in shares.items()]
+    colors = dict(zip(classes.names, classes.colors, strict=True))
+    lines = [(colors[name], name, f"{100 * share:.1f} %") for name, share in shares.items()]
     name_width = max((int(font.getlength(name)) for _, name, _ in lines), default=0)
     share_width = int(font.getlength("100.0 %"))
     width = 5 * margin + size + name_width + share_width
     column = Image.new("RGB", (width, max(height, row * len(lines) + 2 * margin)), (24, 24, 24))
     draw = ImageDraw.Draw(column)
-    for i, (colour, name, share) in enumerate(lines):
+    for i, (color, name, share) in enumerate(lines):
         top = margin + i * row
-        draw.rectangle((margin, top, margin + size, top + size), fill=colour, outline=(90, 90, 90))
+        draw.rectangle((margin, top, margin + size, top + size), fill=color, outline=(90, 90, 90))
         draw.text((2 * margin + size, top), name, fill=(235, 235, 235), font=font)
         draw.text((width - margin, top), share, fill=(170, 170, 170), font=font, anchor="ra")
     return column

@@ -2,8 +2,8 @@
 
 import pytest
 
-from keras_crosscbam.runtime import cuda
-from keras_crosscbam.runtime.engine_file import find_tensorrt
+from keras_crosscbam.runtime.tensorrt import cuda
+from keras_crosscbam.runtime.tensorrt.engine_file import find_tensorrt
 
 
 def need_rtx():

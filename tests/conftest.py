@@ -86,7 +86,7 @@ def made_camvid(tmp_path_factory):
     for split, frames in (("train", 6), ("val", 2)):
         lines = []
         for i in range(frames):
-            # Blocks of 11 classes and void, each with its own grey, and noise.
+            # Blocks of 11 classes and void, each with its own gray, and noise.
             ids = rng.integers(0, 12, (5, 6), np.uint8).repeat(16, axis=0).repeat(16, axis=1)
             image = 20 * ids[..., None] + rng.integers(0, 20, (*ids.shape, 3), np.uint8)
             for folder, array in ((split, image), (f"{split}annot", ids)):

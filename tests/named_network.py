@@ -3,15 +3,15 @@
 import keras
 import numpy as np
 
-from keras_crosscbam.datasets.labels import class_table
+from keras_crosscbam.classes import class_table
 from keras_crosscbam.layers import ResizeLike, Scores
-from keras_crosscbam.models.classes import SegmentationModel
+from keras_crosscbam.models.class_names import SegmentationModel
 
 NAMES = ("road", "car", "sky", "tree")
 
 
 def named_network(names=NAMES, seed=0, shape=(None, None, 3), aux_head=False):
-    """Scores by colour, of a table or list of named classes or, for a number, of unnamed ones.
+    """Scores by color, of a table or list of named classes or, for a number, of unnamed ones.
 
     The scores of a name are the same whatever the order of the names.
     """
@@ -25,6 +25,6 @@ def named_network(names=NAMES, seed=0, shape=(None, None, 3), aux_head=False):
     kernel = np.random.default_rng(seed).normal(size=(3, count))
     if classes and set(classes.names) == set(NAMES):
         kernel = kernel[:, [NAMES.index(name) for name in classes.names]]
-    # Zero for a middle grey, so that every class has colours of its own.
+    # Zero for a middle gray, so that every class has colors of its own.
     head.set_weights([kernel[None, None], -128 * kernel.sum(axis=0)])
     return model

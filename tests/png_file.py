@@ -5,17 +5,17 @@ import zlib
 
 import numpy as np
 
-GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
 
 
-def png(samples, bits, kind=GREY, palette=None, opacity=None):
+def png(samples, bits, kind=GRAY, palette=None, opacity=None):
     """A PNG file, byte for byte as its specification says.
 
     Args:
         samples: whole numbers `(height, width)` or `(height, width, channels)`, as they are stored.
         bits: of a sample: 1, 2, 4, 8 or 16.
-        kind: the color type, `GREY` and so on.
-        palette: colors `(numbers, 3)`; one column makes greys.
+        kind: the color type, `GRAY` and so on.
+        palette: colors `(numbers, 3)`; one column makes grays.
         opacity: of the palette's first entries.
 
     Returns:
@@ -31,8 +31,8 @@ def png(samples, bits, kind=GREY, palette=None, opacity=None):
     pixels = b"".join(b"\0" + row.tobytes() for row in rows)
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))]
     if palette is not None:
-        colours = np.broadcast_to(np.asarray(palette, np.uint8), (len(palette), 3))
-        chunks.append((b"PLTE", colours.tobytes()))
+        colors = np.broadcast_to(np.asarray(palette, np.uint8), (len(palette), 3))
+        chunks.append((b"PLTE", colors.tobytes()))
     if opacity is not None:
         chunks.append((b"tRNS", bytes(opacity)))
     chunks += [(b"IDAT", zlib.compress(pixels)), (b"IEND", b"")]
@@ -43,15 +43,15 @@ def _chunk(name, data):
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def greys_as_palette(grey, order=sorted):
-    """8-bit grey as lossless optimizers rewrite it: its greys as a palette, of as few bits as do.
+def grays_as_palette(gray, order=sorted):
+    """8-bit gray as lossless optimizers rewrite it: its grays as a palette, of as few bits as do.
 
     Args:
-        grey: uint8 `(height, width)`.
-        order: what puts the greys in the order of the palette.
+        gray: uint8 `(height, width)`.
+        order: what puts the grays in the order of the palette.
     """
-    greys = order(np.unique(grey).tolist())
+    grays = order(np.unique(gray).tolist())
     numbers = np.zeros(256, np.uint8)
-    numbers[greys] = range(len(greys))
-    bits = next(bits for bits in (1, 2, 4, 8) if len(greys) <= 2**bits)
-    return png(numbers[grey], bits, PALETTE, np.array(greys)[:, None])
+    numbers[grays] = range(len(grays))
+    bits = next(bits for bits in (1, 2, 4, 8) if len(grays) <= 2**bits)
+    return png(numbers[gray], bits, PALETTE, np.array(grays)[:, None])

@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given
 from PIL import Image
 from scipy import ndimage
-from test_augment import MEAN_COLOUR, apply, few, made_dataset, seeds
+from test_augment import MEAN_COLOR, apply, few, made_dataset, seeds
 from test_recipes import TINY
 
 from keras_crosscbam.datasets import IGNORE
@@ -32,7 +32,7 @@ from keras_crosscbam.datasets.augment import (
 )
 from keras_crosscbam.datasets.pipeline import AUGMENTATIONS, training_batches
 from keras_crosscbam.images import STREET, read_image
-from keras_crosscbam.training.fit import crop_options, phased_batches
+from keras_crosscbam.training.segmentation import crop_options, phased_batches
 
 LOOKS = (
     RandomBlur(2.0),
@@ -253,7 +253,7 @@ def test_rotation_keeps_image_and_labels_together(seed):
     agree = np.abs(rotated[..., 0][inside] - 20.0 * turned[inside]) < 1
     assert agree.mean() > 0.85
     outside = ndimage.binary_erosion(~inside, iterations=2, border_value=1)
-    np.testing.assert_allclose(rotated[outside], MEAN_COLOUR[None].repeat(outside.sum(), 0), atol=1)
+    np.testing.assert_allclose(rotated[outside], MEAN_COLOR[None].repeat(outside.sum(), 0), atol=1)
 
 
 def test_rotation_is_scipys_and_covers_its_range():
@@ -281,7 +281,7 @@ def test_erasing_takes_a_rectangle_of_pixels_and_labels():
         gone = after == IGNORE
         rows, columns = gone.any(axis=1), gone.any(axis=0)
         np.testing.assert_array_equal(gone, rows[:, None] & columns)
-        np.testing.assert_allclose(erased[gone], MEAN_COLOUR[None].repeat(gone.sum(), 0), rtol=1e-5)
+        np.testing.assert_allclose(erased[gone], MEAN_COLOR[None].repeat(gone.sum(), 0), rtol=1e-5)
         np.testing.assert_array_equal(erased[~gone], images[~gone])
         np.testing.assert_array_equal(after[~gone], labels[~gone])
         areas.append(gone.mean())

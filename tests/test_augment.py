@@ -23,11 +23,11 @@ from keras_crosscbam.datasets.pipeline import (
 from keras_crosscbam.models.inputs import MEAN
 
 CROP = (48, 64)
-MEAN_COLOUR = (255 * np.array(MEAN)).astype(np.float32)
+MEAN_COLOR = (255 * np.array(MEAN)).astype(np.float32)
 
-# A colour for every label. The ignore label has that of the padding.
+# A color for every label. The ignore label has that of the padding.
 PALETTE = np.random.default_rng(0).uniform(0, 255, (256, 3)).astype(np.float32)
-PALETTE[IGNORE] = MEAN_COLOUR
+PALETTE[IGNORE] = MEAN_COLOR
 
 seeds = st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
 few = settings(deadline=None, max_examples=25)
@@ -41,8 +41,8 @@ def apply(augmentation, images, labels, seed):
 
 def flat_regions(labels):
     """The pixels that have the label of all others up to three pixels away."""
-    neighbours = sliding_window_view(np.pad(labels, 3, mode="edge"), (7, 7))
-    return (neighbours == labels[..., None, None]).all(axis=(2, 3))
+    neighbors = sliding_window_view(np.pad(labels, 3, mode="edge"), (7, 7))
+    return (neighbors == labels[..., None, None]).all(axis=(2, 3))
 
 
 def coordinates(height, width):
@@ -83,11 +83,11 @@ def test_every_source_gives_the_size_of_the_crop(size, dtype):
 
 @few
 @given(st.integers(1, 60), st.integers(1, 80), st.sampled_from([0.5, 0.8, 1, 1.7, 2]), seeds)
-def test_padding_is_ignored_and_of_the_mean_colour(height, width, scale, seed):
+def test_padding_is_ignored_and_of_the_mean_color(height, width, scale, seed):
     source = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.uint8)
     images, labels = apply(RandomScaleCrop(CROP, (scale, scale)), *source, seed)
     padded = labels == IGNORE
-    np.testing.assert_array_equal(padded, (images == MEAN_COLOUR).all(axis=-1))
+    np.testing.assert_array_equal(padded, (images == MEAN_COLOR).all(axis=-1))
     np.testing.assert_allclose(images[~padded], 0, atol=1e-4)
     # What is left is one rectangle of the scaled image's size.
     rows, columns = (~padded).any(axis=1), (~padded).any(axis=0)
@@ -156,8 +156,8 @@ def test_distortion_keeps_the_range_and_the_labels(images, labels, seed):
     np.testing.assert_array_equal(distorted_labels, labels)
 
 
-def test_distortion_of_grey_is_bounded_brightness():
-    # Contrast, saturation and hue leave an even grey alone.
+def test_distortion_of_gray_is_bounded_brightness():
+    # Contrast, saturation and hue leave an even gray alone.
     source = np.full((2, 2, 3), 128, np.float32), np.zeros((2, 2), np.uint8)
     distorted = [apply(PhotometricDistortion(), *source, (seed, 0))[0] for seed in range(60)]
     shifts = np.array([d.mean() for d in distorted]) - 128

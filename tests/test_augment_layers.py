@@ -18,7 +18,7 @@ from keras_crosscbam.datasets import IGNORE
 from keras_crosscbam.datasets.augment import PhotometricDistortion, RandomFlip
 from keras_crosscbam.datasets.keras_augmentation import KerasAugmentation, as_augmentation
 
-# A colour for every label. The ignore label has that of the layers' padding.
+# A color for every label. The ignore label has that of the layers' padding.
 PALETTE = np.random.default_rng(0).integers(1, 256, (256, 3)).astype(np.float32)
 PALETTE[IGNORE] = 0
 
@@ -71,7 +71,7 @@ def test_image_and_labels_move_together(name, labels):
     assert len({masks.tobytes() for _, masks in drawn}) > (name != "resizing")
 
 
-COLOUR = {
+COLOR = {
     "jitter": lambda: layers.RandomColorJitter(
         brightness_factor=0.3, contrast_factor=0.3, saturation_factor=0.3, hue_factor=0.1
     ),
@@ -81,10 +81,10 @@ COLOUR = {
 }
 
 
-@pytest.mark.parametrize("name", COLOUR)
-def test_colours_change_and_labels_stay(name, labels):
+@pytest.mark.parametrize("name", COLOR)
+def test_colors_change_and_labels_stay(name, labels):
     source = PALETTE[labels].astype(np.uint8)
-    drawn = run(KerasAugmentation(COLOUR[name]()), source, labels, seeds=12)
+    drawn = run(KerasAugmentation(COLOR[name]()), source, labels, seeds=12)
     for images, masks in drawn:
         assert (images.shape, images.dtype) == (source.shape, np.float32)
         assert 0 <= images.min() <= images.max() <= 255
@@ -92,10 +92,10 @@ def test_colours_change_and_labels_stay(name, labels):
     assert len({images.tobytes() for images, _ in drawn}) > 1
 
 
-def test_grayscale_is_grey_on_about_half_of_the_images(labels):
+def test_grayscale_is_gray_on_about_half_of_the_images(labels):
     drawn = run(KerasAugmentation(layers.RandomGrayscale(0.5)), PALETTE[labels], labels, seeds=60)
-    grey = [np.ptp(images, axis=-1).max() < 1e-3 for images, _ in drawn]
-    assert 15 < sum(grey) < 45
+    gray = [np.ptp(images, axis=-1).max() < 1e-3 for images, _ in drawn]
+    assert 15 < sum(gray) < 45
 
 
 def test_padding_is_ignored_and_black(labels):
@@ -132,7 +132,7 @@ def assert_same(drawn, others):
         np.testing.assert_array_equal(draw[1], other[1])
 
 
-@pytest.mark.parametrize("make", [GEOMETRIC["pipeline"], COLOUR["jitter"]])
+@pytest.mark.parametrize("make", [GEOMETRIC["pipeline"], COLOR["jitter"]])
 def test_layers_of_keras_depend_on_the_seed_of_the_sample_alone(make, labels):
     augmentation = KerasAugmentation(make())
     drawn = run(augmentation, PALETTE[labels], labels, seeds=8)
@@ -146,7 +146,7 @@ def test_layers_of_keras_depend_on_the_seed_of_the_sample_alone(make, labels):
 NEAREST = "makes up labels: it must take them from the nearest pixel"
 REFUSED = {
     "fill of white": (padded(layers.RandomRotation, factor=0.1, fill_value=255), NEAREST),
-    "fill of grey": (padded(layers.RandomZoom, height_factor=0.4, fill_value=114), NEAREST),
+    "fill of gray": (padded(layers.RandomZoom, height_factor=0.4, fill_value=114), NEAREST),
     "interpolation": (layers.RandomCrop(1100, 60), NEAREST),
     "value range": (layers.RandomContrast(0.5, value_range=(0, 1)), r"value_range=\(0, 255\)"),
     "other distortion": (layers.Pipeline([layers.RandomElasticTransform()]), "leave it out"),
@@ -277,7 +277,7 @@ def digest():
     labels = np.random.default_rng(7).integers(0, 11, (30, 40)).astype(np.uint8)
     made = [
         run(KerasAugmentation(make()), PALETTE[labels], labels, seeds=4, threads=2)
-        for make in (GEOMETRIC["pipeline"], COLOUR["jitter"])
+        for make in (GEOMETRIC["pipeline"], COLOR["jitter"])
     ]
     return hashlib.sha256(b"".join(x.tobytes() for m in made for xs in m for x in xs)).hexdigest()
 

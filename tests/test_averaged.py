@@ -9,7 +9,7 @@ from torch.nn import functional
 import keras_crosscbam as kc
 from keras_crosscbam.cli import main
 from keras_crosscbam.datasets import load_camvid
-from keras_crosscbam.evaluate import report
+from keras_crosscbam.evaluation import report
 from keras_crosscbam.runtime import Averaged, Description
 from keras_crosscbam.runtime.base import Runtime
 

@@ -26,9 +26,9 @@ from keras_crosscbam import benchmark as package
 from keras_crosscbam import runtime
 from keras_crosscbam.benchmark import PROTOCOLS, SCOPES, Report, benchmark
 from keras_crosscbam.benchmark.contender import Contender, Task
-from keras_crosscbam.benchmark.isolation import Worker
-from keras_crosscbam.benchmark.scopes import stopwatch
 from keras_crosscbam.benchmark.statistics import Interval, round_ratios
+from keras_crosscbam.benchmark.timing import stopwatch
+from keras_crosscbam.benchmark.worker_process import Worker
 from keras_crosscbam.images import STREET, read_image
 
 MODULES = [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
@@ -197,7 +197,7 @@ def test_json_brings_the_report_back(report):
     entries = json.loads(text)
     assert len(entries["results"]) == 6
     assert entries["results"][0]["ratio"]["median"] == report.results()[0].ratio.median
-    assert entries["doubts"] == report.doubts()
+    assert entries["warnings"] == report.warnings()
     with pytest.raises(ValueError, match="JSON of a benchmark's report"):
         Report.from_json("{}")
 
@@ -216,15 +216,15 @@ def test_csv_holds_the_same_figures(report):
     assert [float(row["fps"]) for row in loops] == [loop["fps"] for loop in report.published]
 
 
-def test_table_states_scopes_conditions_and_doubts(report):
+def test_table_states_scopes_conditions_and_warnings(report):
     text = report.table()
     for sentence in SCOPES.values():
         assert sentence in text
     assert report.machine["cpu"] in text
     assert "3 rounds, each contender in a process of its own, threads: 1; image street.jpg" in text
     assert "time as a multiple of b.onnx (95 %)" in text
-    for doubt in report.doubts():
-        assert f"doubt: {doubt}" in text
+    for warning in report.warnings():
+        assert f"warning: {warning}" in text
     assert "pp-liteseg" in text
     assert " nan" not in text
 
@@ -266,7 +266,7 @@ def test_stopped_worker_ends_with_its_parent(tiny_files, image):
     program = (
         "import os, signal, sys\n"
         "from keras_crosscbam.benchmark.contender import Task\n"
-        "from keras_crosscbam.benchmark.isolation import Worker\n"
+        "from keras_crosscbam.benchmark.worker_process import Worker\n"
         "worker = Worker(sys.argv[1], Task(sys.argv[2]))\n"
         "worker.load()\n"
         "print(worker._process.pid, flush=True)\n"
@@ -295,9 +295,9 @@ def test_objects_compete_in_this_process(tiny_files, network, image):
     first, second = report.contenders.values()
     assert "usage" not in first
     assert (second["size"], second["classes"], second["sha256"]) == ([32, 48], 11, None)
-    doubts = " ".join(report.doubts())
-    assert "contenders shared one process" in doubts
-    assert "different numbers of classes apart ([5, 11])" in doubts
+    warnings = " ".join(report.warnings())
+    assert "contenders shared one process" in warnings
+    assert "different numbers of classes apart ([5, 11])" in warnings
     assert Report.from_json(report.to_json()) == report
 
 
@@ -329,7 +329,7 @@ def test_sizes_must_agree_unless_it_is_asked_otherwise(tiny_files, image):
     with pytest.raises(ValueError, match=r"a.onnx 1x32x48, flat.onnx 1x16x48. Pass mixed_sizes"):
         benchmark(models, scopes="network", **settings)
     report = benchmark(models, scopes="network", mixed_sizes=True, **settings)
-    assert any("different sizes" in doubt for doubt in report.doubts())
+    assert any("different sizes" in warning for warning in report.warnings())
 
 
 def test_ratios_are_of_the_time_per_image(image):

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_crosscbam.benchmark.affinity import allowed_cores, pinned
+from keras_crosscbam.benchmark.comparison import names_of
+from keras_crosscbam.benchmark.contender import allowed_cores, pinned
 from keras_crosscbam.benchmark.machine import OtherWork, busy_seconds, machine, state
-from keras_crosscbam.benchmark.naming import names_of
 from keras_crosscbam.benchmark.statistics import (
     Interval,
     is_settled,

@@ -11,10 +11,9 @@ import pytest
 from training_program import TINY
 
 from keras_crosscbam.datasets import cache, load_camvid
-from keras_crosscbam.datasets.cache import Cached
-from keras_crosscbam.datasets.memory import available_memory
+from keras_crosscbam.datasets.cache import Cached, available_memory
 from keras_crosscbam.datasets.pipeline import training_batches
-from keras_crosscbam.training.fit import phased_batches
+from keras_crosscbam.training.segmentation import phased_batches
 
 MB = 10**6
 

@@ -16,6 +16,7 @@ from keras_crosscbam.training import (
     callbacks,
 )
 from keras_crosscbam.training.callbacks import (
+    EpochLog,
     KeepBest,
     Progress,
     Record,
@@ -25,8 +26,7 @@ from keras_crosscbam.training.callbacks import (
     best_score,
 )
 from keras_crosscbam.training.checkpoints import Checkpoints
-from keras_crosscbam.training.fit import progress_scores
-from keras_crosscbam.training.log import EpochLog
+from keras_crosscbam.training.segmentation import progress_scores
 
 
 def compiled(optimizer=None, units=1):

@@ -13,15 +13,15 @@ from keras_crosscbam.datasets import (
     CAMVID_CLASSES,
     IGNORE,
     ClassTable,
-    ColourEncoding,
+    ColorEncoding,
     IndexEncoding,
     load_camvid,
 )
 from keras_crosscbam.datasets.camvid import ORIGINAL_CLASSES
 
-# Every class once, then the unlabelled rest: as ids, as colours, and the labels they stand for.
+# Every class once, then the unlabeled rest: as ids, as colors, and the labels they stand for.
 IDS = np.arange(12, dtype=np.uint8).reshape(3, 4)
-COLOURS = np.array([*CAMVID_CLASSES.colours, (0, 0, 0)], np.uint8).reshape(3, 4, 3)
+COLORS = np.array([*CAMVID_CLASSES.colors, (0, 0, 0)], np.uint8).reshape(3, 4, 3)
 LABELS = np.where(IDS == 11, IGNORE, IDS)
 IMAGE = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
 
@@ -46,7 +46,7 @@ def index_tree(root, line=INDEX_LINE, image=INDEX_FILES[0]):
 def original_tree(root, image=ORIGINAL_FILES[0]):
     """A val split of one frame in the original layout."""
     save(root / image, IMAGE)
-    save(root / ORIGINAL_FILES[1], COLOURS)
+    save(root / ORIGINAL_FILES[1], COLORS)
 
 
 both_layouts = pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_the_list_determines_the_order(tmp_path):
 def test_index_mask_with_a_palette(tmp_path):
     index_tree(tmp_path)
     mask = Image.fromarray(IDS)
-    # These colours are no ids, and two ids share one: only the indices tell the classes apart.
-    mask.putpalette([200, 100, 50] * 2 + [v for c in CAMVID_CLASSES.colours for v in c])
+    # These colors are no ids, and two ids share one: only the indices tell the classes apart.
+    mask.putpalette([200, 100, 50] * 2 + [v for c in CAMVID_CLASSES.colors for v in c])
     mask.save(tmp_path / INDEX_FILES[1])
     with Image.open(tmp_path / INDEX_FILES[1]) as mask:
         assert mask.mode == "P"
@@ -144,9 +144,9 @@ def test_index_mask_of_16_bits(tmp_path):
     np.testing.assert_array_equal(load_camvid(tmp_path, "val")[0][1], LABELS)
 
 
-def test_colour_mask_with_transparency(tmp_path):
+def test_color_mask_with_transparency(tmp_path):
     original_tree(tmp_path)
-    save(tmp_path / ORIGINAL_FILES[1], np.dstack([COLOURS, np.full((3, 4), 9, np.uint8)]))
+    save(tmp_path / ORIGINAL_FILES[1], np.dstack([COLORS, np.full((3, 4), 9, np.uint8)]))
     with Image.open(tmp_path / ORIGINAL_FILES[1]) as mask:
         assert mask.mode == "RGBA"
     np.testing.assert_array_equal(load_camvid(tmp_path, "val")[0][1], LABELS)
@@ -165,14 +165,14 @@ def test_the_32_original_classes_are_merged(tmp_path):
         "Car": "Car SUVPickupTruck Truck_Bus Train",
         "Pedestrian": "Pedestrian Animal",
         "Bicyclist": "Bicyclist MotorcycleScooter",
-        "unlabelled": "Void Archway CartLuggagePram Child OtherMoving",
+        "unlabeled": "Void Archway CartLuggagePram Child OtherMoving",
     }
     original_tree(tmp_path)
     save(tmp_path / ORIGINAL_FILES[0], np.zeros((4, 8, 3), np.uint8))
-    colours = [colour for colour, _ in ORIGINAL_CLASSES.values()]
-    save(tmp_path / ORIGINAL_FILES[1], np.array(colours, np.uint8).reshape(4, 8, 3))
+    colors = [color for color, _ in ORIGINAL_CLASSES.values()]
+    save(tmp_path / ORIGINAL_FILES[1], np.array(colors, np.uint8).reshape(4, 8, 3))
     labels = load_camvid(tmp_path, "val")[0][1].ravel()
-    table = dict(enumerate(CAMVID_CLASSES.names)) | {IGNORE: "unlabelled"}
+    table = dict(enumerate(CAMVID_CLASSES.names)) | {IGNORE: "unlabeled"}
     merged = {name: table[label] for name, label in zip(ORIGINAL_CLASSES, labels, strict=True)}
     assert merged == {name: group for group, names in groups.items() for name in names.split()}
 
@@ -194,7 +194,7 @@ def test_the_32_original_classes_are_merged(tmp_path):
 )
 def test_original_frames_are_split_by_sequence(tmp_path, name, split):
     save(tmp_path / f"701_StillsRaw_full/{name}.png", IMAGE)
-    save(tmp_path / f"LabeledApproved_full/{name}_L.png", COLOURS)
+    save(tmp_path / f"LabeledApproved_full/{name}_L.png", COLORS)
     assert [image.stem for image, _ in load_camvid(tmp_path, split).pairs] == [name]
 
 
@@ -240,7 +240,7 @@ def test_original_frame_without_its_partner(tmp_path, missing):
 def test_original_frame_of_no_known_sequence(tmp_path, name):
     original_tree(tmp_path)
     save(tmp_path / f"701_StillsRaw_full/{name}.png", IMAGE)
-    save(tmp_path / f"LabeledApproved_full/{name}_L.png", COLOURS)
+    save(tmp_path / f"LabeledApproved_full/{name}_L.png", COLORS)
     with raises_naming(name):
         load_camvid(tmp_path, "val")
 
@@ -273,9 +273,9 @@ def test_id_beyond_8_bits(tmp_path):
         load_camvid(tmp_path, "val")[0]
 
 
-def test_unknown_colour(tmp_path):
+def test_unknown_color(tmp_path):
     original_tree(tmp_path)
-    save(tmp_path / ORIGINAL_FILES[1], np.where(COLOURS == 64, np.uint8(65), COLOURS))
+    save(tmp_path / ORIGINAL_FILES[1], np.where(COLORS == 64, np.uint8(65), COLORS))
     with raises_naming(tmp_path / ORIGINAL_FILES[1], "65"):
         load_camvid(tmp_path, "val")[0]
 
@@ -283,7 +283,7 @@ def test_unknown_colour(tmp_path):
 @both_layouts
 def test_mask_of_the_other_layout(tmp_path, tree, files):
     tree(tmp_path)
-    save(tmp_path / files[1], COLOURS if tree is index_tree else IDS)
+    save(tmp_path / files[1], COLORS if tree is index_tree else IDS)
     with raises_naming(tmp_path / files[1], "layout"):
         load_camvid(tmp_path, "val")[0]
 
@@ -337,7 +337,7 @@ def test_whatever_the_damage_the_file_is_named(tmp_path_factory, extension, data
 # Encodings and class tables
 
 bytes_ = st.integers(0, 255)
-colours = st.tuples(bytes_, bytes_, bytes_)
+colors = st.tuples(bytes_, bytes_, bytes_)
 grids = array_shapes(min_dims=2, max_dims=2, max_side=9)
 
 
@@ -351,11 +351,11 @@ def test_index_encoding_round_trip(ids, data):
 
 
 @settings(deadline=None, max_examples=50)
-@given(table=st.dictionaries(colours, bytes_, min_size=1, max_size=40), data=st.data())
-def test_colour_encoding_round_trip(table, data):
+@given(table=st.dictionaries(colors, bytes_, min_size=1, max_size=40), data=st.data())
+def test_color_encoding_round_trip(table, data):
     palette = sorted(table)
     chosen = data.draw(arrays(np.uint8, grids, elements=st.integers(0, len(palette) - 1)))
-    labels = ColourEncoding(table).decode(np.array(palette, np.uint8)[chosen])
+    labels = ColorEncoding(table).decode(np.array(palette, np.uint8)[chosen])
     assert labels.dtype == np.uint8
     assert labels.tolist() == [[table[palette[i]] for i in row] for row in chosen.tolist()]
 
@@ -369,16 +369,16 @@ def test_index_encoding_names_a_stray_id(ids, stray):
 
 
 @settings(deadline=None, max_examples=50)
-@given(table=st.dictionaries(colours, bytes_), stray=colours)
-def test_colour_encoding_names_a_stray_colour(table, stray):
+@given(table=st.dictionaries(colors, bytes_), stray=colors)
+def test_color_encoding_names_a_stray_color(table, stray):
     table.pop(stray, None)
     with raises_naming(stray):
-        ColourEncoding(table).decode(np.array([[stray]], np.uint8))
+        ColorEncoding(table).decode(np.array([[stray]], np.uint8))
 
 
-def test_class_table_needs_a_colour_per_class():
-    with raises_naming("2 names", "1 colours"):
-        ClassTable(names=("a", "b"), colours=((0, 0, 0),))
+def test_class_table_needs_a_color_per_class():
+    with raises_naming("2 names", "1 colors"):
+        ClassTable(names=("a", "b"), colors=((0, 0, 0),))
 
 
 # The real frames
@@ -407,24 +407,24 @@ def test_real_lists_follow_the_split_rule(data_root, tmp_path):
 def test_real_class_shares(data_root):
     data = load_camvid(data_root / "camvid-480x360", "train")
     counts = data.count_pixels()
-    labelled = [0.169, 0.233, 0.010, 0.317, 0.045, 0.097, 0.012, 0.011, 0.059, 0.006, 0.003]
+    labeled = [0.169, 0.233, 0.010, 0.317, 0.045, 0.097, 0.012, 0.011, 0.059, 0.006, 0.003]
     assert counts.shape == (367, 11)
-    np.testing.assert_allclose(counts.sum(axis=0) / (367 * 360 * 480), labelled, atol=1e-3)
+    np.testing.assert_allclose(counts.sum(axis=0) / (367 * 360 * 480), labeled, atol=1e-3)
     for frame in (0, 200, 366):
         ids = np.asarray(Image.open(data.pairs[frame][1]))
         assert counts[frame].tolist() == [(ids == i).sum() for i in range(11)]
 
 
-def test_real_colours_are_those_of_the_original_table(data_root):
+def test_real_colors_are_those_of_the_original_table(data_root):
     table = {}
     for line in (data_root / "camvid-960x720-val/label_colors.txt").read_text().splitlines():
-        *colour, name = line.split()
-        table[name] = tuple(map(int, colour))
-    assert {name: colour for name, (colour, _) in ORIGINAL_CLASSES.items()} == table
+        *color, name = line.split()
+        table[name] = tuple(map(int, color))
+    assert {name: color for name, (color, _) in ORIGINAL_CLASSES.items()} == table
 
 
 def test_real_layouts_agree(data_root):
-    """The 32 colours of the full-size masks, merged, are the 11 classes of the index masks."""
+    """The 32 colors of the full-size masks, merged, are the 11 classes of the index masks."""
     small = load_camvid(data_root / "camvid-480x360", "val")
     full = load_camvid(data_root / "camvid-960x720-val", "val")
     assert [i.stem for i, _ in full.pairs] == [i.stem for i, _ in small.pairs]

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_crosscbam.training.atomic import unwritable
+from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.checkpoints import Checkpoints
-from keras_crosscbam.training.files import unwritable
-from keras_crosscbam.training.log import EpochLog
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from cityscapesscripts.helpers.labels import labels as official_labels
 from PIL import Image
 
 import keras_crosscbam as kc
+from keras_crosscbam.classes import CITYSCAPES_IDS
 from keras_crosscbam.datasets import (
     CITYSCAPES_CLASSES,
     IGNORE,
@@ -19,8 +20,7 @@ from keras_crosscbam.datasets import (
     load_dataset,
     split_images,
 )
-from keras_crosscbam.datasets.cityscapes import LABEL_IDS
-from keras_crosscbam.predictions import write_predictions
+from keras_crosscbam.label_files import write_predictions
 
 SIZE = (48, 96)
 NAMES = ("bonn/bonn_000000_000019", "bonn/bonn_000001_000019", "ulm/ulm_000002_000019")
@@ -42,10 +42,10 @@ def mask_file(root, split, name, kind="labelIds"):
 
 
 def tree(root, split="val", names=NAMES, ids=None, kind="labelIds"):
-    """Frames of coloured noise whose masks are blocks of random ids, of 0..33 unless given."""
+    """Frames of colored noise whose masks are blocks of random ids, of 0..33 unless given."""
     rng = np.random.default_rng(5)
     height, width = SIZE
-    ids = [i for i in range(34) if i != LABEL_IDS[TRAIN]] if ids is None else ids
+    ids = [i for i in range(34) if i != CITYSCAPES_IDS[TRAIN]] if ids is None else ids
     for name in names:
         noise = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
         picture = Image.fromarray(noise).resize((width, height), Image.BICUBIC)
@@ -77,8 +77,8 @@ def test_classes_and_label_ids_are_the_official_ones():
     evaluated = [label for label in official_labels if not label.ignoreInEval]
     assert sorted(evaluated, key=lambda label: label.trainId) == evaluated
     assert tuple(label.name for label in evaluated) == CITYSCAPES_CLASSES.names
-    assert tuple(label.color for label in evaluated) == CITYSCAPES_CLASSES.colours
-    assert tuple(label.id for label in evaluated) == LABEL_IDS
+    assert tuple(label.color for label in evaluated) == CITYSCAPES_CLASSES.colors
+    assert tuple(label.id for label in evaluated) == CITYSCAPES_IDS
     assert kc.datasets.CLASS_TABLES["cityscapes"] is CITYSCAPES_CLASSES
 
 
@@ -172,7 +172,7 @@ def test_evaluation_equals_that_of_cityscapesscripts(tmp_path, shrinking_model, 
     tree(tmp_path)
     data = load_cityscapes(tmp_path, "val")
     ours = kc.evaluate(shrinking_model, data)
-    write_predictions(shrinking_model, data, tmp_path / "results", LABEL_IDS)
+    write_predictions(shrinking_model, data, tmp_path / "results", CITYSCAPES_IDS)
     theirs = official_scores(tmp_path / "results", tmp_path, monkeypatch)
     per_class = [theirs["classScores"][name] for name in CITYSCAPES_CLASSES.names]
     np.testing.assert_allclose(list(ours["iou"].values()), per_class, rtol=0, atol=1e-12)
@@ -200,13 +200,13 @@ def test_logits_are_resized_before_the_argmax(tmp_path, shrinking_model):
 def test_results_are_8_bit_pngs_of_label_ids_at_the_images_size(tmp_path, shrinking_model):
     image = save(tmp_path / "berlin_000000_000019_leftImg8bit.png", np.zeros((31, 57, 3), np.uint8))
     (plain,) = write_predictions(shrinking_model, [image], tmp_path / "plain")
-    (ids,) = write_predictions(shrinking_model, [str(image)], tmp_path / "ids", LABEL_IDS)
+    (ids,) = write_predictions(shrinking_model, [str(image)], tmp_path / "ids", CITYSCAPES_IDS)
     assert ids == tmp_path / "ids/berlin_000000_000019_leftImg8bit.png"
     with Image.open(plain) as labels, Image.open(ids) as label_ids:
         assert (label_ids.format, label_ids.mode, label_ids.size) == ("PNG", "L", (57, 31))
         expected = kc.segment(shrinking_model, image)
         np.testing.assert_array_equal(np.asarray(labels), expected)
-        np.testing.assert_array_equal(np.asarray(label_ids), np.array(LABEL_IDS)[expected])
+        np.testing.assert_array_equal(np.asarray(label_ids), np.array(CITYSCAPES_IDS)[expected])
 
 
 @pytest.mark.parametrize("masks", ["void", "absent"])
@@ -221,9 +221,9 @@ def test_the_test_split_is_predicted_without_its_masks(tmp_path, shrinking_model
         assert all((labels == IGNORE).all() for _, labels in load_cityscapes(tmp_path, "test"))
     images = split_images(tmp_path, "test")
     assert images == tuple(image_file(tmp_path, "test", name) for name in NAMES)
-    written = write_predictions(shrinking_model, images, tmp_path / "results", LABEL_IDS)
+    written = write_predictions(shrinking_model, images, tmp_path / "results", CITYSCAPES_IDS)
     assert [file.name for file in written] == [image.name for image in images]
-    assert {i for file in written for i in np.unique(Image.open(file))} <= set(LABEL_IDS)
+    assert {i for file in written for i in np.unique(Image.open(file))} <= set(CITYSCAPES_IDS)
 
 
 def test_images_of_a_split_must_be_there(tmp_path):

@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from keras_crosscbam.classes import IGNORE, IndexEncoding
 from keras_crosscbam.datasets import CAMVID_CLASSES
 from keras_crosscbam.datasets.augment import ClassMix
 from keras_crosscbam.datasets.dataset import SegmentationDataset
-from keras_crosscbam.datasets.labels import IGNORE, IndexEncoding
 from keras_crosscbam.datasets.pipeline import training_batches
 from keras_crosscbam.training import RECIPES, with_settings
 
@@ -20,7 +20,7 @@ def crop(rng, labels):
     return {"images": images, "segmentation_masks": labels}
 
 
-def test_whole_classes_are_pasted_and_never_what_is_unlabelled(rng):
+def test_whole_classes_are_pasted_and_never_what_is_unlabeled(rng):
     taken = []
     for seed in range(20):
         below = crop(rng, np.full(SIZE, 9, np.uint8))
@@ -40,16 +40,16 @@ def test_whole_classes_are_pasted_and_never_what_is_unlabelled(rng):
 
 
 @pytest.fixture(scope="module")
-def two_greys(tmp_path_factory):
-    """Four frames; the upper half of each is one class, the lower half another, grey by class."""
-    root, pairs = tmp_path_factory.mktemp("greys"), []
+def two_grays(tmp_path_factory):
+    """Four frames; the upper half of each is one class, the lower half another, gray by class."""
+    root, pairs = tmp_path_factory.mktemp("grays"), []
     for i in range(4):
         labels = np.repeat(np.uint8([2 * i, 2 * i + 1]), SIZE[0] // 2)[:, None].repeat(SIZE[1], 1)
         Image.fromarray(np.stack([20 * labels] * 3, axis=-1)).save(root / f"{i}.png")
         Image.fromarray(labels).save(root / f"{i}_mask.png")
         pairs.append((root / f"{i}.png", root / f"{i}_mask.png"))
     encoding = IndexEncoding({i: i for i in range(8)})
-    return SegmentationDataset("greys", tuple(pairs), CAMVID_CLASSES, encoding)
+    return SegmentationDataset("grays", tuple(pairs), CAMVID_CLASSES, encoding)
 
 
 def batches(data, **options):
@@ -61,8 +61,8 @@ def frames_in(labels):
     return len(np.unique(labels // 2))
 
 
-def test_pixels_and_labels_stay_together(two_greys):
-    stream = batches(two_greys, class_mix=1.0)
+def test_pixels_and_labels_stay_together(two_grays):
+    stream = batches(two_grays, class_mix=1.0)
     for images, labels in stream:
         np.testing.assert_allclose(images, 20.0 * labels[..., None].repeat(3, axis=-1), atol=1e-3)
     mixed = [frames_in(part) == 2 for _, labels in stream for part in labels]
@@ -70,11 +70,11 @@ def test_pixels_and_labels_stay_together(two_greys):
     assert 3 < sum(mixed) < 20
 
 
-def test_the_share_says_how_many(two_greys):
-    original = batches(two_greys)
+def test_the_share_says_how_many(two_grays):
+    original = batches(two_grays)
     assert all(frames_in(part) == 1 for _, labels in original for part in labels)
     for share, low, high in ((0.0, 0, 0), (0.25, 0, 12), (1.0, 8, 24)):
-        stream = batches(two_greys, class_mix=share)
+        stream = batches(two_grays, class_mix=share)
         changed = sum(
             (a != b).any()
             for (_, ours), (_, theirs) in zip(original, stream, strict=True)
@@ -83,10 +83,10 @@ def test_the_share_says_how_many(two_greys):
         assert low <= changed <= high
 
 
-def test_a_stream_taken_up_again_is_the_same(two_greys):
-    whole = batches(two_greys, class_mix=0.5, seed=3)
+def test_a_stream_taken_up_again_is_the_same(two_grays):
+    whole = batches(two_grays, class_mix=0.5, seed=3)
     for old, new in zip(
-        whole[7:], batches(two_greys, class_mix=0.5, seed=3, start_step=7), strict=True
+        whole[7:], batches(two_grays, class_mix=0.5, seed=3, start_step=7), strict=True
     ):
         for a, b in zip(old, new, strict=True):
             np.testing.assert_array_equal(a, b)

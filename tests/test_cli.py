@@ -13,7 +13,7 @@ from PIL import Image
 
 from keras_crosscbam import cli
 from keras_crosscbam.benchmark import Report
-from keras_crosscbam.datasets.cityscapes import LABEL_IDS
+from keras_crosscbam.classes import CITYSCAPES_IDS
 from keras_crosscbam.images import STREET
 from keras_crosscbam.training import Phase
 
@@ -47,9 +47,9 @@ def test_segment_reports_a_broken_file_and_does_the_rest(capsys, onnx_file, tmp_
 
 def test_segment_of_an_image_of_12_bits(capsys, onnx_file, tmp_path):
     """It says so in one line, and with its range gives the labels of the image of 8 bits."""
-    grey = np.asarray(Image.open(STREET).convert("L").resize((60, 40)))
-    Image.fromarray(grey).save(tmp_path / "plain.png")
-    Image.fromarray(grey.astype(np.uint16) * 16).save(tmp_path / "deep.png")
+    gray = np.asarray(Image.open(STREET).convert("L").resize((60, 40)))
+    Image.fromarray(gray).save(tmp_path / "plain.png")
+    Image.fromarray(gray.astype(np.uint16) * 16).save(tmp_path / "deep.png")
     arguments = [tmp_path, "--model", onnx_file, "--out", tmp_path / "out"]
     status, out, err = run(capsys, "segment", *arguments)
     assert status == 1
@@ -179,7 +179,7 @@ def test_sizes_of_the_pipeline_are_refused_in_one_line(capsys, made_camvid, opti
 def test_train_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "keras_crosscbam.training.fit.train", lambda *a: calls.append(a) or "the best"
+        "keras_crosscbam.training.segmentation.train", lambda *a: calls.append(a) or "the best"
     )
     monkeypatch.setattr("keras_crosscbam.datasets.load_dataset", lambda root, split: (root, split))
     arguments = (
@@ -200,7 +200,7 @@ def test_train_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
 def test_pretrain_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "keras_crosscbam.training.pretrain.pretrain", lambda *a: calls.append(a) or "the best"
+        "keras_crosscbam.training.classification.pretrain", lambda *a: calls.append(a) or "the best"
     )
     for split in ("train", "val"):
         for name in ("cat", "dog"):
@@ -236,7 +236,7 @@ def own_data(tmp_path):
         (root / f"masks/{split}").mkdir(parents=True)
         mask = np.repeat(np.array([[0, 1]], np.uint8), 16, axis=1).repeat(24, axis=0)
         Image.fromarray(mask).save(root / f"masks/{split}/0.png")
-    classes = [{"name": "field", "colour": [0, 90, 0]}, {"name": "way", "colour": [90, 90, 90]}]
+    classes = [{"name": "field", "color": [0, 90, 0]}, {"name": "way", "color": [90, 90, 90]}]
     (root / "dataset.yaml").write_text(
         yaml.safe_dump({"name": "mine", "masks": "ids", "classes": classes})
     )
@@ -271,7 +271,7 @@ def test_doctor_of_nothing(capsys, tmp_path):
 
 @pytest.fixture
 def nineteen(tmp_path):
-    """A file of a network with one layer that tells all 19 classes by colour."""
+    """A file of a network with one layer that tells all 19 classes by color."""
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(19, 1, use_bias=False)(image))
     model.set_weights([np.random.default_rng(0).normal(size=(1, 1, 3, 19))])
@@ -298,7 +298,9 @@ def test_predict_writes_the_labels_of_a_test_split(capsys, tmp_path, nineteen, l
             assert written.mode == "L"
             array = np.asarray(written)
         assert len(np.unique(array)) > 3
-        np.testing.assert_array_equal(array, np.array(LABEL_IDS)[labels] if label_ids else labels)
+        np.testing.assert_array_equal(
+            array, np.array(CITYSCAPES_IDS)[labels] if label_ids else labels
+        )
 
 
 def test_predict_of_another_split_of_own_data(capsys, tmp_path, nineteen, own_data):
@@ -311,14 +313,14 @@ def test_predict_of_another_split_of_own_data(capsys, tmp_path, nineteen, own_da
 
 def test_predict_takes_the_range_of_the_data(capsys, tmp_path, nineteen, own_data):
     (image,) = (own_data / "images/val").iterdir()
-    grey = np.asarray(Image.open(image).convert("L")).astype(np.uint16)
-    Image.fromarray(grey * 16).save(image.with_suffix(".png"))
+    gray = np.asarray(Image.open(image).convert("L")).astype(np.uint16)
+    Image.fromarray(gray * 16).save(image.with_suffix(".png"))
     with (own_data / "dataset.yaml").open("a") as file:
         file.write("\nrange: [0, 4080]\n")
     arguments = ("--data", own_data, "--split", "val", "--model", nineteen[0])
     assert run(capsys, "predict", *arguments, "--out", tmp_path / "out")[0] == 0
     (written,) = (tmp_path / "out").iterdir()
-    expected = (grey[..., None] @ nineteen[1].sum(axis=0, keepdims=True)).argmax(axis=-1)
+    expected = (gray[..., None] @ nineteen[1].sum(axis=0, keepdims=True)).argmax(axis=-1)
     np.testing.assert_array_equal(Image.open(written), expected)
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keras_crosscbam.training.workers import Workers, _cluster_size, find_workers
+from keras_crosscbam.training.distribution import Workers, _cluster_size, find_workers
 
 CLUSTER = {"worker": ["10.0.0.1:2345", "10.0.0.2:2345"]}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from annotation_files import (
+from annotated_folders import (
     FOLDERS,
     FRAMES,
     SCENE,
@@ -126,7 +126,7 @@ def test_masks_of_colors_need_a_table(tmp_path):
     kc.datasets.convert(tmp_path / "in", tmp_path / "out")
     data = load_dataset(tmp_path / "out", "train")
     assert data.classes.names == ("land", "lake", "boat")
-    assert data.classes.colours == ((0, 0, 0), (0, 0, 200), (200, 0, 0))
+    assert data.classes.colors == ((0, 0, 0), (0, 0, 200), (200, 0, 0))
     np.testing.assert_array_equal(data[0][1], SCENE)
 
 

@@ -11,11 +11,11 @@ from PIL import Image
 
 import keras_crosscbam as kc
 from keras_crosscbam import cli
-from keras_crosscbam.annotate import write_annotations
+from keras_crosscbam.annotation_files import write_annotations
 from keras_crosscbam.datasets import ClassTable, load_dataset
 from keras_crosscbam.datasets.conversion.contours import joined, regions
 from keras_crosscbam.datasets.conversion.drawing import fill
-from keras_crosscbam.predictions import PredictionError
+from keras_crosscbam.label_files import PredictionError
 from keras_crosscbam.runtime.base import Runtime
 
 FORMATS = ("coco", "yolo", "labelstudio", "cvat")
@@ -152,7 +152,7 @@ def test_failures_and_refusals(tmp_path):
         write_annotations(Reds(), files, tmp_path / "pre", "voc")
     with pytest.raises(ValueError, match="would have the same name, é1"):
         write_annotations(Reds(), [files[1], files[1]], tmp_path / "pre", "yolo")
-    other = ClassTable(("x", "y", "z"), TABLE.colours)
+    other = ClassTable(("x", "y", "z"), TABLE.colors)
     with pytest.raises(ValueError, match="have different classes"):
         write_annotations(Reds(), files, tmp_path / "none", "yolo", classes=other)
     assert not (tmp_path / "none").exists()

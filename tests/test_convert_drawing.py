@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from annotation_files import brush_code, counts_of
+from annotated_folders import brush_code, counts_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

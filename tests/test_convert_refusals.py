@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from annotation_files import FOLDERS, SCENE, coco, cvat, cvat_content, images, labelme, mask, write
+from annotated_folders import FOLDERS, SCENE, coco, cvat, cvat_content, images, labelme, mask, write
 from PIL import Image
 
 import keras_crosscbam as kc
@@ -180,14 +180,14 @@ WRONG = [
     ("cityscapes", cityscapes_object(label=3), "object 1: expected text named 'label'"),
     ("voc", delete("JPEGImages/a.jpg"), "SegmentationClass: names 1 images .*: a"),
     ("voc of CVAT", put("labelmap.txt", "lake:1,2\n"), "labelmap.txt: line 1: expected NAME:RED"),
-    ("voc of CVAT", put("labelmap.txt", "lake:1,2,3::\n"), r"a.png: 2 colours stand for no class"),
+    ("voc of CVAT", put("labelmap.txt", "lake:1,2,3::\n"), r"a.png: 2 colors stand for no class"),
     (
         "roboflow",
         put("train/_classes.csv", "Pixel Value, Class\nx, lake\n"),
         "_classes.csv: expected",
     ),
     ("roboflow", put("train/_classes.csv", "v, c\n0, background\n"), r"a_mask.png: expected ids"),
-    ("mapillary", edit("config_v1.2.json", lambda c: c["labels"].pop(0)), "a.png: 1 colours stand"),
+    ("mapillary", edit("config_v1.2.json", lambda c: c["labels"].pop(0)), "a.png: 1 colors stand"),
     (
         "mapillary",
         edit("config_v1.2.json", lambda c: c["labels"][0].update(color=[1, 2])),

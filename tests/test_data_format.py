@@ -14,7 +14,7 @@ from keras_crosscbam.datasets.keras_augmentation import KerasAugmentation
 from keras_crosscbam.datasets.pipeline import training_batches
 from keras_crosscbam.models.surgery import inference_model, with_input_size
 from keras_crosscbam.training import SegmentationCrossEntropy
-from keras_crosscbam.training.judge import SegmentationJudge
+from keras_crosscbam.training.validation import SegmentationJudge
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 SIZE = (48, 64)

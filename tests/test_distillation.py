@@ -18,8 +18,8 @@ from training_program import TINY
 
 import keras_crosscbam as kc
 from keras_crosscbam.datasets import IGNORE, load_camvid
+from keras_crosscbam.models.architecture import architecture_of
 from keras_crosscbam.models.manifest import find_weights, sha256
-from keras_crosscbam.models.recognize import architecture_of
 from keras_crosscbam.models.weights import Weights, variables_of
 from keras_crosscbam.training import RECIPES, Phase, SegmentationDistillation, with_settings
 from keras_crosscbam.training.teachers import Teacher, find_teachers, with_teachers
@@ -102,8 +102,8 @@ def test_pixels_without_a_class_do_not_matter(no_class):
     left_out = (labels == IGNORE)[..., None]
     changed = [np.where(left_out, factor * x, x) for factor, x in ((9, student), (-7, teacher))]
     expected = loss_of(labels, student, teacher)
-    relabelled = np.where(labels == IGNORE, no_class, labels.astype(int))
-    assert loss_of(relabelled, *changed) == pytest.approx(expected, rel=1e-6)
+    relabeled = np.where(labels == IGNORE, no_class, labels.astype(int))
+    assert loss_of(relabeled, *changed) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_same_scores_cost_nothing_and_certain_ones_stay_finite():

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 from png_file import PALETTE as OF_PALETTE
-from png_file import greys_as_palette, png
+from png_file import grays_as_palette, png
 
-from keras_crosscbam.datasets import IGNORE, ColourEncoding, IndexEncoding, load_dataset
+from keras_crosscbam.datasets import IGNORE, ColorEncoding, IndexEncoding, load_dataset
 from keras_crosscbam.datasets.augment import RandomScaleCrop
 from keras_crosscbam.datasets.inspection import _FAULTS
-from keras_crosscbam.datasets.statistics import (
+from keras_crosscbam.datasets.label_statistics import (
     balanced_weights,
     decode_leniently,
     random_crop_is_empty,
@@ -50,7 +50,7 @@ def tree(root, masks, mask, **fields):
     for number, name in enumerate(("train/0", "train/1", "train/2", "train/3", "val/4", "val/5")):
         save(root / f"images/{name}.png", image_of(number))
         save(root / f"masks/{name}.png", mask)
-    classes = [{"name": f"c{i}", "colour": colour} for i, colour in enumerate(PALETTE.tolist())]
+    classes = [{"name": f"c{i}", "color": color} for i, color in enumerate(PALETTE.tolist())]
     content = {"name": "mine", "masks": masks, "classes": classes, **fields}
     (root / "dataset.yaml").write_text(yaml.safe_dump(content))
     return root
@@ -62,10 +62,10 @@ def ids_tree(tmp_path):
 
 
 @pytest.fixture
-def colours_tree(tmp_path):
+def colors_tree(tmp_path):
     labels = labels_of_thirds()
     mask = np.where(labels[..., None] == IGNORE, np.uint8(0), PALETTE[labels % 3])
-    return tree(tmp_path, "colours", mask, ignore=[[0, 0, 0]])
+    return tree(tmp_path, "colors", mask, ignore=[[0, 0, 0]])
 
 
 def messages(findings, level):
@@ -85,7 +85,7 @@ def only_error(root):
 # Sound data
 
 
-@pytest.mark.parametrize("masks", ["ids_tree", "colours_tree"])
+@pytest.mark.parametrize("masks", ["ids_tree", "colors_tree"])
 def test_sound_data(request, masks):
     root = request.getfixturevalue(masks)
     findings = examine(root)
@@ -100,7 +100,7 @@ def test_sound_data(request, masks):
     assert (train.empty_crops, val.empty_crops) == (0, None)
     np.testing.assert_allclose(findings.class_weights, 1)
     text = report(findings)
-    assert "train: 4 frames (4 of 30x20)\n  95.0 % of the pixels labelled" in text
+    assert "train: 4 frames (4 of 30x20)\n  95.0 % of the pixels labeled" in text
     assert re.search(r"^c2 +33\.333 % +33\.333 % +1\.00$", text, re.MULTILINE)
     assert text.endswith("ready to train (errors: 0, warnings: 0)")
 
@@ -155,33 +155,33 @@ def test_strays_are_counted(ids_tree):
     assert "4 (0.67 % of the pixels, masks: 1), 9 (0.25 % of the pixels, masks: 2)" in error
 
 
-def test_stray_colours(colours_tree):
-    mask = np.asarray(Image.open(colours_tree / "masks/val/4.png")).copy()
+def test_stray_colors(colors_tree):
+    mask = np.asarray(Image.open(colors_tree / "masks/val/4.png")).copy()
     mask[5:7, 3:6] = (1, 2, 3)
-    save(colours_tree / "masks/val/4.png", mask)
-    error = only_error(colours_tree)
-    assert "val: colours that stand for no class, 1 masks in 2 frames: (1, 2, 3) (0.5 %" in error
+    save(colors_tree / "masks/val/4.png", mask)
+    error = only_error(colors_tree)
+    assert "val: colors that stand for no class, 1 masks in 2 frames: (1, 2, 3) (0.5 %" in error
 
 
-def test_masks_of_colours_where_ids_are_expected(ids_tree):
+def test_masks_of_colors_where_ids_are_expected(ids_tree):
     save(ids_tree / "masks/val/5.png", PALETTE[labels_of_thirds() % 3])
     assert re.search(
-        r"val: masks of colours .*`masks: colours`.*, 1 in 2 .*5.png", only_error(ids_tree)
+        r"val: masks of colors .*`masks: colors`.*, 1 in 2 .*5.png", only_error(ids_tree)
     )
 
 
-def test_masks_of_ids_where_colours_are_expected(colours_tree):
-    save(colours_tree / "masks/val/5.png", labels_of_thirds())
+def test_masks_of_ids_where_colors_are_expected(colors_tree):
+    save(colors_tree / "masks/val/5.png", labels_of_thirds())
     assert re.search(
-        r"val: masks of one channel .*`masks: ids`.*, 1 in 2 .*5.png", only_error(colours_tree)
+        r"val: masks of one channel .*`masks: ids`.*, 1 in 2 .*5.png", only_error(colors_tree)
     )
 
 
 @pytest.mark.parametrize("offset", [0, 3])
-def test_grey_in_three_channels(ids_tree, offset):
+def test_gray_in_three_channels(ids_tree, offset):
     mask = labels_of_thirds()[1:].repeat(3).reshape(19, 30, 3) + np.uint8([0, offset, 0])
     save(ids_tree / "masks/val/5.png", np.concatenate([mask[:1], mask]))
-    assert re.search(r"val: masks with ids as grey .*, 1 in 2 .*5.png", only_error(ids_tree))
+    assert re.search(r"val: masks with ids as gray .*, 1 in 2 .*5.png", only_error(ids_tree))
 
 
 @pytest.mark.parametrize("name", ["5.jpg", "5.png"])
@@ -191,13 +191,13 @@ def test_masks_in_jpeg_whatever_their_name(ids_tree, name):
     assert re.search(rf"val: masks in JPEG.* 1 in 2 frames: .*{name}", only_error(ids_tree))
 
 
-def test_jpeg_of_colours_makes_strays(colours_tree):
-    mask = np.asarray(Image.open(colours_tree / "masks/val/5.png"))
-    save(colours_tree / "masks/val/5.png", mask, format="JPEG")
-    errors = messages(examine(colours_tree), "error")
+def test_jpeg_of_colors_makes_strays(colors_tree):
+    mask = np.asarray(Image.open(colors_tree / "masks/val/5.png"))
+    save(colors_tree / "masks/val/5.png", mask, format="JPEG")
+    errors = messages(examine(colors_tree), "error")
     assert [error.split(",")[0] for error in errors] == [
         "val: masks in JPEG",
-        "val: colours that stand for no class",
+        "val: colors that stand for no class",
     ]
     assert " more; for instance in" in errors[1]
 
@@ -207,7 +207,7 @@ def test_masks_of_unclear_ids(ids_tree):
         (ids_tree / f"masks/{name}.png").write_bytes(png(labels_of_thirds() % 2, 1))
     error = only_error(ids_tree)
     assert "train: masks of which it is not clear what the ids are, 2 in 4 frames: " in error
-    assert re.search(r"0.png: stores the numbers \[0, 1\] .* greys \[0, 255\].*, .*3.png$", error)
+    assert re.search(r"0.png: stores the numbers \[0, 1\] .* grays \[0, 255\].*, .*3.png$", error)
 
 
 def test_palettes_that_differ(ids_tree):
@@ -216,7 +216,7 @@ def test_palettes_that_differ(ids_tree):
         (ids_tree / f"masks/val/{name}.png").write_bytes(content)
     assert re.match(
         r"val: the palettes of masks differ, .* index 0 is \(10, 20, 30\) in .*4.png and "
-        r"\(70, 80, 90\) in .*5.png. Say `masks: colours` .*`masks: indices`",
+        r"\(70, 80, 90\) in .*5.png. Say `masks: colors` .*`masks: indices`",
         only_error(ids_tree),
     )
 
@@ -245,10 +245,10 @@ def test_images_of_a_smaller_range(ids_tree):
     assert image[0, :, 1].tolist() == [round(255 * value / 1023) for value in range(1, 31)]
 
 
-def test_nothing_is_labelled(ids_tree):
+def test_nothing_is_labeled(ids_tree):
     for name in "45":
         save(ids_tree / f"masks/val/{name}.png", np.full((20, 30), IGNORE, np.uint8))
-    assert only_error(ids_tree) == "val: no pixel is labelled"
+    assert only_error(ids_tree) == "val: no pixel is labeled"
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -297,7 +297,7 @@ def test_classes_that_training_never_sees(ids_tree):
     findings = examine(ids_tree)
     assert findings.ok
     assert messages(findings, "warning") == [
-        "train: never seen, so never learnt: c2",
+        "train: never seen, so never learned: c2",
         "val: holds classes that train lacks: c2",
     ]
     assert re.search(r"^c2 +never +16\.\d+ %$", report(findings), re.MULTILINE)
@@ -349,14 +349,14 @@ def test_crops_without_a_label(ids_tree):
 def test_how_the_masks_are_stored(ids_tree):
     labels = labels_of_thirds()
     numbers = labels % 3
-    (ids_tree / "masks/train/0.png").write_bytes(greys_as_palette(labels))
+    (ids_tree / "masks/train/0.png").write_bytes(grays_as_palette(labels))
     (ids_tree / "masks/train/1.png").write_bytes(png(numbers, 2, OF_PALETTE, PALETTE))
     findings = examine(ids_tree)
     assert findings.ok
-    kinds = ["palette of greys whose greys are the ids"]
-    kinds += ["palette of colours whose indices are the ids"]
-    assert findings.splits[0].mask_kinds == {"8-bit grey": 2, **dict.fromkeys(kinds, 1)}
-    assert f"\n  masks: 2 8-bit grey, 1 {kinds[0]}, 1 {kinds[1]}\n" in report(findings)
+    kinds = ["palette of grays whose grays are the ids"]
+    kinds += ["palette of colors whose indices are the ids"]
+    assert findings.splits[0].mask_kinds == {"8-bit gray": 2, **dict.fromkeys(kinds, 1)}
+    assert f"\n  masks: 2 8-bit gray, 1 {kinds[0]}, 1 {kinds[1]}\n" in report(findings)
     # In the second mask the ignored row is of class 0.
     assert findings.splits[0].counts.tolist() == [4 * 190 + 30, 4 * 190, 4 * 190]
 
@@ -401,11 +401,11 @@ def test_balanced_weights(counts, exponent):
 
 
 def test_balanced_weights_need_labels():
-    with pytest.raises(ValueError, match="No pixel of the data is labelled"):
+    with pytest.raises(ValueError, match="No pixel of the data is labeled"):
         balanced_weights([0, 0], 0.5)
 
 
-@pytest.mark.parametrize("kind", [IndexEncoding, ColourEncoding])
+@pytest.mark.parametrize("kind", [IndexEncoding, ColorEncoding])
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_lenient_decoding(kind, data):

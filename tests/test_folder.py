@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from keras_crosscbam.classes import numbered_classes
 from keras_crosscbam.datasets import (
     IGNORE,
-    ColourEncoding,
+    ColorEncoding,
     IndexEncoding,
     load_dataset,
     load_folder,
     split_images,
 )
 from keras_crosscbam.datasets.folder import read_class_file
-from keras_crosscbam.datasets.labels import numbered_classes
-from keras_crosscbam.datasets.statistics import decode_leniently
+from keras_crosscbam.datasets.label_statistics import decode_leniently
 
 DOCS = Path(__file__).parents[1] / "docs" / "own-data.md"
 TWO = {"name": "mine", "classes": [{"name": "a"}, {"name": "b"}]}
@@ -54,8 +54,8 @@ def of_ids(*classes, **fields):
     return {"name": "mine", "classes": named, **fields}
 
 
-def of_colours(*classes, **fields):
-    return of_ids(*classes, masks="colours", **fields)
+def of_colors(*classes, **fields):
+    return of_ids(*classes, masks="colors", **fields)
 
 
 # The class file
@@ -65,15 +65,15 @@ def test_defaults(tmp_path):
     read = read_class_file(class_file(tmp_path, TWO))
     assert read.name == "mine"
     assert read.classes.names == ("a", "b")
-    assert read.classes.colours == numbered_classes(2).colours
+    assert read.classes.colors == numbered_classes(2).colors
     assert read.encoding == IndexEncoding({0: 0, 1: 1, 255: IGNORE})
 
 
 def test_ids(tmp_path):
-    content = of_ids({"id": 7}, {}, {"ids": [26, 27], "colour": [1, 2, 3]}, ignore=[0, 9])
+    content = of_ids({"id": 7}, {}, {"ids": [26, 27], "color": [1, 2, 3]}, ignore=[0, 9])
     read = read_class_file(class_file(tmp_path, content))
     assert read.encoding == IndexEncoding({0: IGNORE, 9: IGNORE, 7: 0, 1: 1, 26: 2, 27: 2})
-    assert read.classes.colours[2] == (1, 2, 3)
+    assert read.classes.colors[2] == (1, 2, 3)
 
 
 @pytest.mark.parametrize("entry", [{"id": 255}, {"ids": [3, 255]}])
@@ -89,31 +89,31 @@ def test_an_empty_ignore_leaves_255_a_stray(tmp_path):
     assert read_class_file(class_file(tmp_path, TWO | {"ignore": []})).encoding.ids == {0: 0, 1: 1}
 
 
-def test_colours(tmp_path):
-    content = of_colours(
-        {"colour": [1, 2, 3]},
-        {"colour": [0, 0, 0], "also": [[4, 5, 6], [7, 8, 9]]},
+def test_colors(tmp_path):
+    content = of_colors(
+        {"color": [1, 2, 3]},
+        {"color": [0, 0, 0], "also": [[4, 5, 6], [7, 8, 9]]},
         ignore=[[255, 255, 255]],
     )
     read = read_class_file(class_file(tmp_path, content))
-    assert read.classes.colours == ((1, 2, 3), (0, 0, 0))
-    assert read.encoding == ColourEncoding(
+    assert read.classes.colors == ((1, 2, 3), (0, 0, 0))
+    assert read.encoding == ColorEncoding(
         {(1, 2, 3): 0, (0, 0, 0): 1, (4, 5, 6): 1, (7, 8, 9): 1, (255, 255, 255): IGNORE}
     )
 
 
-def test_colours_left_out_are_none_that_others_have(tmp_path):
-    taken = numbered_classes(3).colours
-    content = of_ids({}, {"colour": list(taken[0])}, {}, {"colour": list(taken[1])})
-    colours = read_class_file(class_file(tmp_path, content)).classes.colours
-    assert colours[1::2] == taken[:2]
-    assert len(set(colours)) == 4
+def test_colors_left_out_are_none_that_others_have(tmp_path):
+    taken = numbered_classes(3).colors
+    content = of_ids({}, {"color": list(taken[0])}, {}, {"color": list(taken[1])})
+    colors = read_class_file(class_file(tmp_path, content)).classes.colors
+    assert colors[1::2] == taken[:2]
+    assert len(set(colors)) == 4
 
 
 @pytest.mark.parametrize("count", [2, 254])
 def test_fewest_and_most_classes(tmp_path, count):
     read = read_class_file(class_file(tmp_path, of_ids(*[{}] * count)))
-    assert len(set(read.classes.colours)) == len(read.classes) == count
+    assert len(set(read.classes.colors)) == len(read.classes) == count
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ def test_fewest_and_most_classes(tmp_path, count):
             ),
         ),
         (
-            of_colours({"colour": [255, 255, 255]}),
-            ColourEncoding({(0, 0, 0): 0, (255, 255, 255): 1}),
+            of_colors({"color": [255, 255, 255]}),
+            ColorEncoding({(0, 0, 0): 0, (255, 255, 255): 1}),
         ),
         (
-            of_colours({"colour": [255, 0, 0]}, background="rest", ignore=[[0, 0, 0]]),
-            ColourEncoding({(0, 0, 0): IGNORE, (255, 0, 0): 1}, rest=0),
+            of_colors({"color": [255, 0, 0]}, background="rest", ignore=[[0, 0, 0]]),
+            ColorEncoding({(0, 0, 0): IGNORE, (255, 0, 0): 1}, rest=0),
         ),
     ],
 )
@@ -147,15 +147,15 @@ def test_one_class_is_label_1_and_background_label_0(tmp_path, content, encoding
     assert read.encoding == encoding
     assert read.classes.names == ("background", "c0")
     assert read.classes.num_classes == 1
-    assert len(set(read.classes.colours)) == 2
+    assert len(set(read.classes.colors)) == 2
 
 
 @given(data=st.data())
-def test_the_rest_of_the_colours_is_background(data):
-    colours = [(0, 0, 0), (255, 0, 0), (1, 2, 3), (254, 0, 0)]
+def test_the_rest_of_the_colors_is_background(data):
+    colors = [(0, 0, 0), (255, 0, 0), (1, 2, 3), (254, 0, 0)]
     chosen = data.draw(st.lists(st.sampled_from(range(4)), min_size=6, max_size=6))
-    mask = np.array([colours[i] for i in chosen], np.uint8).reshape(2, 3, 3)
-    encoding = ColourEncoding({(0, 0, 0): IGNORE, (255, 0, 0): 1}, rest=0)
+    mask = np.array([colors[i] for i in chosen], np.uint8).reshape(2, 3, 3)
+    encoding = ColorEncoding({(0, 0, 0): IGNORE, (255, 0, 0): 1}, rest=0)
     expected = np.array([IGNORE, 1, 0, 0])[chosen].reshape(2, 3)
     np.testing.assert_array_equal(encoding.decode(mask), expected)
     labels, strays = decode_leniently(mask, encoding)
@@ -169,7 +169,7 @@ def test_documented_files(tmp_path, number):
     read = read_class_file(class_file(tmp_path, content))
     expected = [
         IndexEncoding({255: IGNORE, 0: 0, 7: 1, 26: 2, 27: 2, 28: 2}),
-        ColourEncoding(
+        ColorEncoding(
             {
                 (0, 0, 0): IGNORE,
                 (128, 64, 128): 0,
@@ -197,8 +197,8 @@ def test_documented_files(tmp_path, number):
         ({"name": "mine"}, "the file lacks the field classes"),
         (TWO | {"colors": []}, "the file has an unknown field 'colors'; known are name, classes"),
         (TWO | {"name": 3}, "name must be text .*Received: 3"),
-        (TWO | {"masks": "color"}, "masks must be ids, indices or colours. Received: 'color'"),
-        (TWO | {"masks": ["ids"]}, "masks must be ids, indices or colours"),
+        (TWO | {"masks": "color"}, "masks must be ids, indices or colors. Received: 'color'"),
+        (TWO | {"masks": ["ids"]}, "masks must be ids, indices or colors"),
         (TWO | {"range": 255}, r"range must be \[low, high\], two rising numbers. Received: 255"),
         (TWO | {"range": [0]}, "range must be"),
         (TWO | {"range": [0, 0]}, "range must be"),
@@ -219,8 +219,8 @@ def test_documented_files(tmp_path, number):
         (of_ids({}, ignore=[0]), r"the default of background is 0, as ignore\[0\] is already"),
         (of_ids({"name": "background"}), r"classes\[0\].name is 'background', as label 0"),
         (
-            of_colours({"colour": [0, 0, 0]}),
-            r"the default of background is \[0, 0, 0\], as classes\[0\].colour is already",
+            of_colors({"color": [0, 0, 0]}),
+            r"the default of background is \[0, 0, 0\], as classes\[0\].color is already",
         ),
         (TWO | {"classes": ["a", "b"]}, r"classes\[0\] must be a mapping .*Received: 'a'"),
         (TWO | {"classes": [{"name": "a"}, {"id": 3}]}, r"classes\[1\] lacks the field name"),
@@ -230,7 +230,11 @@ def test_documented_files(tmp_path, number):
             TWO | {"classes": [{"name": "a"}, {"name": "a"}]},
             r"classes\[1\].name is 'a', as classes\[0\].name is already",
         ),
-        (of_ids({}, {"color": [1, 2, 3]}), r"classes\[1\] has an unknown field 'color'"),
+        (of_ids({}, {"paint": [1, 2, 3]}), r"classes\[1\] has an unknown field 'paint'"),
+        (
+            of_colors({"color": [1, 2, 3]}, {"color": [3, 2, 1], "colour": [3, 2, 1]}),
+            "a class must have either color or colour, not both",
+        ),
         (of_ids({}, {"also": []}), r"classes\[1\] has an unknown field 'also'"),
         (of_ids({}, {"id": -1}), r"classes\[1\].id must be .*Received: -1"),
         (of_ids({}, {"id": True}), r"classes\[1\].id must be .*Received: True"),
@@ -246,25 +250,25 @@ def test_documented_files(tmp_path, number):
         (of_ids({}, {"ids": []}), r"classes\[1\].ids must hold at least one id"),
         (of_ids({}, {"ids": [4, "5"]}), r"classes\[1\].ids\[1\] must be .*Received: '5'"),
         (of_ids({}, {"ids": [4, 0]}), r"classes\[1\].ids\[1\] is 0, as classes\[0\].id is already"),
-        (of_ids({}, {"colour": "red"}), r"classes\[1\].colour must be \[red, green, blue\]"),
-        (of_ids({}, {"colour": [1, 2]}), r"classes\[1\].colour must be \[red, green, blue\]"),
-        (of_ids({}, {"colour": [1, 2, 256]}), r"classes\[1\].colour\[2\] must be .*Received: 256"),
+        (of_ids({}, {"color": "red"}), r"classes\[1\].color must be \[red, green, blue\]"),
+        (of_ids({}, {"color": [1, 2]}), r"classes\[1\].color must be \[red, green, blue\]"),
+        (of_ids({}, {"color": [1, 2, 256]}), r"classes\[1\].color\[2\] must be .*Received: 256"),
         (
-            of_ids({"colour": [1, 2, 3]}, {"colour": [1, 2, 3]}),
-            r"classes\[1\].colour is \[1, 2, 3\], as classes\[0\].colour is already",
+            of_ids({"color": [1, 2, 3]}, {"color": [1, 2, 3]}),
+            r"classes\[1\].color is \[1, 2, 3\], as classes\[0\].color is already",
         ),
-        (of_colours({}, {}), r"classes\[0\] lacks the field colour"),
-        (of_colours({"colour": [1, 2, 3], "id": 0}, {}), r"classes\[0\] has an unknown field 'id'"),
+        (of_colors({}, {}), r"classes\[0\] lacks the field color"),
+        (of_colors({"color": [1, 2, 3], "id": 0}, {}), r"classes\[0\] has an unknown field 'id'"),
         (
-            of_colours({"colour": [1, 2, 3], "also": [1, 2, 3]}, {}),
+            of_colors({"color": [1, 2, 3], "also": [1, 2, 3]}, {}),
             r"classes\[0\].also\[0\] must be \[red, green, blue\]. Received: 1",
         ),
         (
-            of_colours({"colour": [1, 2, 3]}, {"colour": [3, 2, 1], "also": [[1, 2, 3]]}),
-            r"classes\[1\].also\[0\] is \[1, 2, 3\], as classes\[0\].colour is already",
+            of_colors({"color": [1, 2, 3]}, {"color": [3, 2, 1], "also": [[1, 2, 3]]}),
+            r"classes\[1\].also\[0\] is \[1, 2, 3\], as classes\[0\].color is already",
         ),
         (
-            of_colours({}, {}, ignore=[255]),
+            of_colors({}, {}, ignore=[255]),
             r"ignore\[0\] must be \[red, green, blue\]. Received: 255",
         ),
         (TWO | {"mask_suffix": 3}, "mask_suffix must be text .*Received: 3"),
@@ -292,10 +296,10 @@ scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 300), st.floats(), st.text(max_size=3)
 )
 fields = st.sampled_from(
-    ["name", "masks", "ignore", "background", "classes", "colour", "id", "ids", "also", "x"]
+    ["name", "masks", "ignore", "background", "classes", "color", "id", "ids", "also", "x"]
 )
 anything = st.recursive(
-    scalars | st.just("colours"),
+    scalars | st.just("colors"),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(fields, inner, max_size=5),
     max_leaves=12,
 )
@@ -342,12 +346,23 @@ def test_reads_images_and_labels_of_subfolders(tmp_path):
     np.testing.assert_array_equal(labels, IDS)
 
 
-def test_masks_of_colours(tmp_path):
-    content = of_colours({"colour": [9, 9, 9]}, {"colour": [1, 2, 3], "also": [[3, 2, 1]]})
-    colours = [[(9, 9, 9), (1, 2, 3)], [(3, 2, 1), (9, 9, 9)]]
-    tree(tmp_path, content, names=["a"], mask=np.array(colours, np.uint8))
+def test_masks_of_colors(tmp_path):
+    content = of_colors({"color": [9, 9, 9]}, {"color": [1, 2, 3], "also": [[3, 2, 1]]})
+    colors = [[(9, 9, 9), (1, 2, 3)], [(3, 2, 1), (9, 9, 9)]]
+    tree(tmp_path, content, names=["a"], mask=np.array(colors, np.uint8))
     save(tmp_path / "images/train/a.png", IMAGE[:, :2])
     assert load_folder(tmp_path, "train")[0][1].tolist() == [[0, 1], [1, 0]]
+
+
+def test_either_spelling(tmp_path):
+    american = of_colors({"color": [9, 9, 9]}, {"color": [1, 2, 3], "also": [[3, 2, 1]]})
+    british = of_ids({"colour": [9, 9, 9]}, {"colour": [1, 2, 3], "also": [[3, 2, 1]]})
+    british["masks"] = "colours"
+    for name, content in (("american", american), ("british", british)):
+        (tmp_path / name).mkdir()
+        class_file(tmp_path / name, content)
+    read = [read_class_file(tmp_path / name / "dataset.yaml") for name in ("american", "british")]
+    assert read[0] == read[1]
 
 
 def test_masks_of_indices(tmp_path):
@@ -468,7 +483,7 @@ def pair_names(data):
 @pytest.mark.parametrize("suffix", ["_mask", ".mask", ".jpg", "-Label Ids"])
 def test_masks_with_a_suffix(tmp_path, suffix):
     root = rename(tree(tmp_path, TWO | {"mask_suffix": suffix}), suffix)
-    save(root / "masks/train/a_coloured.png", IMAGE)
+    save(root / "masks/train/a_colored.png", IMAGE)
     data = load_folder(root, "train")
     assert pair_names(data) == [("a.png", f"a{suffix}.png"), ("b.png", f"b{suffix}.png")]
     np.testing.assert_array_equal(data[1][1], IDS)
@@ -522,7 +537,7 @@ def test_images_of_a_split_without_masks(tmp_path):
 # Which layout a folder has
 
 
-def test_the_layout_is_recognised(tmp_path):
+def test_the_layout_is_recognized(tmp_path):
     tree(tmp_path / "own")
     save(tmp_path / "camvid/val/a.png", IMAGE)
     save(tmp_path / "camvid/valannot/a.png", np.zeros((2, 3), np.uint8))

@@ -9,10 +9,10 @@ import pytest
 
 import keras_crosscbam as kc
 from keras_crosscbam import runtime
-from keras_crosscbam.export.graphs import litert_nodes
 from keras_crosscbam.export.litert import to_litert
 from keras_crosscbam.export.openvino import to_openvino
 from keras_crosscbam.export.parity import ParityError
+from keras_crosscbam.export.quantization.graphs import litert_nodes
 from keras_crosscbam.export.saved_model import to_saved_model
 from keras_crosscbam.images import STREET, read_image
 from keras_crosscbam.layers import ResizeLike
@@ -169,7 +169,7 @@ def test_batches(tiny, tmp_path, name):
         (to_litert, "m.tflite", {"batch": 0}, "Received: 0"),
         (to_litert, "m.tflite", {"batch": None}, "Received: None"),
         (to_litert, "m.tflite", {"input": "int8"}, "Received: input='int8'"),
-        (to_saved_model, "m", {"output": "colours"}, "output='colours'"),
+        (to_saved_model, "m", {"output": "colors"}, "output='colors'"),
         (to_saved_model, "m", {"frames": []}, "Received: none"),
         (to_saved_model, "m", {"frames": [np.zeros((4, 4))]}, "Received: float64 of shape"),
         (to_openvino, "m.onnx", {}, "must end in .xml"),

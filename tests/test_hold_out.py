@@ -17,9 +17,9 @@ from training_program import TINY
 from keras_crosscbam import cli
 from keras_crosscbam.datasets import load_camvid, load_dataset, load_held_out
 from keras_crosscbam.training import RECIPES
+from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.hold_out import has_seen, hold_out
-from keras_crosscbam.training.judge import SegmentationJudge
-from keras_crosscbam.training.log import EpochLog
+from keras_crosscbam.training.validation import SegmentationJudge
 
 # Frames by split and drive, of both layouts' kinds of names.
 NAMES = {

@@ -10,7 +10,7 @@ from PIL import Image
 from keras_crosscbam.datasets import load_dataset, split_images
 from keras_crosscbam.datasets.classification import load_image_folders
 from keras_crosscbam.image_files import image_files, image_files_below, subfolders
-from keras_crosscbam.segment import segment_files
+from keras_crosscbam.segmentation import segment_files
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 BONN, ULM = "bonn/bonn_000000_000019", "ulm/ulm_000000_000019"

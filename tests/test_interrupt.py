@@ -17,9 +17,9 @@ from training_program import TINY
 from keras_crosscbam import cli
 from keras_crosscbam.datasets import load_camvid
 from keras_crosscbam.training import Phase
+from keras_crosscbam.training.atomic import replacing
 from keras_crosscbam.training.checkpoints import Checkpoints
-from keras_crosscbam.training.files import replacing
-from keras_crosscbam.training.fit import train
+from keras_crosscbam.training.segmentation import train
 
 
 def wait_for(process, condition):

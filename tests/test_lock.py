@@ -10,9 +10,9 @@ import sys
 import pytest
 from training_program import TINY
 
+from keras_crosscbam.training.distribution import Workers
 from keras_crosscbam.training.lock import only_process
-from keras_crosscbam.training.run import opened_run
-from keras_crosscbam.training.workers import Workers
+from keras_crosscbam.training.resumable import opened_run
 
 HOLDER = """
 import pathlib, sys

@@ -52,8 +52,8 @@ def batch(shape=(2, 3, 4), ignored=0.3, scale=3.0, seed=7):
 # References in float64, pixel by pixel
 
 
-def labelled(labels, logits):
-    """Pairs of a class and all classes' log-probabilities, for each labelled pixel."""
+def labeled(labels, logits):
+    """Pairs of a class and all classes' log-probabilities, for each labeled pixel."""
     for label, x in zip(labels.ravel(), np.float64(logits.reshape(-1, CLASSES)), strict=True):
         if label < CLASSES:
             yield label, x - x.max() - math.log(np.exp(x - x.max()).sum())
@@ -67,7 +67,7 @@ def mean(pairs):
 
 def numpy_cross_entropy(labels, logits, weights=(1,) * CLASSES, smoothing=0.0):
     pairs = []
-    for label, log_p in labelled(labels, logits):
+    for label, log_p in labeled(labels, logits):
         target = np.full(CLASSES, smoothing / CLASSES)
         target[label] += 1 - smoothing
         pairs.append((-(target * weights * log_p).sum(), weights[label]))
@@ -78,13 +78,13 @@ def numpy_focal(labels, logits, gamma, weights=(1,) * CLASSES):
     return mean(
         [
             (-weights[label] * (1 - math.exp(log_p[label])) ** gamma * log_p[label], weights[label])
-            for label, log_p in labelled(labels, logits)
+            for label, log_p in labeled(labels, logits)
         ]
     )
 
 
 def numpy_ohem(labels, logits, threshold, min_kept, weights=(1,) * CLASSES):
-    pixels = [(-log_p[label], weights[label]) for label, log_p in labelled(labels, logits)]
+    pixels = [(-log_p[label], weights[label]) for label, log_p in labeled(labels, logits)]
     pixels.sort(reverse=True)
     hard = [pixel for pixel in pixels if math.exp(-pixel[0]) < threshold]
     least = max(1, int(min_kept * labels.size))
@@ -92,7 +92,7 @@ def numpy_ohem(labels, logits, threshold, min_kept, weights=(1,) * CLASSES):
 
 
 def numpy_dice(labels, logits, smooth):
-    pixels, missing = list(labelled(labels, logits)), []
+    pixels, missing = list(labeled(labels, logits)), []
     for c in {label for label, _ in pixels}:
         common = math.fsum(math.exp(log_p[c]) for label, log_p in pixels if label == c)
         total = math.fsum(math.exp(log_p[c]) + (label == c) for label, log_p in pixels)
@@ -156,7 +156,7 @@ def test_gradient_is_that_of_finite_differences(case):
 
 
 @every_case
-def test_nothing_labelled_gives_no_loss_and_no_gradient(case):
+def test_nothing_labeled_gives_no_loss_and_no_gradient(case):
     value, gradient = eager_gradient(CASES[case], *batch(ignored=1))
     assert value == 0
     np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
@@ -324,7 +324,7 @@ def test_ohem_takes_the_hardest_where_too_few_are_below_the_threshold():
     assert ohem_of([0.3, 0.9, 0.8, 0.99], threshold=0, min_kept=1) == minus_log(0.3, 0.9, 0.8, 0.99)
 
 
-def test_ohem_counts_the_share_of_all_pixels_but_takes_labelled_ones_alone():
+def test_ohem_counts_the_share_of_all_pixels_but_takes_labeled_ones_alone():
     p, labels = [0.01, 0.9, 0.02, 0.8], [IGNORE, 0, IGNORE, 0]
     assert ohem_of(p, labels, min_kept=0.25) == minus_log(0.8)
     assert ohem_of(p, labels, min_kept=0.5) == minus_log(0.9, 0.8)

@@ -8,20 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
-from png_file import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, greys_as_palette, png
+from png_file import GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA, grays_as_palette, png
 
+from keras_crosscbam.classes import numbered_classes
 from keras_crosscbam.datasets import (
     CAMVID_CLASSES,
     IGNORE,
     ClassTable,
-    ColourEncoding,
+    ColorEncoding,
     IndexEncoding,
     SegmentationDataset,
 )
-from keras_crosscbam.datasets.labels import numbered_classes
 from keras_crosscbam.datasets.masks import UnclearIdsError, read_mask
 
-VOC = np.array([(0, 0, 0), *numbered_classes(255).colours], np.uint8)
+VOC = np.array([(0, 0, 0), *numbered_classes(255).colors], np.uint8)
 OF_VOC = IndexEncoding({**{i: i for i in range(21)}, 255: IGNORE})
 BOTH = IndexEncoding({0: 0, 1: 1, 255: IGNORE})
 
@@ -43,7 +43,7 @@ def refuses(tmp_path, *words):
     )
 
 
-# Ids as greys
+# Ids as grays
 
 
 @settings(deadline=None, max_examples=150)
@@ -57,12 +57,12 @@ def test_an_optimized_mask_has_the_ids_of_the_plain_one(
     tmp_path_factory, used, further, shuffle, data
 ):
     """Whatever the ids, other classes, and the order of the palette; black and white is unclear."""
-    grey = data.draw(arrays(np.uint8, (3, 5), elements=st.sampled_from(sorted(used))))
-    order = data.draw(st.sampled_from([sorted, lambda greys: [g for g in shuffle if g in greys]]))
+    gray = data.draw(arrays(np.uint8, (3, 5), elements=st.sampled_from(sorted(used))))
+    order = data.draw(st.sampled_from([sorted, lambda grays: [g for g in shuffle if g in grays]]))
     encoding = IndexEncoding(dict.fromkeys(used | further, 0))
     path = tmp_path_factory.mktemp("optimized") / "mask.png"
-    path.write_bytes(greys_as_palette(grey, order))
-    unclear = set(np.unique(grey)) == {0, 255} and {0, 1} <= encoding.ids.keys()
+    path.write_bytes(grays_as_palette(gray, order))
+    unclear = set(np.unique(gray)) == {0, 255} and {0, 1} <= encoding.ids.keys()
     try:
         ids = read_mask(path, encoding).pixels
     except UnclearIdsError as error:
@@ -71,36 +71,36 @@ def test_an_optimized_mask_has_the_ids_of_the_plain_one(
     else:
         assert not unclear
         assert ids.dtype == np.uint8
-        np.testing.assert_array_equal(ids, grey)
+        np.testing.assert_array_equal(ids, gray)
 
 
 @pytest.mark.parametrize(
-    ("greys", "bits"), [((0, 255), 1), ((0, 85, 170, 255), 2), ((0, 17, 34), 4), ((17, 255), 4)]
+    ("grays", "bits"), [((0, 255), 1), ((0, 85, 170, 255), 2), ((0, 17, 34), 4), ((17, 255), 4)]
 )
-def test_grey_of_few_bits_has_the_ids_of_8_bits(tmp_path, greys, bits):
-    grey = blocks(*greys)
-    content = png(grey // (255 // (2**bits - 1)), bits)
-    encoding = IndexEncoding(dict.fromkeys(greys, 0))
-    np.testing.assert_array_equal(pixels(tmp_path, content, encoding), grey)
+def test_gray_of_few_bits_has_the_ids_of_8_bits(tmp_path, grays, bits):
+    gray = blocks(*grays)
+    content = png(gray // (255 // (2**bits - 1)), bits)
+    encoding = IndexEncoding(dict.fromkeys(grays, 0))
+    np.testing.assert_array_equal(pixels(tmp_path, content, encoding), gray)
 
 
 @pytest.mark.parametrize(
-    ("kind", "palette"), [(GREY, None), (PALETTE, [[0], [255]]), (PALETTE, [[255], [0]])]
+    ("kind", "palette"), [(GRAY, None), (PALETTE, [[0], [255]]), (PALETTE, [[255], [0]])]
 )
 @pytest.mark.parametrize(
     ("ids", "expected"),
-    [((0, 255), "greys"), ((0, 1), "numbers"), ((0, 1, 255), "refused"), ((0, 7), "strays")],
+    [((0, 255), "grays"), ((0, 1), "numbers"), ((0, 1, 255), "refused"), ((0, 7), "strays")],
 )
 def test_black_and_white(tmp_path, kind, palette, ids, expected):
     """Are 0 and 255, or 0 and 1, whichever the data set knows."""
     numbers, encoding = blocks(0, 1), IndexEncoding(dict.fromkeys(ids, 0))
     content = png(numbers, 1, kind, palette)
-    greys = np.array([0, 255] if palette is None else palette, np.uint8).ravel()
-    if expected == "refused" or (expected == "numbers" and greys[0] == 255):
-        with refuses(tmp_path, "[0, 1]", "greys", "8-bit grey", "masks: indices"):
+    grays = np.array([0, 255] if palette is None else palette, np.uint8).ravel()
+    if expected == "refused" or (expected == "numbers" and grays[0] == 255):
+        with refuses(tmp_path, "[0, 1]", "grays", "8-bit gray", "masks: indices"):
             pixels(tmp_path, content, encoding)
     else:
-        wanted = numbers if expected == "numbers" else greys[numbers]
+        wanted = numbers if expected == "numbers" else grays[numbers]
         np.testing.assert_array_equal(pixels(tmp_path, content, encoding), wanted)
     stored = IndexEncoding(encoding.ids, stored=True)
     np.testing.assert_array_equal(pixels(tmp_path, content, stored), numbers)
@@ -124,21 +124,21 @@ def test_bilevel_masks_of_other_formats(tmp_path):
 
 
 @pytest.mark.parametrize("ids", [(0, 1, 15, 20, 255), (0, 7), (7,), (0,)])
-def test_indices_of_a_palette_of_colours(tmp_path, ids):
-    """Number 7 of VOC is grey, 128: in a palette of colours no grey is an id."""
+def test_indices_of_a_palette_of_colors(tmp_path, ids):
+    """Number 7 of VOC is gray, 128: in a palette of colors no gray is an id."""
     mask = blocks(*ids)
     for size in (21, 256) if 255 not in ids else (256,):
         content = png(mask, 8, PALETTE, VOC[:size])
         np.testing.assert_array_equal(pixels(tmp_path, content, OF_VOC), mask)
 
 
-def test_greys_beside_a_color(tmp_path):
+def test_grays_beside_a_color(tmp_path):
     content = png(blocks(0, 1, 2), 2, PALETTE, [(0, 0, 0), (3, 3, 3), (9, 0, 0)])
     np.testing.assert_array_equal(pixels(tmp_path, content, OF_VOC), blocks(0, 1, 2))
 
 
 @pytest.mark.parametrize("palette", [[[0]] * 4, [[255]] * 256, [[9], [0], [9], [3]]])
-def test_equal_greys_are_no_ids(tmp_path, palette):
+def test_equal_grays_are_no_ids(tmp_path, palette):
     content = png(blocks(2, 3), 8, PALETTE, palette)
     np.testing.assert_array_equal(pixels(tmp_path, content, OF_VOC), blocks(2, 3))
 
@@ -147,10 +147,10 @@ def test_an_index_beyond_the_palette(tmp_path):
     content = png(blocks(0, 1, 3), 2, PALETTE, [[0], [2]])
     np.testing.assert_array_equal(pixels(tmp_path, content, OF_VOC), blocks(0, 1, 3))
     with refuses(tmp_path, "index 3", "palette of 2"):
-        pixels(tmp_path, content, ColourEncoding({(0, 0, 0): 0, (2, 2, 2): 1}))
+        pixels(tmp_path, content, ColorEncoding({(0, 0, 0): 0, (2, 2, 2): 1}))
 
 
-def test_a_palette_of_greys_that_are_the_indices(tmp_path):
+def test_a_palette_of_grays_that_are_the_indices(tmp_path):
     for size in (4, 256):
         content = png(blocks(0, 1, 3), 8, PALETTE, np.arange(size)[:, None])
         np.testing.assert_array_equal(pixels(tmp_path, content, OF_VOC), blocks(0, 1, 3))
@@ -166,10 +166,10 @@ def test_a_palette_of_greys_that_are_the_indices(tmp_path):
         png(blocks(0, 1, 2), 2),
     ],
 )
-def test_a_ramp_of_greys_to_look_at(tmp_path, content):
-    """Its greys are no class's and its numbers are: refused, unless the data set says which."""
+def test_a_ramp_of_grays_to_look_at(tmp_path, content):
+    """Its grays are no class's and its numbers are: refused, unless the data set says which."""
     ids = {0: 0, 1: 1, 2: 2, 255: IGNORE}
-    with refuses(tmp_path, "[0, 1, 2]", "greys [0, ", "masks: indices"):
+    with refuses(tmp_path, "[0, 1, 2]", "grays [0, ", "masks: indices"):
         pixels(tmp_path, content, IndexEncoding(ids))
     stored = IndexEncoding(ids, stored=True)
     np.testing.assert_array_equal(pixels(tmp_path, content, stored), blocks(0, 1, 2))
@@ -181,26 +181,26 @@ def test_a_ramp_of_greys_to_look_at(tmp_path, content):
 )
 def test_black_and_white_of_more_bits(tmp_path, content):
     """White may be the class with the last number, or 255, which does not count."""
-    with refuses(tmp_path, "greys [0, 255]", "masks: indices"):
+    with refuses(tmp_path, "grays [0, 255]", "masks: indices"):
         pixels(tmp_path, content, IndexEncoding({**{i: i for i in range(4)}, 255: IGNORE}))
 
 
-def test_greys_beside_a_color_that_is_not_in_use(tmp_path):
+def test_grays_beside_a_color_that_is_not_in_use(tmp_path):
     content = png(blocks(0, 1, 2), 2, PALETTE, [(0, 0, 0), (2, 2, 2), (3, 3, 3), (255, 0, 0)])
-    with refuses(tmp_path, "[0, 1, 2]", "greys [0, 2, 3]"):
+    with refuses(tmp_path, "[0, 1, 2]", "grays [0, 2, 3]"):
         pixels(tmp_path, content, IndexEncoding({i: i for i in range(4)}))
 
 
 def test_what_is_background_as_the_rest_does_not_tell_ids(tmp_path):
     rest = frozenset(range(255)) - {1}
     crack = IndexEncoding({**dict.fromkeys(rest, 0), 1: 1, 255: IGNORE}, rest=rest)
-    with refuses(tmp_path, "[0, 1]", "greys [0, 200]"):
+    with refuses(tmp_path, "[0, 1]", "grays [0, 200]"):
         pixels(tmp_path, png(blocks(0, 1), 1, PALETTE, [[0], [200]]), crack)
     np.testing.assert_array_equal(pixels(tmp_path, png(blocks(0, 1), 8), crack), blocks(0, 1))
 
 
 def test_strays_are_those_of_the_plain_file(tmp_path):
-    content = greys_as_palette(blocks(0, 2, 40))
+    content = grays_as_palette(blocks(0, 2, 40))
     ids = pixels(tmp_path, content, IndexEncoding({0: 0, 2: 1}))
     with pytest.raises(ValueError, match=r"received also \[40\]"):
         IndexEncoding({0: 0, 2: 1}).decode(ids)
@@ -220,10 +220,10 @@ def dataset(tmp_path, contents, encoding):
 
 
 @pytest.mark.parametrize("palettes", [((0, 15), (0, 8)), ((0, 1, 15), (0, 15)), ((0, 3), (4, 0))])
-def test_optimized_palettes_of_colours_contradict_each_other(tmp_path, palettes):
+def test_optimized_palettes_of_colors_contradict_each_other(tmp_path, palettes):
     """Such files number the colors that occur; only side by side do they show it."""
     contents = [png(blocks(*range(len(p))), 2, PALETTE, VOC[list(p)]) for p in palettes]
-    with pytest.raises(ValueError, match=r"mine: .* index \d is .*0.png.*1.png.*`masks: colours`"):
+    with pytest.raises(ValueError, match=r"mine: .* index \d is .*0.png.*1.png.*`masks: colors`"):
         dataset(tmp_path, contents, OF_VOC).count_pixels()
     read = dataset(tmp_path, contents, OF_VOC)
     assert read[0][1].shape == (5, 7)
@@ -231,46 +231,46 @@ def test_optimized_palettes_of_colours_contradict_each_other(tmp_path, palettes)
         read[1]
     stored = IndexEncoding(OF_VOC.ids, stored=True)
     assert dataset(tmp_path, contents, stored).count_pixels().sum() == 70
-    colours = ColourEncoding({tuple(c): i for i, c in enumerate(VOC[:21].tolist())})
-    data = dataset(tmp_path, contents, colours)
+    colors = ColorEncoding({tuple(c): i for i, c in enumerate(VOC[:21].tolist())})
+    data = dataset(tmp_path, contents, colors)
     for index, chosen in enumerate(palettes):
         np.testing.assert_array_equal(data[index][1], np.array(chosen)[blocks(*range(len(chosen)))])
 
 
 def test_one_palette_of_several_lengths_is_none(tmp_path):
     contents = [png(blocks(*ids), 8, PALETTE, VOC[: max(ids) + 1]) for ids in ((0, 7), (0, 15, 2))]
-    contents += [png(blocks(0, 7, 20), 8), greys_as_palette(blocks(0, 2, 3))]
+    contents += [png(blocks(0, 7, 20), 8), grays_as_palette(blocks(0, 2, 3))]
     assert dataset(tmp_path, contents, OF_VOC).count_pixels()[1, 15] > 0
 
 
-# Colours
+# Colors
 
 
-def test_masks_of_colours_may_have_a_palette(tmp_path):
-    table = {tuple(colour): label for label, colour in enumerate(CAMVID_CLASSES.colours)}
-    palette = np.array(CAMVID_CLASSES.colours)[::-1]
+def test_masks_of_colors_may_have_a_palette(tmp_path):
+    table = {tuple(color): label for label, color in enumerate(CAMVID_CLASSES.colors)}
+    palette = np.array(CAMVID_CLASSES.colors)[::-1]
     content = png(blocks(0, 4, 10), 4, PALETTE, palette, opacity=[0, 9])
-    colours = pixels(tmp_path, content, ColourEncoding(table))
-    np.testing.assert_array_equal(colours, palette[blocks(0, 4, 10)])
-    assert ColourEncoding(table).decode(colours).tolist() == (10 - blocks(0, 4, 10)).tolist()
+    colors = pixels(tmp_path, content, ColorEncoding(table))
+    np.testing.assert_array_equal(colors, palette[blocks(0, 4, 10)])
+    assert ColorEncoding(table).decode(colors).tolist() == (10 - blocks(0, 4, 10)).tolist()
 
 
 @pytest.mark.parametrize(
     "content",
     [
         png(blocks(0, 128), 8),
-        greys_as_palette(blocks(0, 128)),
-        png(np.stack([blocks(0, 128), blocks(255)], axis=-1), 8, GREY_ALPHA),
+        grays_as_palette(blocks(0, 128)),
+        png(np.stack([blocks(0, 128), blocks(255)], axis=-1), 8, GRAY_ALPHA),
     ],
 )
-def test_colors_that_are_all_grey_may_be_stored_as_grey(tmp_path, content):
+def test_colors_that_are_all_gray_may_be_stored_as_gray(tmp_path, content):
     table = {(0, 0, 0): IGNORE, (128, 128, 128): 0, (128, 0, 0): 1}
-    colours = pixels(tmp_path, content, ColourEncoding(table))
-    np.testing.assert_array_equal(colours, blocks(0, 128)[..., None].repeat(3, axis=-1))
-    # Other greys are likely to be ids.
+    colors = pixels(tmp_path, content, ColorEncoding(table))
+    np.testing.assert_array_equal(colors, blocks(0, 128)[..., None].repeat(3, axis=-1))
+    # Other grays are likely to be ids.
     del table[128, 128, 128]
     with pytest.raises(ValueError, match="Is this the index layout"):
-        ColourEncoding(table).decode(pixels(tmp_path, content, ColourEncoding(table)))
+        ColorEncoding(table).decode(pixels(tmp_path, content, ColorEncoding(table)))
 
 
 # Transparency, 16 bits, floating point
@@ -279,12 +279,12 @@ def test_colors_that_are_all_grey_may_be_stored_as_grey(tmp_path, content):
 def test_transparency_that_means_nothing(tmp_path):
     ids = blocks(0, 2, 3)
     for opacity in (blocks(255), blocks(0), np.where(ids == 2, 9, 255)):
-        content = png(np.stack([ids, opacity], axis=-1), 8, GREY_ALPHA)
+        content = png(np.stack([ids, opacity], axis=-1), 8, GRAY_ALPHA)
         np.testing.assert_array_equal(pixels(tmp_path, content, OF_VOC), ids)
-        colours = VOC[ids]
-        content = png(np.concatenate([colours, opacity[..., None]], axis=-1), 8, RGBA)
-        table = ColourEncoding({tuple(c): 0 for c in VOC[:21].tolist()})
-        np.testing.assert_array_equal(pixels(tmp_path, content, table), colours)
+        colors = VOC[ids]
+        content = png(np.concatenate([colors, opacity[..., None]], axis=-1), 8, RGBA)
+        table = ColorEncoding({tuple(c): 0 for c in VOC[:21].tolist()})
+        np.testing.assert_array_equal(pixels(tmp_path, content, table), colors)
     content = png(ids, 2, PALETTE, VOC[:4], opacity=[0])
     np.testing.assert_array_equal(pixels(tmp_path, content, OF_VOC), ids)
 
@@ -292,9 +292,9 @@ def test_transparency_that_means_nothing(tmp_path):
 def test_transparency_that_may_mean_something(tmp_path):
     """The same color is background where it is transparent, and a class where it is not."""
     ids, opacity = blocks(0, 0, 3), blocks(0, 255, 255)
-    table = ColourEncoding({tuple(c): 0 for c in VOC[:21].tolist()})
+    table = ColorEncoding({tuple(c): 0 for c in VOC[:21].tolist()})
     for content, encoding in (
-        (png(np.stack([ids, opacity], axis=-1), 8, GREY_ALPHA), OF_VOC),
+        (png(np.stack([ids, opacity], axis=-1), 8, GRAY_ALPHA), OF_VOC),
         (png(np.concatenate([VOC[ids], opacity[..., None]], axis=-1), 8, RGBA), table),
         (png(blocks(0, 1), 1, PALETTE, VOC[[0, 0]], opacity=[0]), table),
     ):
@@ -309,14 +309,14 @@ def test_ids_of_16_bits(tmp_path):
         pixels(tmp_path, png(2 * ids.astype(np.uint16) + 4 * (ids == 255), 16), OF_VOC)
 
 
-def test_colours_of_16_bits(tmp_path):
+def test_colors_of_16_bits(tmp_path):
     """Pillow keeps the upper byte of each: 8-bit values in 16 bits would all be black."""
-    colours = VOC[blocks(0, 2, 20)].astype(np.uint16)
-    table = ColourEncoding({tuple(c): i for i, c in enumerate(VOC[:21].tolist())})
-    wide = pixels(tmp_path, png(257 * colours, 16, RGB), table)
-    np.testing.assert_array_equal(wide, colours)
+    colors = VOC[blocks(0, 2, 20)].astype(np.uint16)
+    table = ColorEncoding({tuple(c): i for i, c in enumerate(VOC[:21].tolist())})
+    wide = pixels(tmp_path, png(257 * colors, 16, RGB), table)
+    np.testing.assert_array_equal(wide, colors)
     with refuses(tmp_path, "16 bits", "8 bits"):
-        pixels(tmp_path, png(colours, 16, RGB), table)
+        pixels(tmp_path, png(colors, 16, RGB), table)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_colours_of_16_bits(tmp_path):
     [
         (blocks(0, 1).astype(np.int32) - 1, ("0..255", "also [-1]")),
         (blocks(0, 1).astype(np.int32) * 300 - 1, ("0..255", "also [-1, 299]")),
-        (blocks(0, 1).astype(np.float32), ("floating-point", "whole numbers", "8-bit grey")),
+        (blocks(0, 1).astype(np.float32), ("floating-point", "whole numbers", "8-bit gray")),
     ],
 )
 def test_numbers_that_are_no_ids(tmp_path, array, words):
@@ -348,7 +348,7 @@ def test_a_mask_is_turned_by_its_own_tag(tmp_path, orientation, kind):
     elif kind == "RGB":
         image, encoding = (
             Image.fromarray(VOC[stored]),
-            ColourEncoding({(0, 0, 0): 0, (128, 0, 0): 1}),
+            ColorEncoding({(0, 0, 0): 0, (128, 0, 0): 1}),
         )
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -396,7 +396,7 @@ def test_whatever_the_damage_the_mask_is_named(tmp_path_factory, data):
     content = bytearray(png(blocks(0, 1, 2), 2, PALETTE, VOC[:4], opacity=[1, 2, 3, 4, 5]))
     content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(0, 255))
     file.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    for encoding in (OF_VOC, ColourEncoding({(0, 0, 0): 0})):
+    for encoding in (OF_VOC, ColorEncoding({(0, 0, 0): 0})):
         try:
             read_mask(file, encoding)
         except ValueError as error:

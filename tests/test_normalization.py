@@ -22,13 +22,13 @@ import keras_crosscbam as kc
 from keras_crosscbam import runtime
 from keras_crosscbam.cli import main
 from keras_crosscbam.datasets import load_camvid
-from keras_crosscbam.export.checked import at_size
+from keras_crosscbam.export.verified import at_size
 from keras_crosscbam.layers import ConvBNReLU, ResizeLike
 from keras_crosscbam.models.inputs import expects_normalized, normalize, with_preprocessing
 from keras_crosscbam.models.surgery import inference_model, with_input_size
 from keras_crosscbam.runtime.description import METADATA
 from keras_crosscbam.runtime.normalization import Normalization
-from keras_crosscbam.training.judge import SegmentationJudge
+from keras_crosscbam.training.validation import SegmentationJudge
 
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 NAMES = ("m.onnx", "m.xml", "m.tflite", "saved_model")

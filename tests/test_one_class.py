@@ -15,13 +15,13 @@ from tiny_network import BIAS, KERNEL, SIZE, TABLE, images, onnx_file
 
 import keras_crosscbam as kc
 from keras_crosscbam import cli
+from keras_crosscbam.classes import BACKGROUND_COLOR, object_classes
 from keras_crosscbam.datasets import IGNORE, ClassTable
-from keras_crosscbam.datasets.labels import BACKGROUND_COLOUR, object_classes
-from keras_crosscbam.evaluate import report
+from keras_crosscbam.evaluation import report
 from keras_crosscbam.models.activation import last_activation
 from keras_crosscbam.runtime import Averaged, Description
 from keras_crosscbam.runtime.base import Runtime
-from keras_crosscbam.runtime.coarse import upsample
+from keras_crosscbam.runtime.coarse_logits import upsample
 from keras_crosscbam.training import (
     RECIPES,
     Phase,
@@ -51,8 +51,8 @@ def batch(ignored=0.3, scale=3.0, seed=7, shape=(2, 3, 4)):
     return labels, rng.normal(0, scale, (*shape, 1)).astype(np.float32)
 
 
-def labelled(labels, logits):
-    """Logits and truths of the labelled pixels, in PyTorch's float64."""
+def labeled(labels, logits):
+    """Logits and truths of the labeled pixels, in PyTorch's float64."""
     counted = labels != IGNORE
     return torch.tensor(logits[..., 0][counted]).double(), torch.tensor(labels[counted]).double()
 
@@ -68,7 +68,7 @@ def binary_cross_entropy(z, y, **options):
 @batches
 def test_cross_entropy_is_the_binary_one_of_pytorch(ignored, scale, seed):
     labels, logits = batch(ignored, scale, seed)
-    expected = binary_cross_entropy(*labelled(labels, logits)).item()
+    expected = binary_cross_entropy(*labeled(labels, logits)).item()
     assert float(SegmentationCrossEntropy()(labels, logits)) == pytest.approx(
         expected, rel=1e-5, abs=1e-6
     )
@@ -78,7 +78,7 @@ def test_cross_entropy_is_the_binary_one_of_pytorch(ignored, scale, seed):
 @batches
 def test_two_class_weights_are_a_pos_weight_but_for_the_divisor(ignored, scale, seed):
     labels, logits = batch(ignored, scale, seed)
-    z, y = labelled(labels, logits)
+    z, y = labeled(labels, logits)
     total = binary_cross_entropy(z, y, pos_weight=torch.tensor(3.5), reduction="sum")
     expected = total.item() / torch.where(y > 0, 3.5, 1.0).sum().item()
     loss = SegmentationCrossEntropy(class_weights=(1, 3.5))
@@ -88,7 +88,7 @@ def test_two_class_weights_are_a_pos_weight_but_for_the_divisor(ignored, scale, 
 @pytest.mark.parametrize("smoothing", [0.1, 0.5, 1.0])
 def test_label_smoothing_is_that_of_keras(smoothing):
     labels, logits = batch()
-    z, y = (tensor.numpy() for tensor in labelled(labels, logits))
+    z, y = (tensor.numpy() for tensor in labeled(labels, logits))
     theirs = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
     loss = SegmentationCrossEntropy(label_smoothing=smoothing)
     assert float(loss(labels, logits)) == pytest.approx(float(theirs(y, z)), rel=1e-5)
@@ -99,7 +99,7 @@ def test_label_smoothing_is_that_of_keras(smoothing):
 @pytest.mark.parametrize("gamma", [0.5, 2])
 def test_focal_loss_is_that_of_the_sigmoid(gamma, ignored, scale, seed):
     labels, logits = batch(ignored, scale, seed)
-    z, y = labelled(labels, logits)
+    z, y = labeled(labels, logits)
     p = torch.sigmoid(torch.where(y > 0, z, -z))
     expected = ((1 - p) ** gamma * -p.log()).mean().item()
     assert float(SegmentationFocalLoss(gamma)(labels, logits)) == pytest.approx(
@@ -109,7 +109,7 @@ def test_focal_loss_is_that_of_the_sigmoid(gamma, ignored, scale, seed):
 
 def test_ohem_mines_by_the_sigmoid():
     labels, logits = batch()
-    losses = binary_cross_entropy(*labelled(labels, logits), reduction="none")
+    losses = binary_cross_entropy(*labeled(labels, logits), reduction="none")
     hard = losses[losses > -np.log(0.7)]
     assert len(hard) > 24 / 16
     assert float(SegmentationOHEM()(labels, logits)) == pytest.approx(hard.mean().item(), rel=1e-5)
@@ -119,7 +119,7 @@ def test_ohem_mines_by_the_sigmoid():
 @batches
 def test_dice_is_the_mean_of_background_and_object(ignored, scale, seed):
     labels, logits = batch(ignored, scale, seed)
-    z, y = labelled(labels, logits)
+    z, y = labeled(labels, logits)
     missing = []
     for p, g in ((torch.sigmoid(z), y), (torch.sigmoid(-z), 1 - y)):
         if g.any():
@@ -157,7 +157,7 @@ def test_class_weights_of_another_number_are_refused(weights):
 @batches
 def test_metric_is_the_binary_one_of_keras(ignored, scale, seed):
     labels, logits = batch(ignored, scale, seed)
-    z, y = (tensor.numpy() for tensor in labelled(labels, logits))
+    z, y = (tensor.numpy() for tensor in labeled(labels, logits))
     metric = SegmentationMeanIoU(num_classes=1)
     metric.update_state(labels, logits)
     of_both = []
@@ -188,10 +188,10 @@ def test_fit_learns_one_class():
 def test_a_table_of_one_logit_has_two_names():
     assert (len(CRACK), CRACK.num_classes) == (2, 1)
     assert CRACK.names == ("background", "crack")
-    assert ClassTable(CRACK.names, CRACK.colours) == CRACK
-    assert ClassTable(CRACK.names, CRACK.colours).num_classes == 2
+    assert ClassTable(CRACK.names, CRACK.colors) == CRACK
+    assert ClassTable(CRACK.names, CRACK.colors).num_classes == 2
     with pytest.raises(ValueError, match=r"two labels apart, background and object\. Received: 4"):
-        ClassTable(TABLE.names, TABLE.colours, one_logit=True)
+        ClassTable(TABLE.names, TABLE.colors, one_logit=True)
 
 
 # Builders and weights
@@ -498,7 +498,7 @@ def cracks(tmp_path_factory):
 def test_labels_of_one_class_from_yaml(cracks):
     val = kc.datasets.load_dataset(cracks, "val")
     assert val.classes.names == ("background", "crack")
-    assert val.classes.colours[0] == BACKGROUND_COLOUR
+    assert val.classes.colors[0] == BACKGROUND_COLOR
     assert val.classes.num_classes == 1
     mask = np.asarray(Image.open(val.pairs[0][1]))
     np.testing.assert_array_equal(val[0][1], np.select([mask == 255, mask == 7], [1, IGNORE], 0))

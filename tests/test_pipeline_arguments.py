@@ -23,9 +23,9 @@ from keras_crosscbam.datasets.pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from keras_crosscbam.training.augmentations import describe_augmentations
-from keras_crosscbam.training.judge import SegmentationJudge
-from keras_crosscbam.training.pretrain import RandomResizedCrop, TopOneJudge
+from keras_crosscbam.training.classification import RandomResizedCrop, TopOneJudge
+from keras_crosscbam.training.fingerprint import describe_augmentations
+from keras_crosscbam.training.validation import SegmentationJudge
 
 
 class Frames:
@@ -170,14 +170,14 @@ NEED_TENSORFLOW = (
     "datasets.keras_augmentation",
     "datasets.pipeline",
     "datasets.sampling",
-    "training.fit",
-    "training.judge",
-    "training.pictures",
-    "training.pretrain",
-    "training.run",
-    "training.streams",
+    "training.segmentation",
+    "training.validation",
+    "training.tensorboard",
+    "training.classification",
+    "training.resumable",
+    "training.phases",
 )
-NEED_NONE = ("datasets", "training", "training.losses", "training.metrics", "training.workers")
+NEED_NONE = ("datasets", "training", "training.losses", "training.metrics", "training.distribution")
 MODULES = (*NEED_TENSORFLOW, *NEED_NONE)
 
 

@@ -9,11 +9,11 @@ from onnx import numpy_helper
 import keras_crosscbam as kc
 from keras_crosscbam import runtime
 from keras_crosscbam.datasets import load_camvid
-from keras_crosscbam.export.calibration import calibration_images
-from keras_crosscbam.export.graphs import Node
-from keras_crosscbam.export.pools import pools_as_convolutions
-from keras_crosscbam.export.quantize import QuantizationError, quantize
-from keras_crosscbam.export.scope import float_nodes
+from keras_crosscbam.export.quantization.calibration import calibration_images
+from keras_crosscbam.export.quantization.float_layers import float_nodes
+from keras_crosscbam.export.quantization.graphs import Node
+from keras_crosscbam.export.quantization.int8 import QuantizationError, quantize
+from keras_crosscbam.export.quantization.pooling import pools_as_convolutions
 from keras_crosscbam.export.serving import describe, serving_function
 from keras_crosscbam.images import STREET, read_image
 from keras_crosscbam.layers import ResizeLike
@@ -63,7 +63,7 @@ def test_every_runtime_gets_a_file_that_says_what_it_is(files, name):
     assert report.int8_convolutions == convolutions - GATES - 2  # nor the first and the last
     assert report.dataset is None
     assert 0.92 < report.quantized < report.reference == 1
-    assert "no labelled frames given" in str(report)
+    assert "no labeled frames given" in str(report)
     run = runtime.load(path)
     assert run.size == (180, 240)
     assert run.classes == kc.datasets.CAMVID_CLASSES
@@ -179,7 +179,7 @@ def test_coarse_logits(tiny, frames, tmp_path, name):
     assert run.run(run.prepare(frames[0][None, :48, :64])).size == 24 * 32 * 4
 
 
-def test_labelled_frames_are_judged_by_mean_iou(float_file, made_camvid, tmp_path):
+def test_labeled_frames_are_judged_by_mean_iou(float_file, made_camvid, tmp_path):
     train, val = (load_camvid(made_camvid, split) for split in ("train", "val"))
     report = quantize(float_file, tmp_path / "m.onnx", train, dataset=val, max_loss=100)
     assert report.calibration_frames == 6

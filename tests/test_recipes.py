@@ -20,7 +20,7 @@ from keras_crosscbam.training import (
     make_loss,
     with_settings,
 )
-from keras_crosscbam.training.run import make_optimizer
+from keras_crosscbam.training.resumable import make_optimizer
 from keras_crosscbam.variants import VARIANTS
 
 ALL = {**RECIPES, **PRETRAINING_RECIPES}

@@ -17,22 +17,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from keras_crosscbam import cli
+from keras_crosscbam.classes import IndexEncoding
 from keras_crosscbam.datasets import IGNORE, ClassTable
 from keras_crosscbam.datasets.dataset import SegmentationDataset
-from keras_crosscbam.datasets.labels import IndexEncoding
-from keras_crosscbam.evaluate import evaluate
+from keras_crosscbam.evaluation import evaluate
 from keras_crosscbam.runtime.base import Runtime
-from keras_crosscbam.training import RECIPES, pictures, report
-from keras_crosscbam.training.callbacks import KeepBest
-from keras_crosscbam.training.log import EpochLog
-from keras_crosscbam.training.pictures import (
+from keras_crosscbam.training import RECIPES, report, tensorboard
+from keras_crosscbam.training.callbacks import EpochLog, KeepBest
+from keras_crosscbam.training.report import write_report
+from keras_crosscbam.training.tensorboard import (
     TensorBoardPictures,
     evenly_spaced,
     plot_curves,
     side_by_side,
 )
-from keras_crosscbam.training.report import write_report
-from keras_crosscbam.visualize import colourise, overlay
+from keras_crosscbam.visualize import colorize, overlay
 
 CLASSES = ClassTable(
     ("road", "<script>alert('&')</script>", "sky", "never there"),
@@ -226,10 +225,10 @@ def test_frames_beside_truth_and_prediction(page, val_set):
     shown = page.pictures()
     image, labels = val_set[list(WRONG).index("town/e")]
     truth = np.asarray(shown["town/e.png, truth"])
-    np.testing.assert_array_equal(truth, colourise(labels, CLASSES))
+    np.testing.assert_array_equal(truth, colorize(labels, CLASSES))
     assert not truth[:2].any()  # ignored pixels are black
     predicted = np.asarray(shown["town/e.png, prediction"])
-    np.testing.assert_array_equal(predicted, colourise(image[..., 1], CLASSES))
+    np.testing.assert_array_equal(predicted, colorize(image[..., 1], CLASSES))
     assert shown["town/e.png, image"].format == "JPEG"
     assert shown["town/e.png, image"].size == (32, 24)
 
@@ -242,7 +241,7 @@ def test_few_frames_are_shown_once(no_curves, val_set, tmp_path, frames, heading
     assert len(page.values("img", "alt")) == 1 + 3 * frames
 
 
-def test_large_frames_are_made_smaller_without_new_colours(no_curves, tmp_path, rng):
+def test_large_frames_are_made_smaller_without_new_colors(no_curves, tmp_path, rng):
     truth = rng.integers(0, 4, (50, 1500), np.uint8)
     Image.fromarray(np.stack([truth] * 3, axis=-1)).save(tmp_path / "wide.png")
     Image.fromarray(truth).save(tmp_path / "mask.png")
@@ -253,8 +252,8 @@ def test_large_frames_are_made_smaller_without_new_colours(no_curves, tmp_path, 
     file = write_report(make_run(tmp_path), Says(), data)
     shown = Page(file.read_text(encoding="utf-8")).pictures()
     assert {part.size for alt, part in shown.items() if "wide" in alt} == {(640, 21)}
-    colours = np.unique(np.asarray(shown["wide.png, truth"]).reshape(-1, 3), axis=0)
-    assert set(map(tuple, colours.tolist())) == set(CLASSES.colours)
+    colors = np.unique(np.asarray(shown["wide.png, truth"]).reshape(-1, 3), axis=0)
+    assert set(map(tuple, colors.tolist())) == set(CLASSES.colors)
 
 
 def test_confusion_matrix_by_row(page, val_set):
@@ -351,13 +350,13 @@ def test_without_matplotlib(val_set, tmp_path, monkeypatch):
 def plotted(monkeypatch, rows, best=None):
     """The points of each curve by panel and label."""
     figures = []
-    make = pictures.figure_class()
+    make = tensorboard.figure_class()
 
     def kept(**kwargs):
         figures.append(make(**kwargs))
         return figures[0]
 
-    monkeypatch.setattr(pictures, "figure_class", lambda: kept)
+    monkeypatch.setattr(tensorboard, "figure_class", lambda: kept)
     assert decoded_png(plot_curves(rows, best)).getextrema()[3] == (0, 255)  # drawn on nothing
     return {
         (axes.get_title(loc="left"), line.get_label()): line.get_xydata().tolist()

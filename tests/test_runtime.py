@@ -5,7 +5,7 @@ import pytest
 
 import keras_crosscbam as kc
 from keras_crosscbam.datasets import CAMVID_CLASSES, ClassTable, load_camvid
-from keras_crosscbam.evaluate import confusion_matrix, report, summarize
+from keras_crosscbam.evaluation import confusion_matrix, report, summarize
 from keras_crosscbam.images import STREET, read_image
 from keras_crosscbam.runtime.base import Runtime
 

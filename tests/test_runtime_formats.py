@@ -19,9 +19,9 @@ from tiny_network import (
 
 import keras_crosscbam as kc
 from keras_crosscbam.datasets import ClassTable, load_camvid
+from keras_crosscbam.label_files import write_predictions
 from keras_crosscbam.models.surgery import with_input_size
-from keras_crosscbam.predictions import write_predictions
-from keras_crosscbam.runtime.coarse import labels_of_coarse, upsample
+from keras_crosscbam.runtime.coarse_logits import labels_of_coarse, upsample
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.litert import _quantize
 from keras_crosscbam.runtime.openvino import OpenVINORuntime
@@ -117,7 +117,7 @@ def test_foreign_labels_take_a_class_table(tmp_path):
     assert len(kc.runtime.load(tmp_path / "m.onnx").classes) == 256
     run = kc.runtime.load(tmp_path / "m.onnx", TABLE)
     assert (run.num_classes, run.classes) == (CLASSES, TABLE)
-    few = ClassTable(TABLE.names[:2], TABLE.colours[:2])
+    few = ClassTable(TABLE.names[:2], TABLE.colors[:2])
     with pytest.raises(ValueError, match=r"whole numbers of 0\.\.1\. Received: values in 0\.\.3"):
         kc.runtime.load(tmp_path / "m.onnx", few)(images()[0])
 

@@ -14,12 +14,12 @@ import pytest
 from cards import need_card, need_no_card, need_rtx
 
 import keras_crosscbam as kc
-from keras_crosscbam.export.graphs import count_int8, onnx_nodes
-from keras_crosscbam.export.quantize import quantize
-from keras_crosscbam.export.tensorrt import build_engine
+from keras_crosscbam.export.quantization.graphs import count_int8, onnx_nodes
+from keras_crosscbam.export.quantization.int8 import quantize
+from keras_crosscbam.export.tensorrt.engine import build_engine
 from keras_crosscbam.runtime.description import beside, read_beside
 from keras_crosscbam.runtime.onnx import OnnxRuntime
-from keras_crosscbam.runtime.tensorrt import TensorRTRuntime
+from keras_crosscbam.runtime.tensorrt.runtime import TensorRTRuntime
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "export_trt.py"
 

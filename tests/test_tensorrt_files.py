@@ -12,11 +12,12 @@ import pytest
 from cards import need_no_card, need_rtx
 from tiny_network import onnx_file
 
-from keras_crosscbam.export.engine_precision import layer_precision
-from keras_crosscbam.export.tensorrt import build_engine
-from keras_crosscbam.runtime import cuda, load
+from keras_crosscbam.export.tensorrt.engine import build_engine
+from keras_crosscbam.export.tensorrt.precision import layer_precision
+from keras_crosscbam.runtime import load
 from keras_crosscbam.runtime.description import Description, beside, read_beside, write_beside
-from keras_crosscbam.runtime.engine_file import _check_card, open_engine
+from keras_crosscbam.runtime.tensorrt import cuda
+from keras_crosscbam.runtime.tensorrt.engine_file import _check_card, open_engine
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper
 from tensorrt_library import LACKS, lacking, stand_in
 
-from keras_crosscbam.export.tensorrt import build_engine
-from keras_crosscbam.runtime import cuda
+from keras_crosscbam.export.tensorrt.engine import build_engine
 from keras_crosscbam.runtime.description import read_beside
-from keras_crosscbam.runtime.engine_file import find_tensorrt
+from keras_crosscbam.runtime.tensorrt import cuda
+from keras_crosscbam.runtime.tensorrt.engine_file import find_tensorrt
 
 VERSIONS = [version for version in LACKS if "RTX" not in version]
 # Stands for the libraries under the bindings: gives no builder, or that of TensorRT-RTX.
@@ -210,8 +210,9 @@ def test_the_names_are_those_of_the_bindings(tmp_path, folder):
 
 
 BUILD = """
-from keras_crosscbam.export.engine_builder import add_profile, make_config, make_network, read_graph
-from keras_crosscbam.export.engine_precision import network_precisions
+from keras_crosscbam.export.tensorrt.builder import add_profile, make_config, make_network
+from keras_crosscbam.export.tensorrt.builder import read_graph
+from keras_crosscbam.export.tensorrt.precision import network_precisions
 log = trt.Logger(trt.Logger.ERROR)
 builder = trt.Builder(log)
 for precision in ("fp32", "fp16"):

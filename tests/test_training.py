@@ -19,8 +19,8 @@ from keras_crosscbam.training import (
     SegmentationMeanIoU,
     recipes,
 )
-from keras_crosscbam.training.fit import phased_batches, train
-from keras_crosscbam.training.judge import SegmentationJudge
+from keras_crosscbam.training.segmentation import phased_batches, train
+from keras_crosscbam.training.validation import SegmentationJudge
 
 
 def test_fit_overfits_ten_real_frames(data_root):

@@ -22,7 +22,7 @@ NUMBERS |= {"int64": TensorProto.INT64, "int32": TensorProto.INT32, None: Tensor
 
 
 def images(count=1, size=SIZE):
-    """Squares of colours, so that areas of one class are larger than a pixel."""
+    """Squares of colors, so that areas of one class are larger than a pixel."""
     rng = np.random.default_rng(5)
     squares = rng.integers(0, 256, (count, size[0] // 4, size[1] // 4, 3), np.uint8)
     return squares.repeat(4, axis=1).repeat(4, axis=2)

@@ -10,8 +10,8 @@ import numpy as np
 from training_program import TINY
 
 from keras_crosscbam.datasets import load_camvid
-from keras_crosscbam.training.fit import train
-from keras_crosscbam.training.log import EpochLog
+from keras_crosscbam.training.callbacks import EpochLog
+from keras_crosscbam.training.segmentation import train
 
 PROGRAM = Path(__file__).with_name("training_program.py")
 

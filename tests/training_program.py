@@ -22,8 +22,8 @@ from keras_crosscbam.datasets import load_camvid
 from keras_crosscbam.training import Phase, Recipe, recipes, with_settings
 from keras_crosscbam.training import callbacks as training_callbacks
 from keras_crosscbam.training.checkpoints import Checkpoints
-from keras_crosscbam.training.fit import train
-from keras_crosscbam.training.workers import Replicas
+from keras_crosscbam.training.distribution import Replicas
+from keras_crosscbam.training.segmentation import train
 
 # Two epochs of three steps, each epoch a phase of its own.
 TINY = Recipe(

@@ -71,7 +71,7 @@ def card(entry):
         USES[kind],
         "## Data and terms",
         "",
-        f"{entry['data']}. Terms: {entry['licence']}.",
+        f"{entry['data']}. Terms: {entry['license']}.",
         "",
         "## Training",
         "",

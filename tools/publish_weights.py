@@ -24,11 +24,11 @@ import keras_crosscbam as kc
 from keras_crosscbam.datasets.classification import load_image_folders
 from keras_crosscbam.datasets.loading import list_split
 from keras_crosscbam.models.manifest import MANIFEST, sha256
-from keras_crosscbam.training.fit import MONITOR
-from keras_crosscbam.training.log import EpochLog
-from keras_crosscbam.training.pretrain import MONITOR as ENCODER_MONITOR
-from keras_crosscbam.training.pretrain import TopOneJudge
-from keras_crosscbam.training.run import BEST, DESCRIPTION, LOG
+from keras_crosscbam.training.callbacks import EpochLog
+from keras_crosscbam.training.classification import MONITOR as ENCODER_MONITOR
+from keras_crosscbam.training.classification import TopOneJudge
+from keras_crosscbam.training.resumable import BEST, DESCRIPTION, LOG
+from keras_crosscbam.training.segmentation import MONITOR
 from keras_crosscbam.variants import VARIANTS, encoder_name
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -115,7 +115,7 @@ def measure_segmentation(build, best, published, data, size, full_size, imagenet
         "test_mean_iou": None,  # until somebody has judged the test frames
         "data": "CamVid, train split (367 frames, 480x360)",
         "drives": list(list_split(data, "train").groups),
-        "licence": "weights: Apache-2.0; CamVid's frames: see its authors' terms"
+        "license": "weights: Apache-2.0; CamVid's frames: see its authors' terms"
         + ("; pretrained on images under ImageNet's terms" if imagenet else ""),
     }
 
@@ -148,7 +148,7 @@ def measure_encoder(build, best, published, data, size, images):
         "num_classes": len(val.classes),
         "class_names": val.classes,
         "data": f"{len(val.classes)} classes of ImageNet, {images['train_images']:,} images",
-        "licence": "ImageNet's terms: non-commercial research and education",
+        "license": "ImageNet's terms: non-commercial research and education",
         "val_images": len(val),
         "val_top1": round(scores[1], 4),
     }

@@ -5,10 +5,10 @@
 >>> print(report.table())  # doctest: +SKIP
 """
 
-from keras_crosscbam.benchmark.compete import benchmark
-from keras_crosscbam.benchmark.pipeline import pipeline_throughput
-from keras_crosscbam.benchmark.protocols import PROTOCOLS
+from keras_crosscbam.benchmark.comparison import benchmark
+from keras_crosscbam.benchmark.input_pipeline import pipeline_throughput
+from keras_crosscbam.benchmark.paper_protocols import PROTOCOLS
 from keras_crosscbam.benchmark.report import Report, Result
-from keras_crosscbam.benchmark.scopes import SCOPES
+from keras_crosscbam.benchmark.timing import SCOPES
 
 __all__ = ["PROTOCOLS", "SCOPES", "Report", "Result", "benchmark", "pipeline_throughput"]

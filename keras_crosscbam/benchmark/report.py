@@ -5,15 +5,14 @@ import io
 import json
 from dataclasses import asdict, dataclass
 
-from keras_crosscbam.benchmark.doubts import doubts
-from keras_crosscbam.benchmark.scopes import images_per_call
+from keras_crosscbam.benchmark.report_text import table, warnings
 from keras_crosscbam.benchmark.statistics import (
     Interval,
     median_interval,
     percentiles,
     round_ratios,
 )
-from keras_crosscbam.benchmark.table import table
+from keras_crosscbam.benchmark.timing import images_per_call
 
 COLUMNS = (
     "scope",
@@ -103,21 +102,21 @@ class Report:
         order = list(self.seconds)
         return sorted(found, key=lambda result: (order.index(result.scope), -result.fps))
 
-    def doubts(self):
+    def warnings(self):
         """Sentences on what stands against the figures; an empty list if nothing does."""
-        return doubts(self)
+        return warnings(self)
 
     def table(self):
         """All of it as text to read."""
         return table(self)
 
     def to_json(self):
-        """All of it as JSON; `results` and `doubts` are there to read, and made anew on loading."""
+        """All of it as JSON; `results` and `warnings` are there to read, and made anew on loading."""
         derived = {
             "results": [
                 {**asdict(result), "ratio": result.ratio._asdict()} for result in self.results()
             ],
-            "doubts": self.doubts(),
+            "warnings": self.warnings(),
         }
         return json.dumps({**asdict(self), **derived}, indent=1)
 

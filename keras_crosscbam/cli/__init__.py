@@ -7,7 +7,7 @@ $ crosscbam evaluate --data CamVid
 import argparse
 import sys
 
-from keras_crosscbam.cli import conversion, deployment, information, training, use
+from keras_crosscbam.cli import conversion, deployment, inference, information, training
 
 
 def main(argv=None):
@@ -37,6 +37,6 @@ def _parser():
         sub.set_defaults(run=run, next="The same command starts from the beginning.")
         return sub
 
-    for group in (use, training, conversion, deployment, information):
+    for group in (inference, training, conversion, deployment, information):
         group.add_commands(command)
     return parser

@@ -57,8 +57,8 @@ def _add_settings(sub, default):
 def _train(args):
     from keras_crosscbam.datasets import load_dataset
     from keras_crosscbam.training import RECIPES
-    from keras_crosscbam.training.fit import train
     from keras_crosscbam.training.hold_out import hold_out
+    from keras_crosscbam.training.segmentation import train
 
     recipe, out = _recipe(args, RECIPES)
     if args.hold_out:
@@ -77,7 +77,7 @@ def _train(args):
 def _pretrain(args):
     from keras_crosscbam.datasets.classification import load_image_folders
     from keras_crosscbam.training import PRETRAINING_RECIPES
-    from keras_crosscbam.training.pretrain import pretrain
+    from keras_crosscbam.training.classification import pretrain
 
     recipe, out = _recipe(args, PRETRAINING_RECIPES)
     splits = [load_image_folders(args.data, split) for split in ("train", "val")]
@@ -87,7 +87,7 @@ def _pretrain(args):
 
 def _rejoining(training):
     """Runs a training; when another worker dies, this one starts anew and waits for its return."""
-    from keras_crosscbam.training.workers import WorkerLostError
+    from keras_crosscbam.training.distribution import WorkerLostError
 
     try:
         return training()
@@ -124,7 +124,7 @@ def _pipeline(args):
     from keras_crosscbam.benchmark import pipeline_throughput
     from keras_crosscbam.datasets import load_dataset
     from keras_crosscbam.training import RECIPES
-    from keras_crosscbam.training.fit import crop_options
+    from keras_crosscbam.training.segmentation import crop_options
 
     options = crop_options(_changed(args.recipe, RECIPES, args.set))
     data = load_dataset(args.data, args.split)

@@ -1,15 +1,20 @@
 """Data sets: what they hold, how it is read, and (in `pipeline`, on TensorFlow) batches of it."""
 
-from keras_crosscbam.datasets.camvid import CAMVID_CLASSES, load_camvid
-from keras_crosscbam.datasets.cityscapes import CITYSCAPES_CLASSES, load_cityscapes
+from keras_crosscbam.classes import (
+    CAMVID_CLASSES,
+    CITYSCAPES_CLASSES,
+    CLASS_TABLES,
+    IGNORE,
+    ClassTable,
+    ColorEncoding,
+    IndexEncoding,
+)
+from keras_crosscbam.datasets.camvid import load_camvid
+from keras_crosscbam.datasets.cityscapes import load_cityscapes
 from keras_crosscbam.datasets.conversion import convert
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.datasets.folder import load_folder
-from keras_crosscbam.datasets.labels import IGNORE, ClassTable, ColourEncoding, IndexEncoding
 from keras_crosscbam.datasets.loading import load_dataset, load_held_out, split_images
-
-CLASS_TABLES = {"camvid": CAMVID_CLASSES, "cityscapes": CITYSCAPES_CLASSES}
-"""Class tables by the name that the manifest of weights and the command line know them by."""
 
 __all__ = [
     "CAMVID_CLASSES",
@@ -17,7 +22,7 @@ __all__ = [
     "CLASS_TABLES",
     "IGNORE",
     "ClassTable",
-    "ColourEncoding",
+    "ColorEncoding",
     "IndexEncoding",
     "SegmentationDataset",
     "convert",

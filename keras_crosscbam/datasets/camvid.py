@@ -4,44 +4,15 @@ import codecs
 import re
 from pathlib import Path
 
-from keras_crosscbam.datasets.labels import IGNORE, ClassTable, ColourEncoding, IndexEncoding
+from keras_crosscbam.classes import CAMVID_CLASSES, IGNORE, ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.listing import Frame, Listing, pair, shortened
 from keras_crosscbam.image_files import image_files_below
 
-CAMVID_CLASSES = ClassTable(
-    names=(
-        "Sky",
-        "Building",
-        "Pole",
-        "Road",
-        "Pavement",
-        "Tree",
-        "SignSymbol",
-        "Fence",
-        "Car",
-        "Pedestrian",
-        "Bicyclist",
-    ),
-    colours=(
-        (128, 128, 128),
-        (128, 0, 0),
-        (192, 192, 128),
-        (128, 64, 128),
-        (0, 0, 192),
-        (128, 128, 0),
-        (192, 128, 128),
-        (64, 64, 128),
-        (64, 0, 128),
-        (64, 64, 0),
-        (0, 128, 192),
-    ),
-)
-
-# The index layout writes the 11 classes as 0..10 and the unlabelled rest as 11.
+# The index layout writes the 11 classes as 0..10 and the unlabeled rest as 11.
 _INDICES = IndexEncoding({**{i: i for i in range(11)}, 11: IGNORE, IGNORE: IGNORE})
 
-# The 32 original classes: their colour, and the class of the 11 that they are counted under.
-# None is unlabelled. Agrees pixel by pixel with the widely used index labels of SegNet.
+# The 32 original classes: their color, and the class of the 11 that they are counted under.
+# None is unlabeled. Agrees pixel by pixel with the widely used index labels of SegNet.
 ORIGINAL_CLASSES = {
     "Sky": ((128, 128, 128), "Sky"),
     "Building": ((128, 0, 0), "Building"),
@@ -79,10 +50,10 @@ ORIGINAL_CLASSES = {
     "MotorcycleScooter": ((192, 0, 192), "Bicyclist"),
 }
 
-_COLOURS = ColourEncoding(
+_COLORS = ColorEncoding(
     {
-        colour: IGNORE if name is None else CAMVID_CLASSES.names.index(name)
-        for colour, name in ORIGINAL_CLASSES.values()
+        color: IGNORE if name is None else CAMVID_CLASSES.names.index(name)
+        for color, name in ORIGINAL_CLASSES.values()
     }
 )
 
@@ -98,9 +69,9 @@ def load_camvid(root, split, drives=None, without_drives=()):
         >>> image, labels = load_camvid("CamVid", "val")[0]  # doctest: +SKIP
 
     - SegNet's: `train.txt` with an `image mask` pair a line, `train/`, `trainannot/`; masks are
-      indices, 0..10 in the order of `CAMVID_CLASSES` and 11 for unlabelled.
+      indices, 0..10 in the order of `CAMVID_CLASSES` and 11 for unlabeled.
     - The original: `701_StillsRaw_full/NAME.png`, `LabeledApproved_full/NAME_L.png`; masks have
-      32 colours, merged into the 11 classes. The frames are split by sequence as everywhere in
+      32 colors, merged into the 11 classes. The frames are split by sequence as everywhere in
       the literature: 367 train, 101 val, 233 test.
 
     Images may have any extension that Pillow reads.
@@ -132,7 +103,7 @@ def list_camvid(root, split):
     if (root / f"{split}.txt").is_file():
         (frames, faults), encoding = _listed_frames(root, split), _INDICES
     elif (root / "701_StillsRaw_full").is_dir():
-        (frames, faults), encoding = _original_frames(root, split), _COLOURS
+        (frames, faults), encoding = _original_frames(root, split), _COLORS
     else:
         raise ValueError(
             f"{root}: not a CamVid folder. Expected {split}.txt beside {split}/ and "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_crosscbam.datasets.labels import ClassTable, ColourEncoding, IndexEncoding
+from keras_crosscbam.classes import ClassTable, ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.masks import Palettes, read_mask
 from keras_crosscbam.images import read_oriented_image
 
@@ -21,7 +21,7 @@ class SegmentationDataset:
     Attributes:
         name: for messages and reports.
         pairs: `(image, mask)` files.
-        classes: names and colours of the classes.
+        classes: names and colors of the classes.
         encoding: how the masks encode them.
         value_range: the values that are black and white in images of more than 8 bits, as in
             `keras_crosscbam.images.to_rgb`.
@@ -31,7 +31,7 @@ class SegmentationDataset:
     name: str
     pairs: tuple[tuple[Path, Path], ...]
     classes: ClassTable
-    encoding: IndexEncoding | ColourEncoding
+    encoding: IndexEncoding | ColorEncoding
     value_range: tuple[float, float] | None = None
     left_out: tuple[str, ...] = ()
     _palettes: Palettes = field(default_factory=Palettes, init=False, repr=False, compare=False)
@@ -64,7 +64,7 @@ class SegmentationDataset:
         return image, labels
 
     def count_pixels(self):
-        """Labelled pixels of each class in each frame, int64 `(frames, classes)`.
+        """Labeled pixels of each class in each frame, int64 `(frames, classes)`.
 
         Reads and checks every file, and that the palettes of masks agree.
         """
@@ -74,7 +74,7 @@ class SegmentationDataset:
         """Reads and checks every file once, and that the palettes of masks agree.
 
         Returns:
-            counts: labelled pixels of each class in each frame, int64 `(frames, classes)`.
+            counts: labeled pixels of each class in each frame, int64 `(frames, classes)`.
             digests: what tells the contents from others, whatever the files' names: `"images"`, a
                 text `sha256:...` of the image files, and `"labels"`, of the labels that the masks
                 stand for, both in the order of the frames.

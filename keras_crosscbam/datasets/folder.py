@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from keras_crosscbam.datasets.class_file import CLASS_FILE, read_class_file
+from keras_crosscbam.datasets.dataset_yaml import CLASS_FILE, read_class_file
 from keras_crosscbam.datasets.listing import Listing, pair
 from keras_crosscbam.image_files import describe_broken_link, image_files_below, is_broken_link
 

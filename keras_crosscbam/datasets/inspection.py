@@ -6,17 +6,21 @@ from collections import Counter, defaultdict
 import keras
 import numpy as np
 
-from keras_crosscbam.datasets.labelled import are_enough, too_few_labels
-from keras_crosscbam.datasets.labels import IGNORE, IndexEncoding
+from keras_crosscbam.classes import IGNORE, IndexEncoding
+from keras_crosscbam.datasets.label_statistics import (
+    are_enough,
+    decode_leniently,
+    random_crop_is_empty,
+    too_few_labels,
+)
 from keras_crosscbam.datasets.listing import shortened
 from keras_crosscbam.datasets.masks import Palettes, UnclearIdsError, read_mask
-from keras_crosscbam.datasets.statistics import decode_leniently, random_crop_is_empty
 from keras_crosscbam.images import RefusedError, UnknownRangeError, read_oriented_image
 
 CROP_SIZE = (360, 480)
 
-# Channels this close together are a grey picture, if need be after lossy compression.
-_GREY = 8
+# Channels this close together are a gray picture, if need be after lossy compression.
+_GRAY = 8
 
 _FAULTS = {
     "unreadable": "unreadable files",
@@ -24,11 +28,11 @@ _FAULTS = {
     "unclear": "masks of which it is not clear what the ids are",
     "refused": "files with content that cannot be used",
     "size": "masks that differ in size from their images",
-    "jpeg": "masks in JPEG, which alters ids and colours (export them anew as PNG)",
-    "grey": "masks with ids as grey in three channels (save them with one)",
-    "colours": "masks of colours where ids are expected (convert them, or say `masks: colours` in "
+    "jpeg": "masks in JPEG, which alters ids and colors (export them anew as PNG)",
+    "gray": "masks with ids as gray in three channels (save them with one)",
+    "colors": "masks of colors where ids are expected (convert them, or say `masks: colors` in "
     "dataset.yaml)",
-    "ids": "masks of one channel where colours are expected (convert them, or say `masks: ids` in "
+    "ids": "masks of one channel where colors are expected (convert them, or say `masks: ids` in "
     "dataset.yaml)",
 }
 
@@ -41,11 +45,11 @@ class SplitInspection:
         frames: number of frames, whole or not.
         sizes: a `Counter` of the readable images' `(height, width)`.
         hashes: a dict from the SHA-256 of each readable image file to its path.
-        counts: labelled pixels of each class, int64 `(classes,)`.
-        ignored: pixels of each id or colour that does not count, a `Counter`.
-        pixels: pixels of all masks that could be decoded, labelled or not.
-        mask_kinds: a `Counter` of how the masks are stored, such as "8-bit grey".
-        crops: whether each training crop drawn was without a labelled pixel; empty if none was.
+        counts: labeled pixels of each class, int64 `(classes,)`.
+        ignored: pixels of each id or color that does not count, a `Counter`.
+        pixels: pixels of all masks that could be decoded, labeled or not.
+        mask_kinds: a `Counter` of how the masks are stored, such as "8-bit gray".
+        crops: whether each training crop drawn was without a labeled pixel; empty if none was.
     """
 
     def __init__(self, listing, crop_size=None, scale_range=None, progress=False):
@@ -161,7 +165,7 @@ class SplitInspection:
             )
 
     def _describe_strays(self):
-        kind = "ids" if isinstance(self._encoding, IndexEncoding) else "colours"
+        kind = "ids" if isinstance(self._encoding, IndexEncoding) else "colors"
         strays = (
             f"{value} ({100 * pixels / self.pixels:.2g} % of the pixels, masks: "
             f"{self._stray_files[value]})"
@@ -181,4 +185,4 @@ def _wrong_kind(mask):
     if mask.ndim == 2:
         return "ids"
     spread = mask[..., :3].max(axis=-1) - mask[..., :3].min(axis=-1)
-    return "grey" if spread.max() <= _GREY else "colours"
+    return "gray" if spread.max() <= _GRAY else "colors"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.classes import IGNORE
 from keras_crosscbam.tf_data import tf
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from keras_crosscbam.classes import ClassTable, ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.dataset import SegmentationDataset
-from keras_crosscbam.datasets.labels import ClassTable, ColourEncoding, IndexEncoding
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Listing:
         split: name of the split.
         name: name of the data set.
         frames: its `Frame`s, in order.
-        classes: names and colours of the classes.
+        classes: names and colors of the classes.
         encoding: how the masks encode them.
         faults: what else is wrong with the files' names and lists, a sentence each.
         value_range: as in `SegmentationDataset`.
@@ -45,7 +45,7 @@ class Listing:
     name: str
     frames: tuple[Frame, ...]
     classes: ClassTable
-    encoding: IndexEncoding | ColourEncoding
+    encoding: IndexEncoding | ColorEncoding
     faults: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
     hint: str = ""

@@ -46,7 +46,7 @@ def load_dataset(root, split, without=()):
 
 
 def load_held_out(root, group):
-    """All labelled frames of one group: what to judge a training without that group by.
+    """All labeled frames of one group: what to judge a training without that group by.
 
         >>> from keras_crosscbam.datasets import load_dataset, load_held_out
         >>> train = load_dataset("CamVid", "train", without=["0006R0"])  # doctest: +SKIP

@@ -1,5 +1,11 @@
 """From files to batches: `tf.data` pipelines that are a pure function of seed and position."""
 
+from keras_crosscbam.datasets.argument_checks import (
+    check_list,
+    check_number,
+    check_size,
+    check_whole,
+)
 from keras_crosscbam.datasets.augment import (
     ClassMix,
     PhotometricDistortion,
@@ -7,7 +13,6 @@ from keras_crosscbam.datasets.augment import (
     RandomScaleCrop,
 )
 from keras_crosscbam.datasets.cache import Cached
-from keras_crosscbam.datasets.checks import check_list, check_number, check_size, check_whole
 from keras_crosscbam.datasets.keras_augmentation import as_augmentation
 from keras_crosscbam.datasets.sampling import index_stream
 from keras_crosscbam.tf_data import tf
@@ -121,7 +126,7 @@ def evaluation_batches(dataset, batch_size=1, input_size=None):
     Args:
         dataset: a `SegmentationDataset` whose frames have one size, unless `batch_size` is 1.
         batch_size: frames a batch; the last batch may be smaller.
-        input_size: `(height, width)` to resize images to; the labels follow by nearest neighbour.
+        input_size: `(height, width)` to resize images to; the labels follow by nearest neighbor.
             `keras_crosscbam.evaluate` instead resizes the logits, and judges at full size.
 
     Returns:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_crosscbam.datasets.checks import check_whole
+from keras_crosscbam.datasets.argument_checks import check_whole
 from keras_crosscbam.tf_data import tf
 
 
@@ -115,17 +115,17 @@ def class_balanced_weights(counts):
     Drawing a class at random and then one of its frames draws a frame with this probability.
 
     Args:
-        counts: labelled pixels, `(frames, classes)`.
+        counts: labeled pixels, `(frames, classes)`.
 
     Returns:
         float64 `(frames,)`, of sum 1.
 
     Raises:
-        ValueError: if no pixel is labelled.
+        ValueError: if no pixel is labeled.
     """
     present = np.asarray(counts) > 0
     if not present.any():
-        raise ValueError("No pixel of the data set is labelled: there is nothing to balance.")
+        raise ValueError("No pixel of the data set is labeled: there is nothing to balance.")
     frames_with = present.sum(axis=0)
     weights = (present[:, frames_with > 0] / frames_with[frames_with > 0]).sum(axis=1)
     return weights / weights.sum()

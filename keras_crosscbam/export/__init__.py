@@ -4,9 +4,9 @@ from keras_crosscbam.export.litert import to_litert
 from keras_crosscbam.export.onnx import to_onnx
 from keras_crosscbam.export.openvino import to_openvino
 from keras_crosscbam.export.parity import Parity, ParityError
-from keras_crosscbam.export.quantize import QuantizationError, QuantizationReport, quantize
+from keras_crosscbam.export.quantization.int8 import QuantizationError, QuantizationReport, quantize
 from keras_crosscbam.export.saved_model import to_saved_model
-from keras_crosscbam.export.tensorrt import EngineReport, build_engine
+from keras_crosscbam.export.tensorrt.engine import EngineReport, build_engine
 
 __all__ = [
     "EngineReport",

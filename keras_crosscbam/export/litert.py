@@ -1,14 +1,14 @@
 """Keras to a LiteRT (TensorFlow Lite) file."""
 
 from keras_crosscbam.export import parity
-from keras_crosscbam.export.checked import (
+from keras_crosscbam.export.serving import describe, serving_function
+from keras_crosscbam.export.verified import (
     at_size,
     frame_batches,
     kept_if_good,
     quiet,
     require_tensorflow,
 )
-from keras_crosscbam.export.serving import describe, serving_function
 from keras_crosscbam.runtime.description import write_beside
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.litert import LiteRTRuntime

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 
 from keras_crosscbam.export import parity
-from keras_crosscbam.export.checked import (
+from keras_crosscbam.export.serving import describe, serving_function
+from keras_crosscbam.export.verified import (
     at_size,
     frame_batches,
     kept_if_good,
     require_tensorflow,
 )
-from keras_crosscbam.export.serving import describe, serving_function
 from keras_crosscbam.runtime.description import LAYOUTS, METADATA
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.onnx import OnnxRuntime

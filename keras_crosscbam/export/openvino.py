@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 
 from keras_crosscbam.export import parity
-from keras_crosscbam.export.checked import at_size, frame_batches, kept_if_good
 from keras_crosscbam.export.onnx import to_onnx
+from keras_crosscbam.export.verified import at_size, frame_batches, kept_if_good
 from keras_crosscbam.runtime.description import METADATA
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.onnx import OnnxRuntime

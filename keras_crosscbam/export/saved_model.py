@@ -3,8 +3,8 @@
 import keras
 
 from keras_crosscbam.export import parity
-from keras_crosscbam.export.checked import at_size, frame_batches, kept_if_good, require_tensorflow
 from keras_crosscbam.export.serving import describe, serving_function
+from keras_crosscbam.export.verified import at_size, frame_batches, kept_if_good, require_tensorflow
 from keras_crosscbam.runtime.description import write_beside
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.saved_model import SavedModelRuntime

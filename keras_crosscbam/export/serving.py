@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_crosscbam.layers import ResizeLike
 from keras_crosscbam.models.activation import final_activation, without_activation
-from keras_crosscbam.models.classes import classes_of
+from keras_crosscbam.models.class_names import classes_of
 from keras_crosscbam.runtime.description import OUTPUTS, Description
 
 PIXELS = {"float": "float32", "uint8": "uint8"}

@@ -33,7 +33,7 @@ def dilated_convolution(inputs, kernel, rate):
             turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
             to_inputs = tf.nn.conv2d(upstream, turned, 1, "SAME", dilations=rate)
 
-            # Each tap of the kernel sees the inputs shifted by its distance from the centre.
+            # Each tap of the kernel sees the inputs shifted by its distance from the center.
             side, _, channels, filters = kernel.shape
             height, width = tf.unstack(tf.shape(inputs)[1:3])
             margin = [rate * (side // 2)] * 2

@@ -15,7 +15,7 @@ class ResizeLike(keras.layers.Layer):
         (1, 45, 60, 8)
 
     A factor would be wrong where a size is not divisible by 32: 720 rows become 90, 45 and 23
-    on the way down, and 23 has to become 45 again, not 46. Sampling is at half-pixel centres,
+    on the way down, and 23 has to become 45 again, not 46. Sampling is at half-pixel centers,
     clamped at the border, without antialiasing (PyTorch's `align_corners=False`).
 
     Call arguments:

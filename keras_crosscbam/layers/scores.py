@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 
-from keras_crosscbam.datasets.labels import ClassTable
+from keras_crosscbam.classes import ClassTable
 from keras_crosscbam.layers.resize import ResizeLike
 
 # The layer's entry in a weights file: the class table as JSON in UTF-8, an array of bytes.
@@ -17,13 +17,13 @@ class Scores(ResizeLike):
     """`ResizeLike` of a score per class, which knows what the classes are called.
 
         >>> import numpy as np
-        >>> from keras_crosscbam.datasets.labels import class_table
+        >>> from keras_crosscbam.classes import class_table
         >>> from keras_crosscbam.layers import Scores
         >>> layer = Scores(class_table(["road", "sky"]))
         >>> tuple(layer([np.ones((1, 3, 4, 2)), np.ones((1, 24, 32, 3))]).shape)
         (1, 24, 32, 2)
 
-    The names and colours are in the layer's configuration, so that they go with a model through
+    The names and colors are in the layer's configuration, so that they go with a model through
     saving, loading and cloning, and in its entry of a weights file. Loading a weights file into a
     model without names gives it those of the file.
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_crosscbam.models.classes import rewired
+from keras_crosscbam.models.class_names import rewired
 from keras_crosscbam.models.surgery import as_functional, inference_model
 
 ACTIVATIONS = ("softmax", "sigmoid")

@@ -5,9 +5,9 @@ from functools import partial
 
 from keras import layers
 
-from keras_crosscbam.datasets.labels import class_table
+from keras_crosscbam.classes import class_table
 from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike, Scores
-from keras_crosscbam.models.classes import SegmentationModel
+from keras_crosscbam.models.class_names import SegmentationModel
 from keras_crosscbam.models.inputs import image_input, normalize
 from keras_crosscbam.models.manifest import find_weights
 from keras_crosscbam.models.stdc import check_classifier, scaled, stdc_features

@@ -1,4 +1,4 @@
-"""From STDC1 to STDC2 without losing what was learnt."""
+"""From STDC1 to STDC2 without losing what was learned."""
 
 import math
 from dataclasses import replace

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_crosscbam.models.classes import carry_classes
+from keras_crosscbam.models.class_names import carry_classes
 from keras_crosscbam.models.surgery import as_functional
 
 # Mean and standard deviation of ImageNet's R, G, B on a scale of 0..1, the field's convention.

@@ -1,4 +1,4 @@
-"""From wide to narrow without losing all that was learnt."""
+"""From wide to narrow without losing all that was learned."""
 
 from dataclasses import replace
 from itertools import count

@@ -4,7 +4,7 @@ import contextlib
 
 import keras
 
-from keras_crosscbam.models.classes import carry_classes
+from keras_crosscbam.models.class_names import carry_classes
 from keras_crosscbam.models.surgery import as_functional
 
 HALF = ("float16", "bfloat16")

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_crosscbam.models.classes import carry_classes, rewired
+from keras_crosscbam.models.class_names import carry_classes, rewired
 
 _BACKBONE_PREFIXES = ("stem_", "stage")
 

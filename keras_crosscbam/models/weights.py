@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import h5py
 import numpy as np
 
-from keras_crosscbam.datasets import CLASS_TABLES, ClassTable
-from keras_crosscbam.datasets.relabelling import difference, relabelling
+from keras_crosscbam.classes import CLASS_TABLES, ClassTable
+from keras_crosscbam.datasets.class_mapping import difference, relabeling
 from keras_crosscbam.layers.scores import read_classes
-from keras_crosscbam.models.classes import classes_of
+from keras_crosscbam.models.class_names import classes_of
 from keras_crosscbam.models.surgery import is_backbone
 
 SCORES = "classifier"
@@ -158,7 +158,7 @@ class Weights:
         # One channel has no order.
         if ours.one_logit:
             return arrays
-        order = relabelling(ours, self.classes, "the model", self.source)[: len(ours)]
+        order = relabeling(ours, self.classes, "the model", self.source)[: len(ours)]
         return [array[..., order] for array in arrays]
 
     def _name_classes(self, model, ours):

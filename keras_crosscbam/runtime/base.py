@@ -4,11 +4,16 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from keras_crosscbam.datasets.labels import class_table, count_labels, unnamed_classes
-from keras_crosscbam.datasets.relabelling import agreed
-from keras_crosscbam.runtime.coarse import labels_of_coarse, labels_of_scores, upsample, winners
+from keras_crosscbam.classes import class_table, count_labels, unnamed_classes
+from keras_crosscbam.datasets.class_mapping import agreed
+from keras_crosscbam.runtime.coarse_logits import (
+    labels_of_coarse,
+    labels_of_scores,
+    upsample,
+    winners,
+)
 from keras_crosscbam.runtime.description import Description
-from keras_crosscbam.runtime.messages import one_line
+from keras_crosscbam.runtime.errors import one_line
 from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest
 
 MAX_ASPECT = 4
@@ -173,7 +178,7 @@ class Runtime(ABC):
         """Like a call, but the labels have the `(height, width)` that `output_size` says.
 
         The scores are resized bilinearly before the argmax. Labels of a network that gives nothing
-        else are resized by nearest neighbour.
+        else are resized by nearest neighbor.
         """
         resized = self._resized(image, size)
         output_size = tuple(output_size or np.shape(image)[-3:-1])

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keras_crosscbam.datasets.labels import ClassTable
+from keras_crosscbam.classes import ClassTable
 
 METADATA = "keras_crosscbam"
 """The key of the JSON text in an ONNX file's metadata and in OpenVINO's runtime information."""
@@ -52,7 +52,7 @@ class Description:
 
     def to_json(self):
         """One JSON object as a string: the fields, and what is in `extra` beside them."""
-        named = self.classes and {"classes": self.classes.names, "colours": self.classes.colours}
+        named = self.classes and {"classes": self.classes.names, "colors": self.classes.colors}
         fields = {"layout": self.layout, "pixels": self.pixels, "output": self.output}
         return json.dumps({**fields, **(named or {}), **self.extra})
 
@@ -61,8 +61,8 @@ class Description:
         """The description that `to_json` wrote; `ValueError` for any other text."""
         try:
             entries = dict(json.loads(text))
-            names, colours = entries.pop("classes", None), entries.pop("colours", None)
-            classes = names and ClassTable(tuple(names), tuple(map(tuple, colours)))
+            names, colors = entries.pop("classes", None), entries.pop("colors", None)
+            classes = names and ClassTable(tuple(names), tuple(map(tuple, colors)))
             known = {key: entries.pop(key) for key in ("layout", "output") if key in entries}
             # Version 0.1 wrote "float32, RGB, 0..255".
             pixels = entries.pop("pixels", "float32").split(",")[0]

@@ -5,11 +5,11 @@ from dataclasses import replace
 import keras
 
 from keras_crosscbam.models.activation import final_activation, last_activation
-from keras_crosscbam.models.classes import classes_of
+from keras_crosscbam.models.class_names import classes_of
 from keras_crosscbam.models.inputs import NORMALIZATION, with_preprocessing
 from keras_crosscbam.models.surgery import inference_model
 from keras_crosscbam.runtime.base import Runtime
-from keras_crosscbam.runtime.messages import unreadable
+from keras_crosscbam.runtime.errors import unreadable
 from keras_crosscbam.runtime.signature import Tensor, only, signature
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.description import read_beside
-from keras_crosscbam.runtime.messages import unreadable
+from keras_crosscbam.runtime.errors import unreadable
 from keras_crosscbam.runtime.signature import Tensor, only, signature
 
 

@@ -81,7 +81,7 @@ def load(
             `.tflite`, `.engine` or `.plan` (TensorRT) file or of a SavedModel folder. A name of
             an engine and a colon may stand before it: `"openvino:m.onnx"`.
         classes: the `ClassTable`, where the model does not carry one. Where it does, its order
-            counts; the colours are those of the table given.
+            counts; the colors are those of the table given.
         engine: the library to run a file in, one of `keras_crosscbam.runtime.loading.ENGINES`;
             None for the one that the ending stands for.
         device: for ONNX Runtime: `"cpu"` (default), `"cuda"` or `"tensorrt"`.

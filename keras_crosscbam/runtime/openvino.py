@@ -2,7 +2,7 @@
 
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.description import METADATA, parse, read_beside
-from keras_crosscbam.runtime.messages import unreadable
+from keras_crosscbam.runtime.errors import unreadable
 from keras_crosscbam.runtime.signature import Tensor, only, signature
 
 PRECISIONS = ("f32", "bf16")

@@ -1,4 +1,4 @@
-"""Resizing of what goes into a network and comes out of it, by Pillow, at half-pixel centres."""
+"""Resizing of what goes into a network and comes out of it, by Pillow, at half-pixel centers."""
 
 import numpy as np
 from PIL import Image

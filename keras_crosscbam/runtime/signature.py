@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_crosscbam.runtime.description import Description
-from keras_crosscbam.runtime.messages import one_line
+from keras_crosscbam.runtime.errors import one_line
 
 CHANNELS = {"nchw": 1, "nhwc": 3}
 """The axis of the channels in each layout."""

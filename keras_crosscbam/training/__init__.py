@@ -1,11 +1,11 @@
 """Losses, metrics and schedules for `compile` and `fit`, and recipes for whole trainings.
 
-`keras_crosscbam.training.fit.train` runs a recipe; it stands apart because it needs TensorFlow,
-whose `tf.data` feeds all backends, while the rest runs on any.
+`keras_crosscbam.training.segmentation.train` runs a recipe. It is not imported here because it
+needs TensorFlow, whose `tf.data` feeds all backends; the rest runs on any backend.
 """
 
-from keras_crosscbam.training.distillation import SegmentationDistillation
-from keras_crosscbam.training.losses import (
+from keras_crosscbam.training.losses.distillation import SegmentationDistillation
+from keras_crosscbam.training.losses.specification import (
     SegmentationCrossEntropy,
     SegmentationDice,
     SegmentationFocalLoss,

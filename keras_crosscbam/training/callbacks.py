@@ -1,6 +1,8 @@
 """Callbacks of a training: what is judged, kept, written down and shown, and when it stops."""
 
 import contextlib
+import csv
+import io
 import sys
 import time
 
@@ -8,8 +10,8 @@ import h5py
 import keras
 import numpy as np
 
-from keras_crosscbam.training.files import replacing
-from keras_crosscbam.training.late import late_average
+from keras_crosscbam.training.atomic import replacing
+from keras_crosscbam.training.final_epochs import late_average
 
 
 class SeedDropout(keras.callbacks.Callback):
@@ -71,7 +73,7 @@ class KeepBest(keras.callbacks.Callback):
         model: the model to save, over the weights of the one trained.
         path: a `.weights.h5` file, replaced whole or not at all; None to save nothing.
         epochs: number of epochs of the training.
-        every: epochs between two judgements; the last epoch always has one.
+        every: epochs between two judgments; the last epoch always has one.
         last: whether each judged epoch's weights replace those before, whatever the score.
         others: function of an epoch, counted from 0, that gives files of weights; the mean of
             those and the model's own is judged and kept. None for none.
@@ -241,3 +243,43 @@ def _clock(seconds):
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+class EpochLog:
+    """Rows of numbers by epoch, kept in a CSV file that is replaced whole.
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from keras_crosscbam.training.callbacks import EpochLog
+        >>> log = EpochLog(Path(tempfile.mkdtemp()) / "log.csv")
+        >>> log.add({"epoch": 1, "loss": 0.5})
+        >>> log.rows
+        [{'epoch': 1.0, 'loss': 0.5}]
+
+    Keras' `CSVLogger` appends: a resumed run would leave epochs in it that are run again.
+
+    Args:
+        path: the file; read if it exists.
+        epochs: rows of later epochs are dropped.
+    """
+
+    def __init__(self, path, epochs=None):
+        self.path = path
+        self.rows = []
+        if path.exists():
+            with path.open(newline="") as file:
+                for row in csv.DictReader(file):
+                    self.rows.append({name: float(value) for name, value in row.items() if value})
+        if epochs is not None:
+            self.rows = [row for row in self.rows if row["epoch"] <= epochs]
+
+    def add(self, row):
+        """Adds a row, a dict of numbers with an "epoch", and writes the file."""
+        self.rows.append({name: float(value) for name, value in row.items()})
+        text = io.StringIO()
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows({name: f"{value:.7g}" for name, value in row.items()} for row in self.rows)
+        with replacing(self.path) as unfinished:
+            unfinished.write_text(text.getvalue())

@@ -5,7 +5,7 @@ import os
 import re
 
 from keras_crosscbam.models.manifest import sha256
-from keras_crosscbam.training.files import writing
+from keras_crosscbam.training.atomic import writing
 
 logger = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.weights\.h5")

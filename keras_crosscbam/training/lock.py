@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 
-from keras_crosscbam.training.files import unwritable
+from keras_crosscbam.training.atomic import unwritable
 
 LOCK = "lock"
 logger = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_crosscbam.datasets.checks import check_whole
-from keras_crosscbam.datasets.labels import IGNORE, count_labels
-from keras_crosscbam.training.pixels import logits_of_labels
+from keras_crosscbam.classes import IGNORE, count_labels
+from keras_crosscbam.datasets.argument_checks import check_whole
+from keras_crosscbam.training.losses.valid_pixels import logits_of_labels
 
 
 def iou_per_class(confusion):

@@ -5,9 +5,14 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from types import UnionType
 
-from keras_crosscbam.datasets.checks import check_number, check_range, check_size, check_whole
+from keras_crosscbam.datasets.argument_checks import (
+    check_number,
+    check_range,
+    check_size,
+    check_whole,
+)
 from keras_crosscbam.models.stdc import STAGE_BLOCKS
-from keras_crosscbam.training.losses import make_loss
+from keras_crosscbam.training.losses.specification import make_loss
 from keras_crosscbam.variants import VARIANTS
 
 SWITCHES = {
@@ -70,7 +75,7 @@ class Optimization:
         narrowed_from: the same of weights of the full width, from which a narrower network or
             encoder takes over the channels that matter most; see `keras_crosscbam.models.narrow`.
         cache: whether decoded frames are kept in memory, as far as it reaches.
-        seed: of initialisation, order and augmentation.
+        seed: of initialization, order and augmentation.
     """
 
     name: str
@@ -166,7 +171,7 @@ class Recipe(Optimization):
             there were none.
         focal_gamma: exponent of the focal loss (paper, Eq. 6).
         class_balance: exponent b of the class weights `share ** -b`, 0 for none; the weights are
-            scaled so that the mean over the labelled pixels is 1.
+            scaled so that the mean over the labeled pixels is 1.
         validation_size: `(height, width)` that frames are resized to for validation, the logits
             being resized back; None for the frames' own size.
         teacher: name, path or URL of the weights of a network whose probabilities are learned

@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 
 from keras_crosscbam import runtime
-from keras_crosscbam.evaluate import best_and_worst, evaluate, over_classes, predictor
+from keras_crosscbam.evaluation import best_and_worst, evaluate, over_classes, predictor
 from keras_crosscbam.images import ASSETS
-from keras_crosscbam.training.files import replacing
-from keras_crosscbam.training.log import EpochLog
-from keras_crosscbam.training.pictures import figure_class, plot_curves
-from keras_crosscbam.training.run import BEST, DESCRIPTION, LOG
-from keras_crosscbam.visualize import colourise
+from keras_crosscbam.training.atomic import replacing
+from keras_crosscbam.training.callbacks import EpochLog
+from keras_crosscbam.training.resumable import BEST, DESCRIPTION, LOG
+from keras_crosscbam.training.tensorboard import figure_class, plot_curves
+from keras_crosscbam.visualize import colorize
 
 REPORT = "report.html"
 PAGE = ASSETS / "report.html"
@@ -125,19 +125,19 @@ def _class_table(result, classes):
     pixels = result["confusion"].sum(axis=1)
     shares = pixels / max(pixels.sum(), 1)
     rows = []
-    for name, colour, share in zip(classes.names, classes.colours, shares, strict=True):
+    for name, color, share in zip(classes.names, classes.colors, shares, strict=True):
         iou = result["iou"][name]
         bar = "" if np.isnan(iou) else f'<div style="width:{100 * iou:.2f}%"></div>'
         rows.append(
-            f'<tr><th scope="row">{_swatch(colour)}{escape(name)}</th>'
+            f'<tr><th scope="row">{_swatch(color)}{escape(name)}</th>'
             f'<td class="bar"><div>{bar}</div></td><td>{_percent(iou)}</td>'
             f"<td>{_percent(share if share else np.nan)}</td></tr>"
         )
     return "".join(rows)
 
 
-def _swatch(colour):
-    return '<i style="background:rgb({},{},{})"></i>'.format(*colour)
+def _swatch(color):
+    return '<i style="background:rgb({},{},{})"></i>'.format(*color)
 
 
 def _matrix(confusion, classes):
@@ -201,11 +201,11 @@ def _frames(indices, scores, predict, val_set):
 
 
 def _painted(labels, classes):
-    return Image.fromarray(colourise(labels, classes))
+    return Image.fromarray(colorize(labels, classes))
 
 
 def _inline(picture, kind, side=640):
-    """A picture as a data URI; labels in PNG get no colours that are no class's."""
+    """A picture as a data URI; labels in PNG get no colors that are no class's."""
     picture.thumbnail((side, side), Image.LANCZOS if kind == "JPEG" else Image.NEAREST)
     file = io.BytesIO()
     picture.save(file, kind, quality=85)

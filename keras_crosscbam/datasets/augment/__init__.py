@@ -4,18 +4,27 @@ Each is a callable of a sample, `{"images", "segmentation_masks"}`, and a seed, 
 depends.
 """
 
-from keras_crosscbam.datasets.augment.appearance import appearance, rand_augment
+from keras_crosscbam.datasets.augment.appearance import (
+    RandomChoice,
+    Sometimes,
+    appearance,
+    rand_augment,
+)
 from keras_crosscbam.datasets.augment.camera import RandomBlur, RandomJpeg, RandomNoise
-from keras_crosscbam.datasets.augment.chance import RandomChoice, Sometimes
 from keras_crosscbam.datasets.augment.color import (
     PhotometricDistortion,
     RandomContrast,
     RandomGamma,
+    RandomLowLight,
+    RandomShade,
     RandomTemperature,
 )
-from keras_crosscbam.datasets.augment.erasing import RandomErasing
-from keras_crosscbam.datasets.augment.geometry import RandomFlip, RandomRotation, RandomScaleCrop
-from keras_crosscbam.datasets.augment.light import RandomLowLight, RandomShade
+from keras_crosscbam.datasets.augment.geometry import (
+    RandomErasing,
+    RandomFlip,
+    RandomRotation,
+    RandomScaleCrop,
+)
 from keras_crosscbam.datasets.augment.mixing import ClassMix, CutMix, MixUp
 
 __all__ = [

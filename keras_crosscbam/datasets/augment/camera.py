@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from keras_crosscbam.datasets.argument_checks import check_number, check_range
 from keras_crosscbam.datasets.augment.color import clip
-from keras_crosscbam.datasets.checks import check_number, check_range
 from keras_crosscbam.tf_data import tf
 
 

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from keras_crosscbam.datasets.checks import check_number, check_range, check_size
-from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.classes import IGNORE
+from keras_crosscbam.datasets.argument_checks import check_number, check_range, check_size
 from keras_crosscbam.models.inputs import MEAN
 from keras_crosscbam.tf_data import tf
 
@@ -15,10 +15,10 @@ class RandomScaleCrop:
 
     An image is thought scaled by a factor of `scale_range`, uniformly drawn; a window of
     `crop_size` is cut out of it at random, or, where it is smaller than the window, it lies at
-    random in the window, surrounded by the mean colour and the ignore label. Only the part of the
+    random in the window, surrounded by the mean color and the ignore label. Only the part of the
     image that ends up in the window is resized, which is several times faster.
 
-    Images are resized bilinearly, labels by nearest neighbour on the same half-pixel grid.
+    Images are resized bilinearly, labels by nearest neighbor on the same half-pixel grid.
 
     Attributes:
         crop_size: `(height, width)` in pixels.
@@ -135,3 +135,53 @@ def _random_below(room, seed):
     """Whole numbers drawn uniformly from 0..room, both included, for a vector of rooms."""
     drawn = tf.random.stateless_uniform(tf.shape(room), seed) * (room + 1)
     return tf.cast(tf.minimum(tf.floor(drawn), room), tf.int32)
+
+
+@dataclass(frozen=True)
+class RandomErasing:
+    """Erases a random rectangle of the crop (Zhong et al., "Random erasing", 2020).
+
+        >>> import tensorflow as tf
+        >>> from keras_crosscbam.datasets.augment import RandomErasing
+        >>> labels = tf.zeros((64, 96), tf.uint8)
+        >>> sample = {"images": tf.zeros((64, 96, 3)), "segmentation_masks": labels}
+        >>> erased = RandomErasing()(sample, seed=(0, 0))["segmentation_masks"]
+        >>> int(tf.reduce_max(erased))
+        255
+
+    The rectangle gets the mean color, and its labels the ignore label: what cannot be seen is not
+    asked for, since the answer could only be remembered of this very street. What lies around has
+    to be told without it.
+
+    Attributes:
+        area_range: smallest and largest share of the crop.
+        aspect_range: smallest and largest ratio of height to width, in relation to the crop's.
+    """
+
+    area_range: tuple[float, float] = (0.02, 0.25)
+    aspect_range: tuple[float, float] = (0.3, 3.3)
+
+    def __post_init__(self):
+        check_range("area_range", self.area_range, most=1)
+        check_range("aspect_range", self.aspect_range, positive=True)
+
+    def __call__(self, sample, seed):
+        images = tf.cast(sample["images"], tf.float32)
+        area, aspect, place = tf.unstack(tf.random.split(seed, 3))
+        area = tf.random.stateless_uniform([], area, *self.area_range)
+        low, high = tf.math.log(self.aspect_range[0]), tf.math.log(self.aspect_range[1])
+        aspect = tf.exp(tf.random.stateless_uniform([], aspect, low, high))
+        size = tf.cast(tf.shape(images)[:2], tf.float32)
+        sides = size * tf.minimum(tf.sqrt(area * tf.stack([aspect, 1 / aspect])), 1.0)
+        first = tf.random.stateless_uniform([2], place) * (size - sides)
+        rows, columns = (
+            (at >= tf.round(first[axis])) & (at < tf.round(first[axis] + sides[axis]))
+            for axis, at in enumerate((tf.range(size[0]), tf.range(size[1])))
+        )
+        inside = rows[:, None] & columns
+        erased = {**sample, "images": tf.where(inside[..., None], 255 * tf.constant(MEAN), images)}
+        if "segmentation_masks" in sample:
+            labels = sample["segmentation_masks"]
+            ignored = tf.constant(IGNORE, labels.dtype)
+            erased["segmentation_masks"] = tf.where(inside, ignored, labels)
+        return erased

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from keras_crosscbam.datasets.checks import check_number
-from keras_crosscbam.datasets.labels import IGNORE
+from keras_crosscbam.classes import IGNORE
+from keras_crosscbam.datasets.argument_checks import check_number
 from keras_crosscbam.tf_data import tf
 
 
@@ -11,7 +11,7 @@ from keras_crosscbam.tf_data import tf
 class ClassMix:
     """Pastes some classes of another crop over a crop, pixels and labels (Olsson et al., 2021).
 
-    Each class of the other crop is pasted with a probability of one half; what is unlabelled there
+    Each class of the other crop is pasted with a probability of one half; what is unlabeled there
     never is. Rare classes so turn up in many places.
 
     Attributes:

@@ -1,12 +1,13 @@
 """What a folder's annotations say, whatever their format: classes, images and what is drawn."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from keras_crosscbam.datasets.labels import BACKGROUND, IGNORE
+from keras_crosscbam.classes import BACKGROUND, IGNORE
 
 UNLABELED = 254
 """The label of pixels that no annotation covers, until it is known what becomes of them."""
@@ -65,7 +66,7 @@ class Annotations:
         order: which annotation lies on top where several overlap, a clause for the report.
         unlabeled: what pixels without annotation are by custom of the format, `"background"` or
             `"ignore"`; None where each pixel has a label.
-        colours: the `(red, green, blue)` of classes by their names, where the source has some.
+        colors: the `(red, green, blue)` of classes by their names, where the source has some.
         notes: what was left out or assumed, a sentence each.
     """
 
@@ -73,7 +74,7 @@ class Annotations:
     frames: tuple[Frame, ...]
     order: str
     unlabeled: str | None
-    colours: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    colors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -135,7 +136,7 @@ def found_classes(found, given, void=frozenset()):
 
 def is_unlabeled(name):
     """Whether a class stands for pixels without annotation."""
-    return name.strip("_ ").lower() in ("unlabeled", "unlabelled")
+    return re.fullmatch(r"unlabell?ed", name.strip("_ ").lower()) is not None
 
 
 def is_background(name):

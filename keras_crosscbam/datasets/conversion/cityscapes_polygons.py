@@ -60,9 +60,9 @@ def read(source):
         )
     void = sorted(_VOID & found)
     notes = (f"do not count: {', '.join(void)}",) if void else ()
-    colours = dict(zip(CITYSCAPES_CLASSES.names, CITYSCAPES_CLASSES.colours, strict=True))
+    colors = dict(zip(CITYSCAPES_CLASSES.names, CITYSCAPES_CLASSES.colors, strict=True))
     order = "later objects lie on earlier ones"
-    return Annotations(tuple(classes.names), tuple(frames), order, "ignore", colours, notes)
+    return Annotations(tuple(classes.names), tuple(frames), order, "ignore", colors, notes)
 
 
 def _ring(item, where):

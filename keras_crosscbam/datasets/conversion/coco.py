@@ -56,14 +56,14 @@ def read_panoptic(source):
 
 
 def _read(source, files, read_image, order, unlabeled):
-    classes, frames, colours, no_area = ClassList(), [], {}, 0
+    classes, frames, colors, no_area = ClassList(), [], {}, 0
     for path in files:
         content, labels = source.json(path), {}
         for category in content["categories"]:
             name = get(category, "name", str, f"{path}: categories")
             labels[get(category, "id", int, f"{path}: category {name}")] = classes.label(name)
-            if _is_colour(category.get("color")):
-                colours[name] = tuple(category["color"])
+            if _is_color(category.get("color")):
+                colors[name] = tuple(category["color"])
         # Captions and unlabeled test images come without annotations.
         annotated, of_image = "annotations" in content, defaultdict(list)
         ids = {get(image, "id", int, f"{path}: images") for image in content["images"]}
@@ -92,10 +92,10 @@ def _read(source, files, read_image, order, unlabeled):
             frames.append(Frame(image, path, size=size, split=of_split, **drawn))
         check_images(path, missing, source.images_root)
     notes = [f"{no_area} annotations without a segmentation are left out"] if no_area else []
-    return Annotations(tuple(classes.names), tuple(frames), order, unlabeled, colours, tuple(notes))
+    return Annotations(tuple(classes.names), tuple(frames), order, unlabeled, colors, tuple(notes))
 
 
-def _is_colour(value):
+def _is_color(value):
     return isinstance(value, list) and len(value) == 3 and all(type(v) is int for v in value)
 
 

@@ -9,14 +9,14 @@ import keras
 import numpy as np
 from PIL import Image
 
-from keras_crosscbam.datasets.checks import check_number
+from keras_crosscbam.classes import BACKGROUND, IGNORE
+from keras_crosscbam.datasets.argument_checks import check_number
 from keras_crosscbam.datasets.conversion.annotations import UNLABELED, is_background
 from keras_crosscbam.datasets.conversion.drawing import draw
 from keras_crosscbam.datasets.conversion.formats import FORMATS, recognize
 from keras_crosscbam.datasets.conversion.source import Source
 from keras_crosscbam.datasets.conversion.splits import assign, divided_groups, groups_of
 from keras_crosscbam.datasets.conversion.writing import names_of, put, staged, write_class_file
-from keras_crosscbam.datasets.labels import BACKGROUND, IGNORE
 from keras_crosscbam.datasets.listing import shortened
 
 SPLITS = ("train", "val", "test")
@@ -126,7 +126,7 @@ def convert(
                 put(_drawing(folder, i), folder / "masks" / split, name, shutil.move)
         # One class beside the background is a class table of its own kind.
         of_file = table[1:] if len(table) == 2 and table[0] == BACKGROUND else table
-        write_class_file(folder, place.root.resolve().name, of_file, read.colours)
+        write_class_file(folder, place.root.resolve().name, of_file, read.colors)
     counts = Counter(splits)
     notes = [
         f"order: {read.order}",

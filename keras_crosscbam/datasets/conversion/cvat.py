@@ -33,16 +33,16 @@ def _files(source):
 
 def read(source):
     """Reads all XML files; shapes lie in the order of `z_order`, then of the file."""
-    classes, frames, colours, skipped = ClassList(), [], {}, 0
+    classes, frames, colors, skipped = ClassList(), [], {}, 0
     for path in _files(source):
         root = _parse(path)
         if root.find("track") is not None:
             raise ValueError(f"{path}: CVAT for video; export the task as CVAT for images 1.1")
         listed = [label.findtext("name") for label in root.iterfind("meta//label")]
         for label in root.iterfind("meta//label"):
-            name, colour = label.findtext("name"), _colour(label.findtext("color"))
+            name, color = label.findtext("name"), _color(label.findtext("color"))
             classes.label(name)
-            colours |= {name: colour} if colour else {}
+            colors |= {name: color} if color else {}
         missing = []
         for element in root.iterfind("image"):
             name = element.get("name", "")
@@ -74,7 +74,7 @@ def read(source):
     notes = [f"{skipped} lines, points, cuboids and tags are left out"] if skipped else []
     order = "higher z_order lies on lower, and later shapes on earlier ones"
     return Annotations(
-        tuple(classes.names), tuple(frames), order, "background", colours, tuple(notes)
+        tuple(classes.names), tuple(frames), order, "background", colors, tuple(notes)
     )
 
 
@@ -90,7 +90,7 @@ def _parse(path):
         raise ValueError(f"{path}: not readable as XML ({error})") from error
 
 
-def _colour(text):
+def _color(text):
     if not text or len(text) != 7 or not text.startswith("#"):
         return None
     try:

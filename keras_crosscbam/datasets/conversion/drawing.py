@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
+from keras_crosscbam.classes import ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.conversion.annotations import UNLABELED, Frame
-from keras_crosscbam.datasets.labels import ColourEncoding, IndexEncoding
 from keras_crosscbam.datasets.masks import read_mask
 from keras_crosscbam.images import open_image, with_orientation
 
@@ -158,10 +158,10 @@ class Pasted:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A file of class ids or colours, which says the label of each pixel."""
+    """A file of class ids or colors, which says the label of each pixel."""
 
     path: Path
-    encoding: IndexEncoding | ColourEncoding
+    encoding: IndexEncoding | ColorEncoding
 
     def read(self):
         """Its labels, uint8 `(height, width)`; `ValueError` names the file."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from keras_crosscbam.datasets.class_file import CLASS_FILE
 from keras_crosscbam.datasets.conversion import (
     cityscapes_polygons,
     coco,
@@ -17,6 +16,7 @@ from keras_crosscbam.datasets.conversion import (
 )
 from keras_crosscbam.datasets.conversion.annotations import Annotations
 from keras_crosscbam.datasets.conversion.source import Source, read_yaml
+from keras_crosscbam.datasets.dataset_yaml import CLASS_FILE
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,12 @@ import csv
 
 import numpy as np
 
+from keras_crosscbam.classes import (
+    IGNORE,
+    ColorEncoding,
+    IndexEncoding,
+    numbered_classes,
+)
 from keras_crosscbam.datasets.conversion.annotations import (
     UNLABELED,
     Annotations,
@@ -13,12 +19,6 @@ from keras_crosscbam.datasets.conversion.annotations import (
 )
 from keras_crosscbam.datasets.conversion.drawing import MaskFile
 from keras_crosscbam.datasets.conversion.source import check_images, get, read_text, split_named
-from keras_crosscbam.datasets.labels import (
-    IGNORE,
-    ColourEncoding,
-    IndexEncoding,
-    numbered_classes,
-)
 from keras_crosscbam.images import open_image
 
 _NO_OVERLAPS = "masks hold one class a pixel"
@@ -46,11 +46,11 @@ def read_voc(source):
     table = source.root / "labelmap.txt"
     entries = _label_map(table) if table.is_file() else _voc_classes()
     classes = ClassList()
-    by_colour = {_VOC_VOID: IGNORE}
-    for name, colour in entries.items():
-        by_colour[colour] = UNLABELED if is_background(name) else classes.label(name)
-    # Files of grey hold the numbers themselves, in the order of the table.
-    by_index = {IGNORE: IGNORE, **dict(enumerate(by_colour[c] for c in entries.values()))}
+    by_color = {_VOC_VOID: IGNORE}
+    for name, color in entries.items():
+        by_color[color] = UNLABELED if is_background(name) else classes.label(name)
+    # Files of gray hold the numbers themselves, in the order of the table.
+    by_index = {IGNORE: IGNORE, **dict(enumerate(by_color[c] for c in entries.values()))}
     folder, frames, missing = source.root / "SegmentationClass", [], []
     splits = _voc_splits(source)
     for mask in _masks(source, folder):
@@ -59,8 +59,8 @@ def read_voc(source):
         if image is None:
             missing.append(name)
             continue
-        grey = open_image(mask, lambda image: image.mode in ("L", "1"))
-        encoding = IndexEncoding(by_index) if grey else ColourEncoding(by_colour)
+        gray = open_image(mask, lambda image: image.mode in ("L", "1"))
+        encoding = IndexEncoding(by_index) if gray else ColorEncoding(by_color)
         frames.append(Frame(image, mask, mask=MaskFile(mask, encoding), split=splits.get(name)))
     check_images(folder, missing, source.images_root)
     names = tuple(classes.names)
@@ -77,10 +77,10 @@ def _label_map(path):
         channels = rest.split(":")[0].split(",")
         if not name or not _are_bytes(channels) or len(channels) != 3:
             raise ValueError(f"{path}: line {number}: expected NAME:RED,GREEN,BLUE:PARTS:ACTIONS")
-        colour = tuple(map(int, channels))
-        if name in entries or colour in entries.values():
+        color = tuple(map(int, channels))
+        if name in entries or color in entries.values():
             raise ValueError(f"{path}: line {number}: the name or the color stands there twice")
-        entries[name] = colour
+        entries[name] = color
     return entries
 
 
@@ -90,8 +90,8 @@ def _are_bytes(texts):
 
 def _voc_classes():
     # The palette of the devkit; numbered classes leave its black out, which is the background.
-    colours = ((0, 0, 0), *numbered_classes(len(_VOC_NAMES)).colours)
-    return dict(zip(("background", *_VOC_NAMES), colours, strict=True))
+    colors = ((0, 0, 0), *numbered_classes(len(_VOC_NAMES)).colors)
+    return dict(zip(("background", *_VOC_NAMES), colors, strict=True))
 
 
 def _voc_splits(source):
@@ -169,18 +169,18 @@ def read_mapillary(source):
         for entry in source.json(table)["labels"]
     }
     void = [name for name, entry in entries.items() if not entry.get("evaluate", True)]
-    classes, colours, by_colour = ClassList(void=frozenset(void)), {}, {}
+    classes, colors, by_color = ClassList(void=frozenset(void)), {}, {}
     for name, entry in entries.items():
-        colour = entry["color"]
-        if not isinstance(colour, list) or len(colour) != 3 or not _are_bytes(map(str, colour)):
+        color = entry["color"]
+        if not isinstance(color, list) or len(color) != 3 or not _are_bytes(map(str, color)):
             raise ValueError(
-                f"{table}: {name}: expected three numbers of 0..255. Received: {colour}"
+                f"{table}: {name}: expected three numbers of 0..255. Received: {color}"
             )
         label = classes.label(name)
-        if by_colour.setdefault(tuple(colour), label) != label:
-            raise ValueError(f"{table}: {name} has the color {colour} of another class")
-        colours[name] = tuple(colour)
-    encoding, frames = ColourEncoding(by_colour), []
+        if by_color.setdefault(tuple(color), label) != label:
+            raise ValueError(f"{table}: {name} has the color {color} of another class")
+        colors[name] = tuple(color)
+    encoding, frames = ColorEncoding(by_color), []
     folders = {m: m.relative_to(source.root).parts[:-1] for m in _masks(source, source.root)}
     # config_v2.0.json is of training/v2.0/labels.
     version = table.stem.removeprefix("config").strip("_-")
@@ -201,7 +201,7 @@ def read_mapillary(source):
     if not any(frame.is_annotated for frame in frames):
         raise ValueError(f"{source.root}: no images/NAME with labels/NAME.png")
     notes = (f"do not count: {', '.join(void)}",) if void else ()
-    return Annotations(tuple(classes.names), tuple(frames), _NO_OVERLAPS, "ignore", colours, notes)
+    return Annotations(tuple(classes.names), tuple(frames), _NO_OVERLAPS, "ignore", colors, notes)
 
 
 def _below(path, parts, folder):

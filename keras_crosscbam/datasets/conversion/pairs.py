@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 
+from keras_crosscbam.classes import IGNORE, ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.conversion.annotations import (
     UNLABELED,
     Annotations,
@@ -14,7 +15,6 @@ from keras_crosscbam.datasets.conversion.annotations import (
 from keras_crosscbam.datasets.conversion.drawing import MaskFile
 from keras_crosscbam.datasets.conversion.source import read_text
 from keras_crosscbam.datasets.folder import common_suffix
-from keras_crosscbam.datasets.labels import IGNORE, ColourEncoding, IndexEncoding
 from keras_crosscbam.datasets.listing import shortened
 from keras_crosscbam.datasets.masks import UnclearIdsError
 
@@ -110,9 +110,9 @@ def _read_label_me(source, masks):
     return _annotations(classes, frames, "background")
 
 
-def _annotations(classes, frames, unlabeled, colours=None):
+def _annotations(classes, frames, unlabeled, colors=None):
     order = "masks hold one class a pixel"
-    return Annotations(tuple(classes.names), tuple(frames), order, unlabeled, colours or {})
+    return Annotations(tuple(classes.names), tuple(frames), order, unlabeled, colors or {})
 
 
 def _lines(path):
@@ -122,10 +122,10 @@ def _lines(path):
 
 
 def _read(source, pairs):
-    classes, colours = ClassList(), _color_table(source.root / "class_dict.csv")
-    if colours:
-        by_colour = {colour: _label(classes, name) for name, colour in colours.items()}
-        encoding = ColourEncoding(by_colour)
+    classes, colors = ClassList(), _color_table(source.root / "class_dict.csv")
+    if colors:
+        by_color = {color: _label(classes, name) for name, color in colors.items()}
+        encoding = ColorEncoding(by_color)
     else:
         encoding = IndexEncoding(_ids(source, pairs, classes))
     masks = [MaskFile(mask, encoding) for mask in pairs.values()]
@@ -133,9 +133,9 @@ def _read(source, pairs):
         Frame(image, mask.path, mask=mask, split=source.split(image))
         for image, mask in zip(pairs, masks, strict=True)
     ]
-    labels = (by_colour if colours else encoding.ids).values()
+    labels = (by_color if colors else encoding.ids).values()
     unlabeled = "background" if UNLABELED in labels else None
-    return _annotations(classes, frames, unlabeled, colours)
+    return _annotations(classes, frames, unlabeled, colors)
 
 
 def _label(classes, name):
@@ -146,16 +146,16 @@ def _color_table(path):
     """The colors by name of a table `name,r,g,b`; empty if there is none."""
     if not path.is_file():
         return {}
-    colours = {}
+    colors = {}
     for row in list(csv.reader(read_text(path).splitlines(), skipinitialspace=True))[1:]:
         channels = row[1:4]
         if len(channels) != 3 or not all(c.isdecimal() and int(c) < 256 for c in channels):
             raise ValueError(f"{path}: expected lines of name,r,g,b. Received: {','.join(row)}")
-        colour = tuple(map(int, channels))
-        if row[0] in colours or colour in colours.values():
+        color = tuple(map(int, channels))
+        if row[0] in colors or color in colors.values():
             raise ValueError(f"{path}: {row[0]} or its color stands there twice")
-        colours[row[0]] = colour
-    return colours
+        colors[row[0]] = color
+    return colors
 
 
 def _ids(source, pairs, classes):
@@ -172,7 +172,7 @@ def _ids(source, pairs, classes):
     if unclear and not used <= {0, IGNORE}:
         raise ValueError(
             f"{unclear[0]}: stores 0 and 1 and shows black and white, and other masks hold "
-            f"the ids {shortened(sorted(used))}. Save all of them as 8-bit grey"
+            f"the ids {shortened(sorted(used))}. Save all of them as 8-bit gray"
         )
     names = source.class_names or next(
         (_lines(source.root / name) for name in _NAMES if (source.root / name).is_file()), None

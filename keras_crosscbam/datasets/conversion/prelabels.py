@@ -34,11 +34,11 @@ class _Prelabels:
 
     def listed(self):
         """The label, name and color of each class that is annotated."""
-        for label, (name, colour) in enumerate(
-            zip(self.classes.names, self.classes.colours, strict=True)
+        for label, (name, color) in enumerate(
+            zip(self.classes.names, self.classes.colors, strict=True)
         ):
             if not is_background(name):
-                yield label, name, "#{:02x}{:02x}{:02x}".format(*colour)
+                yield label, name, "#{:02x}{:02x}{:02x}".format(*color)
 
 
 class CocoPrelabels(_Prelabels):

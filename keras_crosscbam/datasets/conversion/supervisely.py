@@ -28,13 +28,13 @@ def is_supervisely(source):
 def read(source):
     """Reads `ann/IMAGE.json` of each data set in the project; later objects lie on top."""
     meta = source.root / "meta.json"
-    classes, colours, frames, skipped = ClassList(), {}, [], 0
+    classes, colors, frames, skipped = ClassList(), {}, [], 0
     for entry in source.json(meta)["classes"]:
         name = get(entry, "title", str, f"{meta}: classes")
         classes.label(name)
-        colour = str(entry.get("color", ""))
-        if len(colour) == 7 and colour.startswith("#"):
-            colours[name] = tuple(bytes.fromhex(colour[1:]))
+        color = str(entry.get("color", ""))
+        if len(color) == 7 and color.startswith("#"):
+            colors[name] = tuple(bytes.fromhex(color[1:]))
     for path in source.json_files:
         if path.parent.name != "ann":
             continue
@@ -55,7 +55,7 @@ def read(source):
     notes = [f"{skipped} points and lines are left out, since they have no area"] if skipped else []
     order = "later objects lie on earlier ones"
     names = tuple(classes.names)
-    return Annotations(names, tuple(frames), order, "background", colours, tuple(notes))
+    return Annotations(names, tuple(frames), order, "background", colors, tuple(notes))
 
 
 def _shape(item, label, where):

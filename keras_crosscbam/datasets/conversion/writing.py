@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 
 import yaml
 
-from keras_crosscbam.datasets.class_file import CLASS_FILE
 from keras_crosscbam.datasets.conversion.source import split_named
+from keras_crosscbam.datasets.dataset_yaml import CLASS_FILE
 
 _CONTAINERS = ("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "data")
 
@@ -45,21 +45,21 @@ def _kept(place):
     return (*(f for f in folders if f.lower() not in _CONTAINERS and not split_named(f)), name)
 
 
-def write_class_file(folder, name, names, colours):
+def write_class_file(folder, name, names, colors):
     """Writes dataset.yaml.
 
     Args:
         folder: where.
         name: of the data set.
         names: of the classes; without the background, if there is one class beside it.
-        colours: by name; colors that are there twice are left out.
+        colors: by name; colors that are there twice are left out.
     """
     entries, used = [], set()
     for class_name in names:
-        entry, colour = {"name": class_name}, colours.get(class_name)
-        if colour is not None and colour not in used:
-            used.add(colour)
-            entry["colour"] = list(colour)
+        entry, color = {"name": class_name}, colors.get(class_name)
+        if color is not None and color not in used:
+            used.add(color)
+            entry["color"] = list(color)
         entries.append(entry)
     content = {"name": name, "masks": "ids", "ignore": [255], "classes": entries}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)

@@ -64,13 +64,13 @@ def banded(matrix, most):
 
 
 def interpolation(size, target):
-    """The matrix `(target, size)` of bilinear interpolation at half-pixel centres, clamped."""
-    centres = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
-    below = np.minimum(np.floor(centres).astype(int), size - 1)
+    """The matrix `(target, size)` of bilinear interpolation at half-pixel centers, clamped."""
+    centers = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
+    below = np.minimum(np.floor(centers).astype(int), size - 1)
     above = np.minimum(below + 1, size - 1)
     matrix = np.zeros((target, size), np.float32)
-    np.add.at(matrix, (np.arange(target), below), 1 - (centres - below))
-    np.add.at(matrix, (np.arange(target), above), centres - below)
+    np.add.at(matrix, (np.arange(target), below), 1 - (centers - below))
+    np.add.at(matrix, (np.arange(target), above), centers - below)
     return matrix
 
 

@@ -1,0 +1,78 @@
+"""Predictions as annotations: what a network says, for people to correct in their tools."""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_crosscbam import runtime
+from keras_crosscbam.datasets.class_mapping import relabeling
+from keras_crosscbam.datasets.conversion.prelabels import PRELABELS
+from keras_crosscbam.label_files import check_failures, predict_each
+
+
+def write_annotations(
+    model,
+    images,
+    out,
+    format,
+    size=None,
+    progress=False,
+    root=None,
+    classes=None,
+    value_range=None,
+):
+    """Writes the predicted labels of images as annotations that a tool can import.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.annotation_files import write_annotations
+        >>> images = kc.datasets.split_images("mydata", "test")  # doctest: +SKIP
+        >>> write_annotations("m.onnx", images, "prelabels", "cvat")  # doctest: +SKIP
+
+    `crosscbam convert prelabels --images DIR` reads the corrected files. Images are not copied.
+    Pixels of a class called background stay without annotation.
+
+    Args:
+        model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
+        images: paths of images.
+        out: folder for the files; made if need be.
+        format: `"coco"`, `"yolo"`, `"labelstudio"` or `"cvat"`.
+        size: as in `keras_crosscbam.segment`.
+        progress: whether to print a progress bar.
+        root: a folder that all images are in; annotations name images by their path below it, or
+            else by their name alone.
+        classes: the `ClassTable` whose order and names are written; None for the model's own.
+        value_range: as in `keras_crosscbam.segment`.
+
+    Returns:
+        The paths written, a list.
+
+    Raises:
+        ValueError: before anything is written, for an unknown format, two images of one name, a
+            model whose classes have other names, and a size that is not the model's.
+        keras_crosscbam.label_files.PredictionError: in the end, for images that could not be
+            predicted on, with their names; the others are written.
+        ModuleNotFoundError: if COCO is written without the extra `convert`.
+    """
+    if format not in PRELABELS:
+        raise ValueError(f"`format` must be one of {', '.join(PRELABELS)}. Received: {format!r}")
+    run = runtime.load(model)
+    run.check_size(size)
+    lookup = relabeling(run.classes, classes, run.name, "the data set")
+    prelabels = PRELABELS[format](classes or run.classes)
+    named, stems = {}, {}
+    for image in map(Path, images):
+        name = (image.relative_to(root) if root else Path(image.name)).as_posix()
+        # YOLO's files of labels have no other extension.
+        stem = name.rpartition(".")[0]
+        if stem in stems:
+            raise ValueError(f"{stems[stem]} and {image} would have the same name, {stem}")
+        named[name], stems[stem] = image, image
+
+    def add(name, labels):
+        prelabels.add(name, np.asarray(lookup[labels]))
+
+    failures = predict_each(run, named, add, size, value_range, progress)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    written = prelabels.save(Path(out))
+    check_failures(failures, len(named))
+    return written

@@ -1,0 +1,223 @@
+"""Networks against each other: turns in rounds of shuffled order."""
+
+import contextlib
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+from keras_crosscbam.benchmark.contender import Contender, Task, allowed_cores, pinned
+from keras_crosscbam.benchmark.machine import OtherWork, machine, state
+from keras_crosscbam.benchmark.paper_protocols import PROTOCOLS
+from keras_crosscbam.benchmark.report import Report
+from keras_crosscbam.benchmark.timing import (
+    SCOPES,
+    load_all,
+    processor_seconds,
+    publish,
+    take_turns,
+    warm_up_all,
+)
+from keras_crosscbam.benchmark.worker_process import Worker
+from keras_crosscbam.images import STREET, read_image
+
+
+def benchmark(
+    candidates,
+    against=(),
+    *,
+    scopes=tuple(SCOPES),
+    rounds=20,
+    threads=None,
+    image=None,
+    size=None,
+    batch=1,
+    isolate=None,
+    mixed_sizes=False,
+    paper_protocol=False,
+    turn_seconds=0.3,
+    protocol_seconds=30.0,
+    seed=0,
+    progress=False,
+):
+    """Times networks in interleaved rounds, and says how sure the result is.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.benchmark import benchmark
+        >>> model = kc.CrossCBAM_M(num_classes=11, input_shape=(64, 96, 3))
+        >>> report = benchmark(model, scopes=["network"], rounds=2, turn_seconds=0.01)
+        >>> report.results()[0].ratio
+        Interval(median=1.0, low=1.0, high=1.0)
+        >>> report = benchmark(["m1.onnx"], against=["stdc1.onnx"], threads=2)  # doctest: +SKIP
+        >>> print(report.table())  # doctest: +SKIP
+
+    In every round each contender has a turn of some calls, in shuffled order. Ratios are taken
+    within rounds and only then summarized, so that what slows the machine down for a while slows
+    both sides. Before, each contender is warmed up until its calls take the same time.
+
+    Args:
+        candidates: one or a list of what `keras_crosscbam.runtime.load` takes: paths,
+            specifications such as `"openvino:m1.onnx"`, `Runtime`s, Keras models. One given twice
+            competes twice, which shows what difference chance alone makes.
+        against: peers, of the same kinds. Ratios refer to the first one; without peers to the
+            first candidate.
+        scopes: keys of `SCOPES`: what a timed call comprises.
+        rounds: turns of every contender, at least 2.
+        threads: processor cores to keep to, by affinity, and threads of every runtime; None for
+            all that this process may use. Runtimes that are loaded already keep theirs.
+        image: path of the image to work on; None for the package's street photograph. Take one of
+            the kind that the network is for: finishing coarse scores takes the longer the more
+            borders between classes there are.
+        size: `(height, width)` for networks of any size; None for the image's own.
+        batch: images a call, for networks of any batch size.
+        isolate: whether each contender gets a process of its own. None means yes, unless one is
+            an object, which cannot leave this process.
+        mixed_sizes: whether contenders may differ in the size or number of images they take.
+            Ratios are of the time per image.
+        paper_protocol: whether to repeat the loops of published FPS figures too, see `PROTOCOLS`.
+        turn_seconds: about how long a turn lasts; it has at least 3 calls.
+        protocol_seconds: where each block of a published loop ends that is not done.
+        seed: of the order of turns.
+        progress: whether to print what is being done to standard error.
+
+    Returns:
+        A `Report`.
+
+    Raises:
+        ValueError: for arguments out of range, unreadable files, contenders of different sizes,
+            and if no peer can be run. Single peers that cannot are left out, and reported.
+        RuntimeError: if a runtime refuses to run, or a contender's process ends.
+        ImportError: for a candidate whose library is not installed.
+    """
+    candidates, against, scopes = _listed(candidates), _listed(against), _listed(scopes)
+    _check(candidates, scopes, rounds, batch, size)
+    models = [*candidates, *against]
+    isolate = _isolated(models, isolate)
+    path = Path(image or STREET)
+    image_size = read_image(path).shape[:2]
+    task = Task(str(path), size and tuple(size), batch, threads)
+    names = names_of(models)
+
+    def say(text):
+        if progress:
+            print(text, file=sys.stderr, flush=True)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pinned(threads))
+        start, contenders = Worker if isolate else Contender, {}
+        for name, model in zip(names, models, strict=True):
+            contenders[name] = start(model, task)
+            stack.callback(contenders[name].close)
+        peers = names[len(candidates) :]
+        facts, left_out = load_all(contenders, peers, say)
+        if not mixed_sizes:
+            _check_sizes(facts)
+        for name, warm_up in warm_up_all(contenders, scopes, turn_seconds, say).items():
+            facts[name]["warm_up"] = warm_up
+        before, others = state(), OtherWork()
+        spent = processor_seconds(contenders, isolate)
+        seconds = {}
+        for scope in scopes:
+            calls = {name: fact["warm_up"][scope]["turn_calls"] for name, fact in facts.items()}
+            seconds[scope] = take_turns(contenders, scope, calls, rounds, seed, say)
+        spent = processor_seconds(contenders, isolate) - spent
+        conditions = {"before": before, "after": state(), "other_cores": others.cores(spent)}
+        protocols = PROTOCOLS if paper_protocol else ()
+        published = publish(contenders, protocols, protocol_seconds, say)
+        if isolate:
+            for name, contender in contenders.items():
+                facts[name]["usage"] = contender.usage()
+        setting = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "image": path.name,
+            "image_size": list(image_size),
+            "rounds": rounds,
+            "threads": threads,
+            "affinity": allowed_cores(),
+            "isolated": isolate,
+            "seed": seed,
+        }
+    return Report(
+        setting=setting,
+        machine=machine(),
+        conditions=conditions,
+        reference=next(name for name in peers or names if name not in left_out),
+        contenders=facts,
+        left_out=left_out,
+        seconds=seconds,
+        published=published,
+    )
+
+
+def _listed(value):
+    return [value] if isinstance(value, (str, Path)) or not hasattr(value, "__iter__") else [*value]
+
+
+def _check(candidates, scopes, rounds, batch, size):
+    if not candidates:
+        raise ValueError("Expected at least one candidate. Received: none. Name a model file.")
+    if not scopes or set(scopes) - set(SCOPES):
+        raise ValueError(f"`scopes` must be among {tuple(SCOPES)}. Received: {scopes}")
+    if size is not None and (isinstance(size, int) or len(size) != 2):
+        raise ValueError(f"`size` must be (height, width). Received: {size}")
+    for name, value, least in (("rounds", rounds, 2), ("batch", batch, 1)):
+        if value < least:
+            raise ValueError(f"`{name}` must be at least {least}. Received: {value}")
+
+
+def _isolated(models, isolate):
+    objects = [model for model in models if not isinstance(model, (str, Path))]
+    if isolate and objects:
+        raise ValueError(
+            "Expected paths: an object cannot leave this process. "
+            f"Received: {objects[0]!r}. Save it to a file, or pass isolate=False."
+        )
+    return not objects if isolate is None else isolate
+
+
+def _check_sizes(facts):
+    inputs = {name: (fact["batch"], *fact["size"]) for name, fact in facts.items()}
+    if len(set(inputs.values())) > 1:
+        listed = ", ".join(f"{name} {_shape(shape)}" for name, shape in inputs.items())
+        raise ValueError(
+            f"Expected contenders that take images of one size. Received: {listed}. Pass "
+            "mixed_sizes=True (--mixed-sizes) to compare them by the time per image nevertheless."
+        )
+
+
+def _shape(shape):
+    return "x".join(map(str, shape))
+
+
+def names_of(models):
+    """A name for each model, all different, as short as that allows.
+
+        >>> from keras_crosscbam.benchmark.comparison import names_of
+        >>> names_of(["out/m1.onnx", "openvino:out/m1.onnx", "out/m1.onnx"])
+        ['m1.onnx', 'openvino:m1.onnx', 'm1.onnx #2']
+        >>> names_of(["ours/net.onnx", "theirs/net.onnx"])
+        ['ours/net.onnx', 'theirs/net.onnx']
+
+    Args:
+        models: paths, specifications `"engine:path"`, or objects with a `name`.
+
+    Returns:
+        A list of names: the file's, with the engine before it; the whole path where files of one
+        name differ; a number behind those that are the same.
+    """
+    wholes = [_whole(model) for model in models]
+    shorts = dict.fromkeys(wholes)
+    for whole in shorts:
+        engine, colon, path = whole.rpartition(":")
+        shorts[whole] = f"{engine}{colon}{Path(path).name}"
+    ambiguous = Counter(shorts.values())
+    names, seen = [], Counter()
+    for whole in wholes:
+        name = shorts[whole] if ambiguous[shorts[whole]] == 1 else whole
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
+    return names
+
+
+def _whole(model):
+    return str(model) if isinstance(model, (str, Path)) else str(getattr(model, "name", model))

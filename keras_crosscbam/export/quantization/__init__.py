@@ -1,0 +1,1 @@
+"""INT8 files: calibration, the layers that stay in float, and the accuracy check."""

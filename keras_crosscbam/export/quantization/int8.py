@@ -1,0 +1,285 @@
+"""INT8 files, calibrated on real frames and kept only if they are as good as they have to be."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_crosscbam.evaluation import evaluate
+from keras_crosscbam.export.litert import to_litert
+from keras_crosscbam.export.onnx import to_onnx
+from keras_crosscbam.export.quantization import quantizers
+from keras_crosscbam.export.quantization.calibration import MAX_FRAMES, calibration_images
+from keras_crosscbam.export.quantization.pooling import pools_as_convolutions
+from keras_crosscbam.export.verified import (
+    at_size,
+    frame_batches,
+    kept_if_good,
+    require_convolutions,
+)
+from keras_crosscbam.models.precision import in_float32
+from keras_crosscbam.runtime.loading import load
+
+
+@dataclass(frozen=True)
+class Target:
+    """A runtime that INT8 files are made for.
+
+    Attributes:
+        ending: of the file.
+        engine: what `runtime.load` runs the file by, to judge it.
+        quantizer: the function of `quantizers` that writes it.
+    """
+
+    ending: str
+    engine: str
+    quantizer: Callable
+
+
+TARGETS = {
+    "onnxruntime": Target(".onnx", "onnxruntime", quantizers.for_onnxruntime),
+    "tensorrt": Target(".onnx", "onnxruntime", quantizers.for_tensorrt),
+    "openvino": Target(".xml", "openvino", quantizers.for_openvino),
+    "litert": Target(".tflite", "litert", quantizers.for_litert),
+}
+"""What `quantize` takes as `runtime`."""
+
+
+class QuantizationError(RuntimeError):
+    """An INT8 file is worse than allowed."""
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """What became of a network.
+
+    Attributes:
+        path: the INT8 file.
+        runtime: what it was made for.
+        int8_convolutions, convolutions: how many have INT8 weights, of how many in the file.
+        calibration_frames: number of frames that it was calibrated on.
+        dataset: name of the labeled data set that it was judged on, or None.
+        frames: number of frames that it was judged on.
+        reference, quantized: mean IoU of FP32 and INT8, 0..1; without a labeled data set, 1 and
+            the share of the pixels that INT8 gives the label of FP32.
+        classes_in_mean: number of classes that the mean of FP32 and that of INT8 is over, None
+            without a labeled data set.
+        max_loss: how much may be lost, in points of a hundred.
+    """
+
+    path: Path
+    runtime: str
+    int8_convolutions: int
+    convolutions: int
+    calibration_frames: int
+    dataset: str | None
+    frames: int
+    reference: float
+    quantized: float
+    classes_in_mean: tuple[int, int] | None
+    max_loss: float
+
+    @property
+    def loss(self):
+        """Points of mean IoU lost; without a data set, per cent of the labels that changed."""
+        return 100 * (self.reference - self.quantized)
+
+    @property
+    def ok(self):
+        return self.loss <= self.max_loss
+
+    def __str__(self):
+        return (
+            f"{self.path}: INT8 for {self.runtime}, {self.int8_convolutions} of "
+            f"{self.convolutions} convolutions, calibrated on {self.calibration_frames} frames\n"
+            f"{self.judgment}"
+        )
+
+    @property
+    def judgment(self):
+        """The comparison with FP32 in a sentence."""
+        if self.dataset is None:
+            return (
+                f"no labeled frames given, so no mean IoU: on the {self.frames} calibration "
+                f"frames {100 * self.quantized:.2f} % of the pixels have the label of FP32; "
+                f"{self.loss:.2f} % changed, of at most {self.max_loss:g} %"
+            )
+        before, after = self.classes_in_mean
+        return (
+            f"mean IoU on {self.frames} frames of {self.dataset}: FP32 "
+            f"{100 * self.reference:.2f} % over {before} classes, INT8 "
+            f"{100 * self.quantized:.2f} % over {after}; "
+            f"{self.loss:.2f} points lost of at most {self.max_loss:g}"
+        )
+
+
+def quantize(
+    source,
+    path,
+    frames,
+    runtime="onnxruntime",
+    input_size=None,
+    batch=1,
+    input="float",
+    output="logits",
+    exclude=("first", "last"),
+    dataset=None,
+    max_loss=1.0,
+    force=False,
+    max_frames=MAX_FRAMES,
+    mean=None,
+    std=None,
+):
+    """Writes a network in INT8, and proves on real frames that it lost little.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.datasets import load_camvid
+        >>> model = kc.CrossCBAM_M(weights="camvid", input_shape=(360, 480, 3))  # doctest: +SKIP
+        >>> train, val = (load_camvid("CamVid", s) for s in ("train", "val"))  # doctest: +SKIP
+        >>> report = kc.export.quantize(model, "m.onnx", train, dataset=val)  # doctest: +SKIP
+        >>> print(report.judgment)  # doctest: +SKIP
+        mean IoU on 101 frames of camvid: FP32 66.46 % over 11 classes, INT8 66.39 % over 11; 0.07
+        points lost of at most 1
+
+    Convolutions and what lies between them compute in INT8. In float stay the normalization of the
+    pixels, the gates of the attentions, and all that follows the last convolution.
+
+    Args:
+        source: a functional `keras.Model`, or a `.keras` file, which gives the fastest result; for
+            other runtimes than LiteRT also a float `.onnx` file, whose size, batch, input and
+            output are kept.
+        path: the file to write: `.onnx`, `.xml` for OpenVINO or `.tflite` for LiteRT. It appears
+            only once it has passed the comparison.
+        frames: what to calibrate on: a `SegmentationDataset`, or a list of images or paths. Take
+            them from the training data; some dozens are enough.
+        runtime: `"onnxruntime"`, `"openvino"` or `"litert"` for CPUs, or `"tensorrt"`, an ONNX file
+            to build an engine of. None of these files is fast where another one belongs.
+        input_size, batch, input, output: as in `to_onnx`, of a Keras model.
+        exclude: names of what else to leave in float: `"first"` and `"last"` for those
+            convolutions, Keras layers such as `"se_aspp"`, or operations of the graph. Those two
+            gain next to nothing in INT8, and without them twice as many labels would change.
+        dataset: a labeled `SegmentationDataset` to compare the mean IoU of FP32 and INT8 on, not
+            the one calibrated on. None compares the labels of both on the calibration frames.
+        max_loss: how many points of mean IoU may be lost, or per cent of the labels change.
+        force: whether to keep the file also if it is worse.
+        max_frames: of more calibration frames than this, spread evenly, the rest is left out.
+        mean, std: for an ONNX file from elsewhere that takes normalized pixels, as in
+            `keras_crosscbam.runtime.load`; the INT8 file takes the same.
+
+    Returns:
+        A `QuantizationReport`; print it.
+
+    Raises:
+        QuantizationError: if more is lost; the file is not kept, unless `force`.
+        ValueError: for arguments out of range, unreadable frames, names that do not occur.
+        ImportError: if the library that quantizes is missing: `pip install
+            keras-crosscbam[onnx]`, `[openvino]` or `[litert]`.
+    """
+    if runtime not in TARGETS or Path(path).suffix != TARGETS[runtime].ending:
+        endings = {name: target.ending for name, target in TARGETS.items()}
+        raise ValueError(
+            f"`runtime` must be one of these, with files of these endings: {endings}. "
+            f"Received: runtime={runtime!r}, path={str(path)!r}"
+        )
+    if not (_is_onnx(source) or mean is std is None):
+        raise ValueError(
+            "`mean` and `std` are for ONNX files from elsewhere; what is made of a Keras model "
+            f"takes pixels of 0..255. Received: mean={mean!r}, std={std!r}"
+        )
+    target = TARGETS[runtime]
+    images = calibration_images(frames, max_frames)
+    with tempfile.TemporaryDirectory() as folder, kept_if_good(path) as unchecked:
+        options = {"input_size": input_size, "batch": batch, "input": input, "output": output}
+        network, float_file = _float_network(source, runtime, Path(folder), options)
+        normalization = {"mean": mean, "std": std}
+        reference = load(float_file, engine=target.engine, **normalization)
+        remedy = "quantize the Keras model, or a file written with optimize_for=None"
+        require_convolutions(source, reference.description, remedy)
+        extra = {**reference.description.extra, "precision": "int8", "runtime": runtime}
+        description = dataclasses.replace(reference.description, extra=extra)
+        batches = list(frame_batches(images, reference.size, reference.batch or batch))
+        inputs = [reference.prepare(batch) for batch in batches]
+        counts = target.quantizer(network, unchecked, inputs, exclude, description)
+        candidate = _load(unchecked, target.engine, normalization)
+        report = QuantizationReport(
+            Path(path),
+            runtime,
+            *counts,
+            calibration_frames=len(images),
+            max_loss=max_loss,
+            **_judge(reference, candidate, dataset, batches),
+        )
+        if not (report.ok or force):
+            raise QuantizationError(
+                f"{path} was not kept: {report.judgment}. Exclude layers, calibrate on frames "
+                "like those it was judged on, or pass a larger `max_loss` or `force=True`."
+            )
+    return report
+
+
+def _is_onnx(source):
+    return isinstance(source, str | Path) and Path(source).suffix == ".onnx"
+
+
+def _float_network(source, runtime, folder, options):
+    """What the quantizer takes, and the float file to compare its work with."""
+    if _is_onnx(source):
+        if runtime == "litert":
+            raise ValueError(
+                "LiteRT files are quantized from the Keras model: pass that, or a .keras file. "
+                f"Received: {str(source)!r}"
+            )
+        return Path(source), Path(source)
+    model = in_float32(load(source, engine="keras").model)
+    if runtime != "tensorrt":
+        model = pools_as_convolutions(model)
+    if runtime == "litert":
+        float_file = folder / "float.tflite"
+        to_litert(model, float_file, **options)
+        return at_size(model, options["input_size"]), float_file
+    float_file = folder / "float.onnx"
+    to_onnx(model, float_file, **options, optimize_for=None)
+    _rewrite(float_file, runtime)
+    return float_file, float_file
+
+
+def _rewrite(path, runtime):
+    """The rewrites for a runtime but for those of convolutions, which are what INT8 is about."""
+    import onnx
+
+    from keras_crosscbam.export.rewrites import rewrite_for
+
+    onnx.save(rewrite_for(runtime, onnx.load(path), keep_convolutions=True), path)
+
+
+def _load(path, engine, normalization):
+    try:
+        return load(path, engine=engine, **normalization)
+    except ValueError as error:
+        raise QuantizationError(
+            f"{engine} does not run the INT8 file ({error}). Feature maps that were 0 on all "
+            "calibration frames may be the cause: exclude that layer, or calibrate on more frames."
+        ) from error
+
+
+def _judge(reference, candidate, dataset, batches):
+    """The fields of the report that compare the two."""
+    if dataset is not None:
+        results = [evaluate(run, dataset) for run in (reference, candidate)]
+        scores = [result["mean_iou"] for result in results]
+        over = tuple(result["classes_in_mean"] for result in results)
+        frames, name = len(dataset), dataset.name
+    else:
+        equal = [(reference.labels(b) == candidate.labels(b)).mean() for b in batches]
+        scores, over = [1.0, float(np.mean(equal))], None
+        frames, name = sum(map(len, batches)), None
+    return {
+        "reference": scores[0],
+        "quantized": scores[1],
+        "classes_in_mean": over,
+        "frames": frames,
+        "dataset": name,
+    }

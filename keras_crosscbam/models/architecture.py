@@ -1,0 +1,56 @@
+"""Which network a file of weights belongs to."""
+
+import re
+
+from keras_crosscbam.models.stdc import STEM_FILTERS
+
+
+def architecture_of(weights):
+    """Finds the arguments of `CrossCBAM` that make a network with a place for all weights.
+
+        >>> import keras_crosscbam as kc
+        >>> from keras_crosscbam.models.manifest import find_weights
+        >>> from keras_crosscbam.models.architecture import architecture_of
+        >>> weights = find_weights("camvid", "cross_cbam_stdc2")  # doctest: +SKIP
+        >>> model = kc.CrossCBAM(**architecture_of(weights))  # doctest: +SKIP
+        >>> weights.load_into(model)  # doctest: +SKIP
+
+    They are read off the names of the layers and the shapes of their arrays. What leaves no weights
+    cannot be found: `gate_activation`, `dropout_rate`.
+
+    Args:
+        weights: `Weights` of a segmentation network.
+
+    Returns:
+        A dict with `backbone`, `alpha`, `num_classes`, `use_se_aspp`, `use_ccbam`, and where the
+        network has them `aspp_filters` and `aspp_dilation_rates`.
+
+    Raises:
+        ValueError: for weights of anything else, such as an encoder.
+    """
+    paths = weights.variables
+
+    def has(*prefixes):
+        return any(path.startswith(prefixes) for path in paths)
+
+    if "stem_conv1/conv" not in paths or "classifier" not in paths:
+        raise ValueError(
+            f"{weights.source} holds no segmentation network: it has no layers `stem_conv1` and "
+            "`classifier`"
+        )
+    alpha = paths["stem_conv1/conv"][0].shape[-1] / STEM_FILTERS[0]
+    fused = has("lateral", "neck3", "neck4")
+    found = {
+        "backbone": "stdc2" if has("stage3_block3_") else "stdc1",
+        "alpha": alpha,
+        "num_classes": weights.num_classes,
+        "use_se_aspp": has("se_aspp/"),
+        "use_ccbam": True if has("ccbam") else "sum" if fused else False,
+    }
+    for context in ("se_aspp/project/conv", "neck/conv"):
+        if context in paths:
+            found["aspp_filters"] = round(paths[context][0].shape[-1] / alpha)
+    rates = [re.fullmatch(r"se_aspp/branch_rate(\d+)/conv", path) for path in paths]
+    if any(rates):
+        found["aspp_dilation_rates"] = tuple(sorted(int(rate[1]) for rate in rates if rate))
+    return found

@@ -1,0 +1,205 @@
+"""Labels of scores: of those at the size of the image, and of coarser ones.
+
+Networks compute their scores at 1/8 of the image and upsample them last. That makes the largest
+tensor of all, and says little: bilinear interpolation is a convex combination, so where the four
+scores around a pixel have the same best class, it is the pixel's best class as well. What is left
+are the cells that a border between classes runs through, and in them the few classes that are not
+beaten by another one at all four corners.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+
+def winners(planes):
+    """The index of the largest of up to 256 planes at each place, the first of equal ones.
+
+    It is what `numpy.argmax` computes, in less time.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.runtime.coarse_logits import winners
+        >>> winners(np.array([[1.0, 0.0, 2.0], [0.0, 3.0, 2.0]]))
+        array([0, 1, 0], dtype=uint8)
+
+    Args:
+        planes: an array or iterable of float arrays of one shape.
+
+    Returns:
+        uint8 of the shape of a plane.
+    """
+    planes = iter(planes)
+    best = np.array(next(planes))
+    labels = np.zeros(best.shape, np.uint8)
+    for index, plane in enumerate(planes, start=1):
+        # Indices rise, so the larger one of two is the later one.
+        np.maximum(labels, (plane > best) * np.uint8(index), out=labels)
+        np.maximum(best, plane, out=best)
+    return labels
+
+
+def labels_of_scores(scores):
+    """The argmax of scores `(batch, height, width, classes)`, uint8 `(batch, height, width)`."""
+    planes = np.moveaxis(scores, -1, 0)
+    if planes.strides[-1] == planes.itemsize:
+        return winners(planes)
+    # Classes that lie side by side are parted a few rows at a time, which stay in the cache.
+    strips = range(0, planes.shape[2], 16)
+    parts = [winners(np.ascontiguousarray(planes[:, :, top : top + 16])) for top in strips]
+    return np.concatenate(parts, axis=1)
+
+
+def upsample(coarse, size):
+    """Resizes scores bilinearly at half-pixel centers, clamped at the borders.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.runtime.coarse_logits import upsample
+        >>> upsample(np.array([[[[0.0], [8.0]]]]), (1, 4))[0, 0, :, 0].tolist()
+        [0.0, 2.0, 6.0, 8.0]
+
+    Args:
+        coarse: scores `(batch, h, w, classes)`.
+        size: `(height, width)`.
+
+    Returns:
+        float32 scores `(batch, height, width, classes)`.
+    """
+    planes = np.asarray(coarse, np.float32).transpose(0, 3, 1, 2)
+    rows, columns = (_matrix(*pair) for pair in zip(planes.shape[2:], size, strict=True))
+    return (rows @ (planes @ columns.T)).transpose(0, 2, 3, 1)
+
+
+def labels_of_coarse(coarse, size):
+    """The argmax of `upsample(coarse, size)`, without computing all of it.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.runtime.coarse_logits import labels_of_coarse
+        >>> scores = np.array([[[[1.0, 0.0], [0.0, 2.0]]]])
+        >>> labels_of_coarse(scores, (1, 8))
+        array([[[0, 0, 0, 1, 1, 1, 1, 1]]], dtype=uint8)
+
+    Args:
+        coarse: scores `(batch, h, w, classes)`, of up to 256 classes.
+        size: `(height, width)`.
+
+    Returns:
+        uint8 labels `(batch, height, width)`: of equal scores the first class. Another
+        implementation may decide otherwise where the two best are equal but for rounding.
+    """
+    planes = np.asarray(coarse, np.float32).transpose(0, 3, 1, 2)
+    rows, columns = (_axis(*pair) for pair in zip(planes.shape[2:], size, strict=True))
+    return np.stack([_labels(image, rows, columns) for image in planes])
+
+
+class _Axis(NamedTuple):
+    """Where the fine pixels of one axis lie between the coarse centers.
+
+    Cell `i` reaches from center `i - 1` to center `i`; the outermost ones lie beyond the first and
+    last center. `weights[i, k]` is that of center `i` in the `k`-th pixel of the cell, float32
+    `(coarse + 1, pixels)`. `place` says where each fine pixel is when all cells are laid out one
+    after the other, a slice if nothing lies between.
+    """
+
+    weights: np.ndarray
+    place: slice | np.ndarray
+
+
+@lru_cache(maxsize=32)
+def _axis(coarse, fine):
+    # In units of 1 / (2 * fine) of a coarse pixel all numbers are whole, and nothing is rounded.
+    offset = (2 * np.arange(fine) + 1) * coarse - fine
+    cell, weight = offset // (2 * fine) + 1, offset % (2 * fine) / (2 * fine)
+    rank = np.arange(fine) - np.searchsorted(cell, cell)
+    weights = np.zeros((coarse + 1, rank.max() + 1), np.float32)
+    weights[cell, rank] = weight
+    place = cell * weights.shape[1] + rank
+    if (np.diff(place) == 1).all():
+        place = slice(place[0], place[-1] + 1)
+    return _Axis(weights, place)
+
+
+@lru_cache(maxsize=32)
+def _matrix(coarse, fine):
+    """What bilinear resizing of one axis multiplies by, float32 `(fine, coarse)`."""
+    weights, place = _axis(coarse, fine)
+    padded = np.zeros((*weights.shape, coarse + 2), np.float32)
+    cells = np.arange(coarse + 1)
+    padded[cells, :, cells] = 1 - weights
+    padded[cells, :, cells + 1] = weights
+    padded = padded.reshape(-1, coarse + 2)[place]
+    # The centers beyond the borders repeat the outermost ones.
+    padded[:, 1] += padded[:, 0]
+    padded[:, -2] += padded[:, -1]
+    return np.ascontiguousarray(padded[:, 1:-1])
+
+
+def _labels(planes, rows, columns):
+    """Labels of one image, from its scores `(classes, h, w)`."""
+    classes, height, width = planes.shape
+    # Where the scores at the four corners of each cell are, repeated at the borders.
+    above, left = np.arange(-1, height)[:, None], np.arange(-1, width)
+    corners = np.stack(
+        [
+            np.clip(above + down, 0, height - 1) * width + np.clip(left + right, 0, width - 1)
+            for down, right in ((0, 0), (0, 1), (1, 0), (1, 1))
+        ]
+    )
+    best = winners(planes).ravel()[corners]
+    blocks = np.empty((*best.shape[1:], rows.weights.shape[1], columns.weights.shape[1]), np.uint8)
+    blocks[:] = best[0][..., None, None]
+    mixed = np.nonzero((best[1:] != best[0]).any(axis=0))
+    if len(mixed[0]):
+        blocks[mixed] = _mixed(
+            planes.reshape(classes, -1)[:, corners[:, *mixed]],
+            best[:, *mixed],
+            rows.weights[mixed[0]].T,
+            columns.weights[mixed[1]].T,
+        )
+    image = blocks.transpose(0, 2, 1, 3).reshape(rows.weights.size, columns.weights.size)
+    return image[rows.place][:, columns.place]
+
+
+def _mixed(scores, best, rows, columns):
+    """Labels in cells whose corners differ.
+
+    The cells are the last axis everywhere: the others are short, and NumPy is fast along the last.
+
+    Args:
+        scores: `(classes, 4, cells)`, those at the corners.
+        best: `(4, cells)`, the best classes at the corners.
+        rows, columns: the weights `(pixels, cells)` of the lower and of the right corners.
+
+    Returns:
+        uint8 labels `(cells, rows, columns)`.
+    """
+    beaten = np.zeros((len(scores), best.shape[1]), bool)
+    for classes in best:
+        by = np.take_along_axis(scores, classes[None, None].astype(np.intp), axis=0)
+        beaten |= (by > scores).all(axis=1)
+    # The cells with most candidates come first: those that have an n-th one are then a slice.
+    counts = len(beaten) - beaten.sum(axis=0)
+    order = np.argsort(-counts, kind="stable")
+    counts, rows, columns = counts[order], rows[:, order], columns[:, order]
+    _, candidates = np.nonzero(~beaten.T[order])
+    first = np.cumsum(counts) - counts
+    highest = np.full((len(rows), len(columns), len(order)), -np.inf, np.float32)
+    labels = np.zeros(highest.shape, np.uint8)
+    for rank in range(counts[0]):
+        some = slice(0, np.count_nonzero(counts > rank))
+        candidate = candidates[first[some] + rank]
+        values = _interpolate(scores[candidate, :, order[some]].T, rows[:, some], columns[:, some])
+        # As in `winners`: candidates rise, so the larger one of two is the later one.
+        later = (values > highest[..., some]) * candidate.astype(np.uint8)
+        np.maximum(labels[..., some], later, out=labels[..., some])
+        np.maximum(highest[..., some], values, out=highest[..., some])
+    result = np.empty((len(order), len(rows), len(columns)), np.uint8)
+    result[order] = labels.transpose(2, 0, 1)
+    return result
+
+
+def _interpolate(corners, rows, columns):
+    """Values `(rows, columns, cells)` between corners `(4, cells)`, along the rows first."""
+    above = corners[0] * (1 - columns) + corners[1] * columns
+    below = corners[2] * (1 - columns) + corners[3] * columns
+    return above * (1 - rows)[:, None] + below * rows[:, None]

@@ -1,0 +1,246 @@
+"""From one device to many: data-parallel training on all devices, and on several machines.
+
+Every batch is shared among the replicas, so that a training gives the same result on one or many
+but for rounding. What a machine has is found out by `find_workers`:
+
+- TensorFlow with `TF_CONFIG` set: MultiWorkerMirroredStrategy;
+- TensorFlow with several GPUs: MirroredStrategy;
+- JAX with several devices: `keras.distribution.DataParallel`, on one machine.
+"""
+
+import contextlib
+import json
+import os
+
+import keras
+import numpy as np
+
+
+def find_workers():
+    """The devices and machines that this process trains on; see the module's text.
+
+    >>> from keras_crosscbam.training.distribution import find_workers
+    >>> find_workers().is_chief
+    True
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        if _cluster_size() > 1:
+            return MultiWorkers()
+        if len(tf.config.list_logical_devices("GPU")) > 1:
+            return Replicas()
+    if backend == "jax" and len(keras.distribution.list_devices()) > 1:
+        return JaxDevices()
+    return Workers()
+
+
+def _cluster_size():
+    """Processes that `TF_CONFIG` names, 0 where it is unset or empty."""
+    text = os.environ.get("TF_CONFIG", "").strip()
+    if not text:
+        return 0
+    try:
+        config = json.loads(text)
+        cluster = config.get("cluster", {})
+        size = sum(len(cluster.get(job, ())) for job in ("chief", "worker"))
+        if size > 1:
+            task, index = config["task"]["type"], int(config["task"]["index"])
+            cluster[task][index]
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ValueError(
+            'TF_CONFIG must be JSON like {"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, '
+            f'"task": {{"type": "worker", "index": 0}}}}, or unset. Received: {text!r}'
+        ) from error
+    return size
+
+
+class WorkerLostError(RuntimeError):
+    """Another process of a training is gone, or cannot be reached."""
+
+
+class Workers:
+    """A single device; also what the others are told apart from.
+
+    Attributes:
+        index, count: this process among those that share the training.
+        replicas: devices of all processes together.
+        lost: the exceptions that tell of another process's end.
+    """
+
+    index = 0
+    count = 1
+    replicas = 1
+    lost = ()
+
+    @property
+    def is_chief(self):
+        """Whether this process writes the files of the run."""
+        return self.index == 0
+
+    def scope(self):
+        """The context to build and compile the model in."""
+        return contextlib.nullcontext()
+
+    def adapt(self, model):
+        """The model to fit, over the same layers."""
+        return model
+
+    def feed(self, batches_of):
+        """The batches to fit on, from a function of `(index, count)` that makes a shard."""
+        return batches_of((self.index, self.count))
+
+    def agree(self, number, otherwise):
+        """Raises a `RuntimeError` where processes hold different numbers.
+
+        Args:
+            number: whole number of up to 60 bits.
+            otherwise: what to say of the workers then.
+        """
+
+
+class Replicas(Workers):
+    """The GPUs of this machine, under `tf.distribute.MirroredStrategy`.
+
+    Args:
+        devices: names of devices; None for all GPUs.
+    """
+
+    def __init__(self, devices=None):
+        import tensorflow as tf
+
+        self.strategy = tf.distribute.MirroredStrategy(devices)
+        self.replicas = self.strategy.num_replicas_in_sync
+
+    def scope(self):
+        return self.strategy.scope()
+
+
+class MultiWorkers(Workers):
+    """Several TensorFlow processes, named by `TF_CONFIG`, each with its machine's devices."""
+
+    def __init__(self):
+        import tensorflow as tf
+
+        self.lost = (tf.errors.UnavailableError, tf.errors.AbortedError)
+        self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        resolver = self.strategy.cluster_resolver
+        cluster = resolver.cluster_spec()
+        self.count = sum(cluster.num_tasks(job) for job in cluster.jobs)
+        chiefs = cluster.num_tasks("chief") if "chief" in cluster.jobs else 0
+        self.index = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+        self.replicas = self.strategy.num_replicas_in_sync
+
+    def scope(self):
+        return self.strategy.scope()
+
+    def adapt(self, model):
+        return _multi_worker_model(self)(model.inputs, model.output, name=model.name)
+
+    def feed(self, batches_of):
+        batches = batches_of((self.index, self.count))
+        self.spec = batches.element_spec
+        local = self.replicas // self.count
+        if local > 1:
+            batches = batches.rebatch(self.spec[0].shape[0] // local)
+        return self.strategy.distribute_datasets_from_function(lambda _: batches)
+
+    def agree(self, number, otherwise):
+        import tensorflow as tf
+
+        numbers = self.strategy.run(lambda: tf.constant([number], tf.int64))
+        if len(np.unique(self.strategy.gather(numbers, axis=0))) > 1:
+            raise RuntimeError(f"The workers {otherwise}.")
+
+
+class JaxDevices(Workers):
+    """All JAX devices of this machine, under `keras.distribution.DataParallel`."""
+
+    def __init__(self):
+        import jax
+
+        if jax.process_count() > 1:
+            raise RuntimeError(
+                "On JAX the trainings here run on the devices of one machine. For several machines "
+                "use KERAS_BACKEND=tensorflow and TF_CONFIG."
+            )
+        self.replicas = jax.device_count()
+        # For the whole process: `fit` looks for it too, not only the making of the variables.
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+
+
+def _multi_worker_model(workers):
+    import tensorflow as tf
+
+    class MultiWorkerModel(keras.Model):
+        """A model whose `fit` runs under MultiWorkerMirroredStrategy.
+
+        Keras 3's own does not (github.com/keras-team/keras/issues/20585): it averages the
+        inputs of the workers to find their shapes, and scalar results along an axis.
+        """
+
+        def make_train_function(self, force=False):
+            if self.train_function is not None and not force:
+                return
+            strategy = workers.strategy
+
+            @tf.function(reduce_retracing=True)
+            def step(iterator):
+                logs = strategy.run(self.train_step, args=(next(iterator),))
+                return {
+                    name: strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()
+                }
+
+            self.train_function = step
+
+        def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+            batch = keras.tree.map_structure(
+                lambda spec: np.zeros([n or 32 for n in spec.shape], spec.dtype.as_numpy_dtype),
+                workers.spec,
+            )
+            with workers.strategy.scope():
+                self._symbolic_build(data_batch=batch)
+
+    return MultiWorkerModel
+
+
+def count_replicas():
+    """Replicas that train in step under the `tf.distribute` strategy of this call; 1 for none.
+
+        >>> from keras_crosscbam.training.distribution import count_replicas
+        >>> count_replicas()
+        1
+
+    On the JAX and PyTorch backends always 1: under `keras.distribution` a JAX array is whole.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def sum_over_replicas(x):
+    """Sums a tensor over the replicas of a `tf.distribute` strategy.
+
+        >>> from keras_crosscbam.training.distribution import sum_over_replicas
+        >>> total, replicas = sum_over_replicas(3.0)  # in a single process
+        >>> total, replicas
+        (3.0, 1)
+
+    Args:
+        x: a tensor, of the same shape in all replicas.
+
+    Returns:
+        The sum, and the number of replicas it goes over; `x` itself and 1 outside a replica.
+    """
+    replicas = count_replicas()
+    if replicas == 1:
+        return x, 1
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None:
+        return x, 1
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, x), replicas

@@ -1,0 +1,179 @@
+"""What a run learns from, written into its folder, which never goes on with anything else.
+
+The description of a run is a dict of three parts: `recipe`, its fields; `data`, what the data sets
+hold, by digests of their contents; `weights`, the digests of the files that it starts from.
+"""
+
+import functools
+import hashlib
+import inspect
+import json
+import logging
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+
+import keras
+
+from keras_crosscbam.datasets.argument_checks import check_list
+from keras_crosscbam.datasets.keras_augmentation import KerasAugmentation
+from keras_crosscbam.models.manifest import sha256
+from keras_crosscbam.training.atomic import replacing
+
+REMEDY = "Choose another folder, or remove this one to start anew."
+logger = logging.getLogger(__name__)
+
+
+def describe(recipe, data):
+    """The description of a run.
+
+    Args:
+        recipe: an `Optimization`.
+        data: what it is applied to, a dict of JSON values.
+
+    Returns:
+        A dict of JSON values.
+    """
+    settings = asdict(recipe)
+    weights = {}
+    for name, value in settings.items():
+        files = filter(Path.is_file, _weight_files(value))
+        if digests := [f"sha256:{sha256(file)}" for file in files]:
+            weights[name] = digests[0] if isinstance(value, str) else digests
+    return _as_json({"recipe": settings, "data": data, "weights": weights})
+
+
+def _weight_files(value):
+    """The paths of weights files in a recipe's field: a text, or a list of texts."""
+    texts = value if isinstance(value, list | tuple) else [value]
+    places = (text.partition("#")[0] for text in texts if isinstance(text, str))
+    return [Path(place) for place in places if place.endswith((".h5", ".hdf5", ".keras"))]
+
+
+def bind(file, description, recipe, has_learned, write):
+    """Writes the description of a run into its folder; what the folder has learned must fit it.
+
+    Args:
+        file: path of the description.
+        description: what `describe` gives.
+        recipe: the `Optimization` in it.
+        has_learned: whether the folder holds weights or checkpoints.
+        write: whether this process writes.
+
+    Raises:
+        ValueError: if the folder holds a run of something else, with what has changed.
+    """
+    written = _read(file, recipe) if has_learned else {}
+    for part, before in written.items():
+        _refuse_changes(file.parent, part, before, description[part])
+    if written and (unknown := description["data"].keys() - written["data"].keys()):
+        logger.warning(
+            "%s is of an earlier version, which did not write down %s: nobody can tell whether "
+            "they have changed since",
+            file.parent,
+            ", ".join(sorted(unknown)),
+        )
+    # What is there no longer, such as weights to start from, stays written down.
+    whole = {part: written.get(part, {}) | now for part, now in description.items()}
+    if write and whole != written:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as unfinished:
+            unfinished.write_text(json.dumps(whole, indent=2))
+
+
+def _read(file, recipe):
+    """The description in a folder; fields that an earlier version did not have are the default."""
+    defaults = {f.name: f.default for f in fields(recipe) if f.default is not MISSING}
+    try:
+        written = json.loads(file.read_text())
+        return {
+            "recipe": _as_json(defaults) | written["recipe"],
+            "data": written["data"],
+            "weights": written.get("weights", {}),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{file.parent} holds weights or checkpoints, but no {file.name} that says what they "
+            f"were trained on. {REMEDY}"
+        ) from error
+
+
+def _refuse_changes(folder, part, before, now):
+    """Raises a `ValueError` for what both know otherwise."""
+    changed = [name for name in now if name in before and before[name] != now[name]]
+    if changed:
+        changes = ", ".join(_change(name, before[name], now[name]) for name in changed)
+        raise ValueError(f"{folder} holds a run with other {part} ({changes}). {REMEDY}")
+
+
+def _change(name, before, now):
+    if any(isinstance(value, list | dict) or str(value)[:6] == "sha256" for value in (before, now)):
+        return f"{name} changed"
+    return f"{name} was {before!r} and is {now!r} now"
+
+
+def _as_json(values):
+    """Through JSON, in which tuples are lists."""
+    return json.loads(json.dumps(values))
+
+
+def describe_augmentations(augmentations):
+    """A text for each augmentation that `training_batches` takes, the same in every process.
+
+        >>> from keras_crosscbam.datasets.augment import RandomFlip
+        >>> from keras_crosscbam.training.fingerprint import describe_augmentations
+        >>> describe_augmentations([RandomFlip()])
+        ['RandomFlip()']
+
+    A layer is told by its configuration, but for its name and its seed, which do not matter here;
+    an augmentation of this package by its arguments. A function or an object of one's own is told
+    by its source code and by the numbers and texts that it holds. What else its code uses is not
+    seen.
+
+    Args:
+        augmentations: a list of augmentations, or None.
+
+    Returns:
+        A list of texts; None for None.
+
+    Raises:
+        ValueError: if it is no list.
+    """
+    if augmentations is None:
+        return None
+    check_list("augmentations", augmentations)
+    return [_describe(each) for each in augmentations]
+
+
+def _describe(augmentation):
+    if isinstance(augmentation, KerasAugmentation):
+        augmentation = augmentation.layer
+    if isinstance(augmentation, functools.partial):
+        arguments = {**dict(enumerate(augmentation.args)), **augmentation.keywords}
+        return f"{_describe(augmentation.func)} {_plain(arguments)}"
+    kind = type(augmentation)
+    if isinstance(augmentation, keras.layers.Layer):
+        return f"{kind.__name__} {json.dumps(_plain(augmentation.get_config()), sort_keys=True)}"
+    if kind.__module__.startswith("keras_crosscbam."):
+        return repr(augmentation)
+    if inspect.isroutine(augmentation):
+        cells = zip(augmentation.__code__.co_freevars, augmentation.__closure__ or (), strict=True)
+        return _with_source(augmentation, {name: cell.cell_contents for name, cell in cells})
+    return _with_source(kind, getattr(augmentation, "__dict__", {}))
+
+
+def _with_source(code, values):
+    try:
+        source = hashlib.sha256(inspect.getsource(code).encode()).hexdigest()
+    except (OSError, TypeError):
+        source = "without source"
+    return f"{code.__qualname__} {source} {_plain(values)}"
+
+
+def _plain(value):
+    """A value without what differs between processes: names, seeds, and places in memory."""
+    if isinstance(value, dict):
+        left_out = ("name", "seed", "build_config")
+        return {str(key): _plain(item) for key, item in value.items() if key not in left_out}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else type(value).__name__

@@ -1,0 +1,1 @@
+"""Losses of segmentation over the labeled pixels."""

@@ -1,0 +1,201 @@
+"""Cross-entropy over the labeled pixels, and the two losses that turn it to the hard ones."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_crosscbam.classes import IGNORE
+from keras_crosscbam.training.losses.valid_pixels import (
+    ClassWeightedLoss,
+    cross_entropy,
+    labeled_pixels,
+    mean_over_pixels,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class SegmentationCrossEntropy(ClassWeightedLoss):
+    """Cross-entropy averaged over the labeled pixels, optionally weighted by class.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.training import SegmentationCrossEntropy
+        >>> labels, logits = np.full((1, 4, 4), 255), np.zeros((1, 4, 4, 11))
+        >>> float(SegmentationCrossEntropy()(labels, logits))  # nothing is labeled
+        0.0
+
+    With weights the mean is the weighted one: the sum of the weighted losses over the sum of the
+    weights of the labeled pixels, as in PyTorch. Computed in float32 in every dtype policy.
+
+    Under `tf.distribute` the mean is that over the labeled pixels of all replicas.
+
+    Of one class, logits `(batch, height, width, 1)` and labels 0 for background and 1 for the
+    object, it is the binary cross-entropy of the sigmoid.
+
+    Args:
+        class_weights: one positive number per label, in order or as a dict from each label to its
+            weight; or None. Of one class that is two, `(1, w)` for PyTorch's `pos_weight=w`,
+            whose mean is over the pixels, not over their weights.
+        label_smoothing: share e in 0..1 of the target that is spread evenly over all classes; the
+            true class keeps `1 - e` and its part of that. Each class counts with its own weight,
+            as in PyTorch. Background is a class too: for one class the targets are e / 2 and
+            1 - e / 2, as in Keras.
+        ignore_class: the label that does not count; neither do labels that are no class.
+
+    Call arguments:
+        y_true: labels, integers of shape `(batch, height, width)`.
+        y_pred: logits of shape `(batch, height, width, classes)`; not probabilities.
+
+    Returns:
+        A float32 scalar; 0 where no pixel is labeled.
+
+    Raises:
+        ValueError: for arguments outside their range, sample weights, and labels or logits of a
+            shape that does not fit.
+    """
+
+    def __init__(
+        self,
+        class_weights=None,
+        label_smoothing=0.0,
+        ignore_class=IGNORE,
+        name="segmentation_cross_entropy",
+        **kwargs,
+    ):
+        super().__init__(class_weights, ignore_class, name, **kwargs)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"`label_smoothing` must be in 0..1. Received: {label_smoothing!r}")
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true, y_pred):
+        labels, logits, valid = labeled_pixels(y_true, y_pred, self.ignore_class)
+        class_weights = self.weight_of_classes(logits)
+        weights = valid * ops.take(class_weights, labels)
+        values = weights * cross_entropy(labels, logits)
+        if self.label_smoothing:
+            spread = -valid * ops.mean(class_weights * ops.log_softmax(logits), axis=-1)
+            values = (1 - self.label_smoothing) * values + self.label_smoothing * spread
+        return mean_over_pixels(values, weights)
+
+    def get_config(self):
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class SegmentationFocalLoss(ClassWeightedLoss):
+    """Focal loss averaged over the labeled pixels: cross-entropy that fades where all is well.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.training import SegmentationFocalLoss
+        >>> labels, logits = np.zeros((1, 4, 4)), np.zeros((1, 4, 4, 2))
+        >>> round(float(SegmentationFocalLoss(gamma=2)(labels, logits)), 4)  # a quarter of log 2
+        0.1733
+
+    Paper, section 3.4, Equation 6, after Lin et al. 2017: `-(1 - p) ** gamma * log(p)`. There `p`
+    belongs to a two-class problem; here it is the softmax probability of the pixel's class, which
+    is the sigmoid for one class. The
+    paper adds this loss to cross-entropy, `a * CE + (1 - a) * FL`: see `make_loss`.
+
+    Weights, replicas, call arguments, result and errors are those of `SegmentationCrossEntropy`.
+
+    Args:
+        gamma: in 0..5 as in the paper; 0 gives cross-entropy.
+        class_weights: one positive number per label, in order or as a dict from each label to its
+            weight; or None.
+        ignore_class: the label that does not count; neither do labels that are no class.
+    """
+
+    def __init__(
+        self,
+        gamma=2.0,
+        class_weights=None,
+        ignore_class=IGNORE,
+        name="segmentation_focal_loss",
+        **kwargs,
+    ):
+        super().__init__(class_weights, ignore_class, name, **kwargs)
+        if not 0 <= gamma <= 5:
+            raise ValueError(f"`gamma` must be in 0..5. Received: {gamma!r}")
+        self.gamma = gamma
+
+    def call(self, y_true, y_pred):
+        labels, logits, valid = labeled_pixels(y_true, y_pred, self.ignore_class)
+        weights = valid * ops.take(self.weight_of_classes(logits), labels)
+        losses = cross_entropy(labels, logits)
+        # 1 - p without cancellation. Below 1, a power has no finite slope at 0.
+        missing = ops.maximum(-ops.expm1(-losses), keras.config.epsilon())
+        return mean_over_pixels(weights * ops.power(missing, self.gamma) * losses, weights)
+
+    def get_config(self):
+        return {**super().get_config(), "gamma": self.gamma}
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class SegmentationOHEM(ClassWeightedLoss):
+    """Online hard example mining: cross-entropy averaged over the hard labeled pixels alone.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.training import SegmentationOHEM
+        >>> labels, logits = np.zeros((1, 1, 4)), np.zeros((1, 1, 4, 2))
+        >>> logits[..., 0] = [0, 9, 9, 9]  # one pixel in doubt, three well known
+        >>> round(float(SegmentationOHEM()(labels, logits)), 4)  # log 2
+        0.6931
+
+    Hard is a pixel whose class has a probability below the threshold. Where these are too few,
+    the pixels of the largest cross-entropy are taken, those of equal cross-entropy together. Fan
+    et al. 2021 train the STDC networks of this package's encoder with it. Class weights do not
+    decide which pixels are hard. Under `tf.distribute` each replica mines its own part of the
+    batch, and the mean is that over the hard pixels of all replicas.
+
+    Call arguments, result and errors are those of `SegmentationCrossEntropy`.
+
+    Args:
+        threshold: probability in 0..1 of the true class; 0.7 in Fan et al.
+        min_kept: share in 0..1 of all pixels of the batch, labeled or not, rounded down: so many
+            labeled pixels count at least, if there are so many, and never less than one.
+        class_weights: one positive number per label, in order or as a dict from each label to its
+            weight; or None.
+        ignore_class: the label that does not count; neither do labels that are no class.
+    """
+
+    def __init__(
+        self,
+        threshold=0.7,
+        min_kept=1 / 16,
+        class_weights=None,
+        ignore_class=IGNORE,
+        name="segmentation_ohem",
+        **kwargs,
+    ):
+        super().__init__(class_weights, ignore_class, name, **kwargs)
+        for argument, value in (("threshold", threshold), ("min_kept", min_kept)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"`{argument}` must be in 0..1. Received: {value!r}")
+        self.threshold = threshold
+        self.min_kept = min_kept
+
+    def call(self, y_true, y_pred):
+        labels, logits, valid = labeled_pixels(y_true, y_pred, self.ignore_class)
+        losses = cross_entropy(labels, logits)
+        # Below every cross-entropy: pixels that do not count are never among the hardest.
+        hardness = ops.reshape(ops.where(valid > 0, ops.stop_gradient(losses), -1.0), (-1,))
+        hardest, _ = ops.top_k(hardness, self._count_kept(hardness), sorted=False)
+        hard = (ops.exp(-losses) < self.threshold) | (losses >= ops.min(hardest))
+        weights = valid * ops.cast(hard, "float32")
+        weights = weights * ops.take(self.weight_of_classes(logits), labels)
+        return mean_over_pixels(weights * losses, weights)
+
+    def _count_kept(self, pixels):
+        (count,) = ops.shape(pixels)
+        if isinstance(count, int):
+            return min(max(math.floor(self.min_kept * count), 1), count)
+        # A tensor under tf.function; float32 would not count beyond 2**24 pixels.
+        kept = ops.cast(self.min_kept * ops.cast(count, "float64"), "int32")
+        return ops.minimum(ops.maximum(kept, 1), count)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "threshold": self.threshold,
+            "min_kept": self.min_kept,
+        }

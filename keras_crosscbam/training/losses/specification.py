@@ -1,0 +1,102 @@
+"""The losses by name, and weighted sums of them."""
+
+import math
+
+import keras
+
+from keras_crosscbam.training.losses.cross_entropy import (
+    SegmentationCrossEntropy,
+    SegmentationFocalLoss,
+    SegmentationOHEM,
+)
+from keras_crosscbam.training.losses.dice import SegmentationDice
+from keras_crosscbam.training.losses.valid_pixels import SegmentationLoss
+
+# Each name with what makes its loss of the options that any of them has.
+LOSSES = {
+    "ce": lambda weights, gamma, smoothing: SegmentationCrossEntropy(weights, smoothing),
+    "focal": lambda weights, gamma, smoothing: SegmentationFocalLoss(gamma, weights),
+    "ohem": lambda weights, gamma, smoothing: SegmentationOHEM(class_weights=weights),
+    "dice": lambda weights, gamma, smoothing: SegmentationDice(),
+}
+
+
+def make_loss(spec, class_weights=None, focal_gamma=2.0, label_smoothing=0.0):
+    """Makes a loss of a short text.
+
+        >>> from keras_crosscbam.training import make_loss
+        >>> make_loss("ohem").name
+        'segmentation_ohem'
+        >>> [(loss.name, weight) for loss, weight in make_loss("ce:0.5,focal:0.5").losses]
+        [('segmentation_cross_entropy', 0.5), ('segmentation_focal_loss', 0.5)]
+
+    Args:
+        spec: one or more of ce, focal, ohem and dice, separated by commas, each with a colon and
+            a positive weight if that is not 1.
+        class_weights: one positive number per class, in order or as a dict from each class's
+            index to its weight; or None. For all but dice.
+        focal_gamma: `gamma` of focal.
+        label_smoothing: that of ce.
+
+    Returns:
+        The loss itself for a single one of weight 1, else a `WeightedSum`.
+
+    Raises:
+        ValueError: for an unknown name, a bad weight or a bad option.
+    """
+    terms = []
+    for term in spec.split(","):
+        name, colon, weight = (part.strip() for part in term.partition(":"))
+        try:
+            make, weight = LOSSES[name], float(weight) if colon else 1.0
+        except (KeyError, ValueError):
+            raise ValueError(
+                f"A loss is written as names out of {', '.join(LOSSES)}, each with a weight if "
+                f"need be, like 'ce:0.5,focal:0.5'. Received: {spec!r}"
+            ) from None
+        terms.append((make(class_weights, focal_gamma, label_smoothing), weight))
+    if len(terms) == 1 and terms[0][1] == 1:
+        return terms[0][0]
+    return WeightedSum(terms)
+
+
+@keras.saving.register_keras_serializable(package="keras_crosscbam")
+class WeightedSum(SegmentationLoss):
+    """A weighted sum of losses.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.training import (
+        ...     SegmentationCrossEntropy, SegmentationDice, WeightedSum)
+        >>> loss = WeightedSum([(SegmentationCrossEntropy(), 1.0), (SegmentationDice(), 0.5)])
+        >>> float(loss(np.full((1, 4, 4), 255), np.zeros((1, 4, 4, 11))))
+        0.0
+
+    Call arguments, result and errors are those of `SegmentationCrossEntropy`.
+
+    Args:
+        losses: pairs of a loss of this package and a positive number.
+    """
+
+    def __init__(self, losses, name="weighted_sum", **kwargs):
+        super().__init__(name=name, **kwargs)
+        losses = [(loss, float(weight)) for loss, weight in losses]
+        if not losses or not all(
+            isinstance(loss, SegmentationLoss) and 0 < weight < math.inf for loss, weight in losses
+        ):
+            raise ValueError(
+                "`losses` must be pairs of a loss of this package and a positive number. "
+                f"Received: {losses!r}"
+            )
+        self.losses = losses
+
+    def call(self, y_true, y_pred):
+        return sum(weight * loss.call(y_true, y_pred) for loss, weight in self.losses)
+
+    def get_config(self):
+        losses = [[keras.losses.serialize(loss), weight] for loss, weight in self.losses]
+        return {**super().get_config(), "losses": losses}
+
+    @classmethod
+    def from_config(cls, config):
+        losses = [(keras.losses.deserialize(loss), weight) for loss, weight in config["losses"]]
+        return cls(**{**config, "losses": losses})

@@ -1,0 +1,239 @@
+"""One training from recipe and data to the best weights, resumable at every epoch."""
+
+import logging
+from importlib.util import find_spec
+
+from keras_crosscbam.datasets.augment import (
+    PhotometricDistortion,
+    RandomErasing,
+    RandomFlip,
+    RandomRotation,
+    Sometimes,
+    appearance,
+)
+from keras_crosscbam.datasets.cache import Cached
+from keras_crosscbam.datasets.label_statistics import balanced_weights, check_labels
+from keras_crosscbam.datasets.pipeline import steps_per_epoch, training_batches
+from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
+from keras_crosscbam.models.cross_cbam import CrossCBAM
+from keras_crosscbam.models.surgery import freeze_backbone, inference_model
+from keras_crosscbam.training.distribution import find_workers
+from keras_crosscbam.training.fingerprint import describe_augmentations
+from keras_crosscbam.training.losses.distillation import SegmentationDistillation
+from keras_crosscbam.training.losses.specification import make_loss
+from keras_crosscbam.training.metrics import SegmentationMeanIoU
+from keras_crosscbam.training.phases import in_phases
+from keras_crosscbam.training.report import write_report
+from keras_crosscbam.training.resumable import opened_run
+from keras_crosscbam.training.teachers import find_teachers, with_teachers
+from keras_crosscbam.training.tensorboard import TensorBoardPictures
+from keras_crosscbam.training.validation import SegmentationJudge
+from keras_crosscbam.variants import encoder_name
+
+MONITOR = "val_mean_iou"
+logger = logging.getLogger(__name__)
+
+
+def train(train_set, val_set, recipe, out, augmentations=None, workers=None, verbose=1):
+    """Trains a network by a recipe and keeps the weights with the best validation mean IoU.
+
+        >>> from keras_crosscbam.datasets import load_camvid
+        >>> from keras_crosscbam.training import RECIPES
+        >>> from keras_crosscbam.training.segmentation import train
+        >>> best = train(load_camvid("CamVid", "train"), load_camvid("CamVid", "val"),
+        ...     RECIPES["camvid-m"], out="runs/camvid-m")  # doctest: +SKIP
+
+    The folder `out` receives `run.json` (the effective recipe and what it is applied to),
+    `log.csv`, `checkpoints/`, TensorBoard logs (if that is installed), `best.weights.h5`, which is
+    the network without its auxiliary head, and in the end `report.html`. Called again after an
+    interruption of any kind, it goes on from the newest intact checkpoint, on the very batches
+    that an undisturbed run would have seen.
+
+    Args:
+        train_set: `SegmentationDataset` to learn from.
+        val_set: `SegmentationDataset` to choose by, judged at the size of its labels.
+        recipe: a `Recipe`.
+        out: folder of the run; made if need be. Several machines must share it.
+        augmentations: what is done to the crops instead of what the recipe says; see
+            `training_batches`.
+        workers: devices and machines; None for all there are, see `find_workers`.
+        verbose: 0 for no progress line.
+
+    Returns:
+        The path of `best.weights.h5`.
+
+    Raises:
+        ValueError: for data that cannot be read or in which fewer than two classes are labeled,
+            splits of different classes, or a folder that holds another run.
+        RuntimeError: if the loss becomes NaN, the disk is full, or another process trains in the
+            folder.
+    """
+    if train_set.classes.names != val_set.classes.names:
+        raise ValueError(
+            "`train_set` and `val_set` must have the same classes in the same order. Received: "
+            f"{', '.join(train_set.classes.names)}; {', '.join(val_set.classes.names)}"
+        )
+    teachers = find_teachers(recipe, train_set.classes)
+    # Reading everything once also finds bad files now, not hours into the training.
+    counts, train_digests = train_set.read_through()
+    val_counts, val_digests = val_set.read_through()
+    check_labels(train_set, "train", counts.sum(axis=0))
+    check_labels(val_set, "val", val_counts.sum(axis=0))
+    steps = recipe.steps_per_epoch or steps_per_epoch(train_set, recipe.batch_size)
+    data = {
+        "name": train_set.name,
+        "classes": list(train_set.classes.names),
+        "num_classes": train_set.classes.num_classes,
+        "train_frames": len(train_set),
+        "val_frames": len(val_set),
+        **{f"train_{part}": digest for part, digest in train_digests.items()},
+        **{f"val_{part}": digest for part, digest in val_digests.items()},
+        "augmentations": describe_augmentations(augmentations),
+        "left_out": list(train_set.left_out),
+    }
+    with opened_run(out, recipe, steps, data, workers or find_workers()) as run:
+        model = run.build(lambda: _training_model(train_set, recipe, run, teachers))
+        compile_for(run, model, recipe, counts.sum(axis=0))
+        sampling = class_balanced_weights(counts) if recipe.balanced_sampling else None
+
+        def files_of(step):
+            frames = frames_of_step(len(train_set), recipe.batch_size, step, recipe.seed, sampling)
+            return [train_set.pairs[i][0] for i in frames]
+
+        judge = SegmentationJudge(model, val_set, recipe.validation_size)
+        pictures = []
+        if run.workers.is_chief and find_spec("tensorboard"):
+            pictures.append(TensorBoardPictures(run.out / "tensorboard" / "pictures", judge))
+        best = run.fit(
+            model,
+            lambda shard: phased_batches(
+                train_set, recipe, steps, run.step, augmentations, sampling, shard
+            ),
+            judge=judge,
+            monitor=MONITOR,
+            kept=inference_model(model),
+            files_of=files_of,
+            scores=progress_scores(len(val_set.classes)),
+            extra=pictures,
+            verbose=verbose,
+        )
+        if run.workers.is_chief:
+            _report(run.out, best, recipe, val_set)
+        return best
+
+
+def progress_scores(classes):
+    """What `Progress` shows of a network of so many classes."""
+    over = f"over {{val_classes_in_mean}} of {classes} classes"
+    return {"mIoU": "main_mean_iou", f"val mIoU {over}": MONITOR}
+
+
+def _report(out, best, recipe, val_set):
+    # In float32, as users run it, whatever it was trained in.
+    model = CrossCBAM(
+        **recipe.network,
+        input_shape=(None, None, 3),
+        classes=val_set.classes,
+        weights=best,
+    )
+    try:
+        write_report(out, model, val_set, recipe.validation_size)
+    except ImportError as error:
+        logger.info("No report: %s", error)
+
+
+def _training_model(train_set, recipe, run, teachers):
+    network = recipe.network
+    backbone, alpha = network["backbone"], network["alpha"]
+    model = CrossCBAM(
+        **network,
+        input_shape=(None, None, 3),
+        classes=train_set.classes,
+        aux_head=True,
+        dropout_rate=recipe.dropout_rate,
+        weights=run.weights,
+        backbone_weights=None if run.state else recipe.backbone_weights,
+    )
+    run.deepen(model, f"cross_cbam_{encoder_name('stdc1', alpha)}")
+    run.narrow(model, f"cross_cbam_{backbone}", backbone)
+    if recipe.backbone_rate == 0:
+        freeze_backbone(model)
+    if teachers:
+        return with_teachers(model, teachers, recipe.teacher_architecture)
+    return model
+
+
+def compile_for(run, model, recipe, counts):
+    """Compiles a training model, with its auxiliary head, as a recipe says.
+
+    Args:
+        run: the `Run`.
+        model: the model.
+        recipe: a `Recipe`.
+        counts: labeled pixels of each class, for the class weights.
+    """
+    weights = None
+    if recipe.class_balance:
+        weights = balanced_weights(counts, recipe.class_balance).tolist()
+    losses = {
+        head: make_loss(loss, weights, recipe.focal_gamma, recipe.label_smoothing)
+        for head, loss in (("main", recipe.loss), ("aux", recipe.aux_loss))
+    }
+    loss_weights = {"main": 1.0, "aux": recipe.aux_weight}
+    if recipe.teacher:
+        losses["distilled"] = SegmentationDistillation(recipe.temperature)
+        loss_weights["distilled"] = recipe.distillation_weight
+    run.compile(
+        model,
+        loss=losses,
+        loss_weights=loss_weights,
+        metrics={"main": [SegmentationMeanIoU(model.output["main"].shape[-1])]},
+    )
+
+
+def phased_batches(
+    train_set, recipe, steps, start_step=0, augmentations=None, sampling=None, shard=(0, 1)
+):
+    """The batches of a recipe, from a step on, with labels for each output of the model."""
+    options = crop_options(recipe)
+    if augmentations is not None:
+        options["augmentations"] = augmentations
+    # One cache for all phases.
+    frames = Cached(train_set) if recipe.cache else train_set
+
+    def batches_of(phase, start_step, stop_step):
+        return training_batches(
+            frames,
+            phase.crop_size,
+            recipe.batch_size,
+            **options,
+            sampling_weights=sampling,
+            seed=recipe.seed,
+            start_step=start_step,
+            stop_step=stop_step,
+            shard=shard,
+            cache=False,
+        )
+
+    outputs = ("main", "aux", "distilled") if recipe.teacher else ("main", "aux")
+    return in_phases(recipe, steps, start_step, batches_of).map(
+        lambda images, labels: (images, dict.fromkeys(outputs, labels))
+    )
+
+
+def crop_options(recipe):
+    """What a recipe says of the crops, as arguments of `training_batches`."""
+    augmentations = [RandomFlip()]
+    if recipe.rotation:
+        augmentations.append(RandomRotation(recipe.rotation))
+    if recipe.photometric:
+        augmentations.append(PhotometricDistortion())
+    if recipe.appearance:
+        augmentations += appearance(recipe.appearance)
+    if recipe.erasing:
+        augmentations.append(Sometimes(RandomErasing(), recipe.erasing))
+    return {
+        "scale_range": recipe.scale_range,
+        "augmentations": augmentations,
+        "class_mix": recipe.class_mix,
+    }

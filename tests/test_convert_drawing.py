@@ -10,7 +10,7 @@ from annotated_folders import brush_code, counts_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from keras_crosscbam.datasets.conversion import brush, coco, cvat
 from keras_crosscbam.datasets.conversion.drawing import (
@@ -52,6 +52,15 @@ def reference(rings, height=HEIGHT, width=WIDTH):
 @example([[(0.5, 0.5), (4.5, 0.5), (4.5, 4.5)]])
 def test_fill_takes_the_pixels_whose_centers_are_inside(rings):
     np.testing.assert_array_equal(fill(rings, HEIGHT, WIDTH), reference(rings))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(RINGS, WHOLE_RINGS))
+def test_outlined_is_what_pillow_draws(ring):
+    """On the whole image at once, where the package draws the part that the polygon is in."""
+    whole = Image.new("1", (WIDTH, HEIGHT))
+    ImageDraw.Draw(whole).polygon(ring, fill=1, outline=1)
+    np.testing.assert_array_equal(fill_outlined(ring, HEIGHT, WIDTH), np.asarray(whole))
 
 
 @settings(max_examples=100, deadline=None)

@@ -55,23 +55,44 @@ def fill(rings, height, width):
         rings: list of closed polygons, each `(corners, 2)` numbers, x first.
         height, width: of the image, in pixels.
     """
+    mask = np.zeros((height, width), bool)
+    place, inside = _fill([np.asarray(ring, np.float64) for ring in rings], height, width)
+    mask[place] = inside
+    return mask
+
+
+def _fill(rings, height, width):
+    """`fill` in the part of the image that the rings are in: its rows and columns, and the mask."""
+    rows, columns = _part(rings, height, width)
     # At its column, each entry turns inside into outside for all pixels to the right of it.
-    toggles = np.zeros((height, width + 1), np.int64)
-    for ring in rings:
-        start = np.asarray(ring, np.float64)
+    toggles = np.zeros((rows.stop - rows.start, columns.stop - columns.start + 1), np.int64)
+    for start in rings:
         end = np.roll(start, -1, axis=0)
         # From the upper to the lower end, so that an edge is the same in both directions.
         swap = (start[:, 1] > end[:, 1])[:, None]
         (x0, y0), (x1, y1) = np.where(swap, end, start).T, np.where(swap, start, end).T
-        first, last = (np.ceil(y - 0.5).clip(0, height).astype(np.int64) for y in (y0, y1))
+        limits = rows.start, rows.stop
+        first, last = (np.ceil(y - 0.5).clip(*limits).astype(np.int64) for y in (y0, y1))
         counts = last - first
         edge = np.repeat(np.arange(len(start)), counts)
         row = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts - first, counts)
         slope = (x1[edge] - x0[edge]) / (y1[edge] - y0[edge])
         crossing = x0[edge] + (row + 0.5 - y0[edge]) * slope
-        column = np.ceil(crossing - 0.5).clip(0, width).astype(np.int64)
-        np.add.at(toggles, (row, column), 1)
-    return np.cumsum(toggles[:, :width], axis=1) % 2 == 1
+        column = np.ceil(crossing - 0.5).clip(columns.start, columns.stop).astype(np.int64)
+        np.add.at(toggles, (row - rows.start, column - columns.start), 1)
+    return (rows, columns), np.cumsum(toggles[:, :-1], axis=1) % 2 == 1
+
+
+def _part(rings, height, width):
+    """The rows and columns of the image that rings may touch, two slices."""
+    corners = np.concatenate(rings)
+    low = np.floor(corners.min(axis=0)) - 1
+    high = np.ceil(corners.max(axis=0)) + 2
+    (left, right), (top, bottom) = (
+        np.clip(ends, 0, size).astype(int)
+        for ends, size in zip(np.transpose([low, high]), (width, height), strict=True)
+    )
+    return slice(top, bottom), slice(left, right)
 
 
 def fill_outlined(ring, height, width, holes=()):
@@ -79,12 +100,25 @@ def fill_outlined(ring, height, width, holes=()):
 
     The outline of a hole belongs to what is around it.
     """
-    mask = Image.new("1", (width, height))
+    mask = np.zeros((height, width), bool)
+    rings = [np.asarray(points, np.float64) for points in (ring, *holes)]
+    place, inside = _fill_outlined(rings, height, width)
+    mask[place] = inside
+    return mask
+
+
+def _fill_outlined(rings, height, width):
+    """`fill_outlined` in the part of the image that the first ring is in; the others are holes."""
+    rows, columns = place = _part(rings[:1], height, width)
+    size = columns.stop - columns.start, rows.stop - rows.start
+    if 0 in size:
+        return place, np.zeros(size[::-1], bool)
+    mask = Image.new("1", size)
     draw = ImageDraw.Draw(mask)
-    draw.polygon([tuple(point) for point in ring], fill=1, outline=1)
-    for hole in holes:
-        draw.polygon([tuple(point) for point in hole], fill=0, outline=1)
-    return np.array(mask)
+    for number, ring in enumerate(rings):
+        moved = ring - (columns.start, rows.start)
+        draw.polygon([tuple(point) for point in moved], fill=int(number == 0), outline=1)
+    return place, np.array(mask)
 
 
 @dataclass(frozen=True)
@@ -95,7 +129,8 @@ class Filled:
     rings: tuple[np.ndarray, ...]
 
     def paint(self, canvas):
-        canvas[fill(self.rings, *canvas.shape)] = self.label
+        place, inside = _fill(self.rings, *canvas.shape)
+        canvas[place][inside] = self.label
 
 
 @dataclass(frozen=True)
@@ -107,7 +142,8 @@ class Relative:
 
     def paint(self, canvas):
         height, width = canvas.shape
-        canvas[fill([self.ring * (width, height)], height, width)] = self.label
+        place, inside = _fill([self.ring * (width, height)], height, width)
+        canvas[place][inside] = self.label
 
 
 @dataclass(frozen=True)
@@ -119,7 +155,8 @@ class Outlined:
     holes: tuple[np.ndarray, ...] = ()
 
     def paint(self, canvas):
-        canvas[fill_outlined(self.ring, *canvas.shape, self.holes)] = self.label
+        place, inside = _fill_outlined([self.ring, *self.holes], *canvas.shape)
+        canvas[place][inside] = self.label
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from annotated_folders import FOLDERS, SCENE, coco, cvat, cvat_content, images, 
 from PIL import Image
 
 import keras_crosscbam as kc
+from keras_crosscbam.datasets.conversion.drawing import draw
+from keras_crosscbam.datasets.conversion.formats import read_annotations, recognize
+from keras_crosscbam.datasets.conversion.source import Source
 
 COCO = "annotations/instances_default.json"
 
@@ -77,7 +80,7 @@ WRONG = [
     (
         "coco",
         delete("images/a.jpg"),
-        "instances_default.json: names 1 images that are not in .*a.jpg",
+        "instances_default.json: 1 of the images that it names are not in .*a.jpg",
     ),
     ("coco", first("file_name", "../../x.jpg", "images"), "json: names .*leads out of the folder"),
     ("coco", first("category_id", 4), "json: annotation 0: category_id 4 is not among"),
@@ -126,7 +129,11 @@ WRONG = [
     ("labelme", shape(shape_type="mask", points=[[0, 0], [1, 1]], mask="!"), "not in Base64"),
     ("labelme", shape(label=None), "a.json: shape 0: expected text named 'label'"),
     ("labelme", edit("a.json", lambda c: c.update(imagePath="../../etc/x.png")), "leads out of"),
-    ("labelme", edit("a.json", lambda c: c.update(imagePath="x.jpg")), "a.json: names 1 images"),
+    (
+        "labelme",
+        edit("a.json", lambda c: c.update(imagePath="x.jpg")),
+        "a.json: 1 of the images that it names",
+    ),
     ("cvat", put("annotations.xml", "<annotations><image"), "annotations.xml: not readable as XML"),
     ("cvat", put("annotations.xml", BOMB), "annotations.xml: has a document type or entities"),
     (
@@ -155,7 +162,11 @@ WRONG = [
     ("label-studio", region(rle=[0] * 20), "rle must be of 16x12 pixels, 4 values each"),
     ("label-studio", region(rle=[300]), "rle must be a list of numbers"),
     ("label-studio", region(brushlabels=["a", "b"]), "expected one label"),
-    ("label-studio", delete("media/a.jpg"), "project-1.json: names 1 images .*a.jpg"),
+    (
+        "label-studio",
+        delete("media/a.jpg"),
+        "project-1.json: 1 of the images that it names .*a.jpg",
+    ),
     (
         "label-studio",
         edit(
@@ -175,10 +186,10 @@ WRONG = [
         supervisely_object(0, points={"exterior": [[1, 1]]}),
         "object 0: a polygon needs",
     ),
-    ("supervisely", delete("ds0/img/a.jpg"), "a.jpg.json: names 1 images"),
+    ("supervisely", delete("ds0/img/a.jpg"), "a.jpg.json: 1 of the images"),
     ("cityscapes", cityscapes_object(polygon=[[1, 1]]), "polygons.json: object 1: a polygon needs"),
     ("cityscapes", cityscapes_object(label=3), "object 1: expected text named 'label'"),
-    ("voc", delete("JPEGImages/a.jpg"), "SegmentationClass: names 1 images .*: a"),
+    ("voc", delete("JPEGImages/a.jpg"), "SegmentationClass: 1 of the images .*: a"),
     ("voc of CVAT", put("labelmap.txt", "lake:1,2\n"), "labelmap.txt: line 1: expected NAME:RED"),
     ("voc of CVAT", put("labelmap.txt", "lake:1,2,3::\n"), r"a.png: 2 colors stand for no class"),
     (
@@ -252,7 +263,7 @@ def test_an_image_that_is_there_twice_is_not_guessed(tmp_path):
     coco(tmp_path / "in")
     images(tmp_path / "in/copies", names=("a",))
     (tmp_path / "in/images").rename(tmp_path / "in/photos")
-    with pytest.raises(ValueError, match=r"names 1 images that are not in .*, or not once: a\.jpg"):
+    with pytest.raises(ValueError, match=r"1 of the images .* or more than once: a\.jpg"):
         kc.datasets.convert(tmp_path / "in", tmp_path / "out")
 
 
@@ -371,3 +382,60 @@ def test_annotations_follow_the_orientation_of_the_image(seen_as, tmp_path):
     data = kc.datasets.load_dataset(tmp_path / "out", "train")
     np.testing.assert_array_equal(data[0][1], upright)
     assert any("3 images are turned by their EXIF orientation" in note for note in result.notes)
+
+
+def nodes(content, path=()):
+    """The paths to all values of a JSON file, of lists the first two."""
+    yield path
+    items = content.items() if isinstance(content, dict) else enumerate(content[:2])
+    for key, value in items:
+        if isinstance(value, dict | list):
+            yield from nodes(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+OTHER_VALUES = (None, True, -1, 5, 1e300, "x", "", [], [1], [[]], {}, [{}])
+
+
+@pytest.mark.parametrize(
+    ("case", "file"),
+    [
+        ("coco", COCO),
+        ("coco, compressed", COCO),
+        ("coco-panoptic", "annotations/panoptic_default.json"),
+        ("labelme", "a.json"),
+        ("labelme, masks", "a.json"),
+        ("label-studio", "project-1.json"),
+        ("supervisely", "meta.json"),
+        ("supervisely", "ds0/ann/a.jpg.json"),
+        ("cityscapes", "gtFine/train/bonn/bonn_00000a_000019_gtFine_polygons.json"),
+        ("mapillary", "config_v1.2.json"),
+    ],
+)
+def test_any_other_value_is_read_or_refused(case, file, tmp_path):
+    """Each value of a file in turn is of another kind: labels come out, or a sentence."""
+    make, name = FOLDERS[case]
+    make(tmp_path)
+    text, refused = (tmp_path / file).read_text(), 0
+    for path in list(nodes(json.loads(text))):
+        for value in OTHER_VALUES:
+            content = json.loads(text)
+            place = content
+            for key in path[:-1]:
+                place = place[key]
+            if path:
+                place[path[-1]] = value
+            else:
+                content = value
+            write(tmp_path / file, content if content != "" else '""')
+            try:
+                source = Source(tmp_path)
+                for frame in read_annotations(source, recognize(source, name)).frames:
+                    if frame.is_annotated:
+                        draw(frame)
+            except Exception as error:
+                if not isinstance(error, ValueError) or str(tmp_path) not in str(error):
+                    raise AssertionError(f"{path} = {value!r}") from error
+                refused += 1
+    assert refused > 20

@@ -29,8 +29,9 @@ def is_panoptic(content):
     """Whether a JSON file holds COCO's panoptic annotations."""
     if not _has_lists(content):
         return False
-    annotations = content.get("annotations") or [None]
-    return isinstance(annotations[0], dict) and "segments_info" in annotations[0]
+    annotations = content.get("annotations")
+    first = annotations[0] if isinstance(annotations, list) and annotations else None
+    return isinstance(first, dict) and "segments_info" in first
 
 
 def _has_lists(content):
@@ -67,7 +68,9 @@ def _read(source, files, read_image, order, unlabeled):
         # Captions and unlabeled test images come without annotations.
         annotated, of_image = "annotations" in content, defaultdict(list)
         ids = {get(image, "id", int, f"{path}: images") for image in content["images"]}
-        for annotation in content.get("annotations", []):
+        for annotation in get(content, "annotations", list, str(path)) if annotated else ():
+            if not isinstance(annotation, dict):
+                raise ValueError(f"{path}: annotations must be mappings. Received: {annotation!r}")
             where = f"{path}: annotation {annotation.get('id', '')}"
             image_id = get(annotation, "image_id", int, where)
             if image_id not in ids:
@@ -100,7 +103,7 @@ def _is_color(value):
 
 
 def _label(labels, category, where):
-    if category not in labels:
+    if not isinstance(category, int) or category not in labels:
         raise ValueError(f"{where}: category_id {category} is not among the categories")
     return labels[category]
 

@@ -13,7 +13,7 @@ from keras_crosscbam.classes import BACKGROUND, IGNORE
 from keras_crosscbam.datasets.argument_checks import check_number
 from keras_crosscbam.datasets.conversion.annotations import UNLABELED, is_background
 from keras_crosscbam.datasets.conversion.drawing import draw
-from keras_crosscbam.datasets.conversion.formats import FORMATS, recognize
+from keras_crosscbam.datasets.conversion.formats import FORMATS, read_annotations, recognize
 from keras_crosscbam.datasets.conversion.source import Source
 from keras_crosscbam.datasets.conversion.splits import assign, divided_groups, groups_of
 from keras_crosscbam.datasets.conversion.writing import names_of, put, staged, write_class_file
@@ -110,7 +110,7 @@ def convert(
         raise ValueError(
             f"`classes` must be None here, since {format} lists its classes. Received: {classes}"
         )
-    read = FORMATS[format].read(place)
+    read = read_annotations(place, format)
     frames, notes = _usable(read.frames, place)
     places = [place.place(frame.image) for frame in frames]
     names, groups = names_of(places), groups_of(places, group)

@@ -10,7 +10,7 @@ import numpy as np
 from keras_crosscbam.datasets.conversion.annotations import Annotations, ClassList, Frame
 from keras_crosscbam.datasets.conversion.drawing import Ellipse, Filled, Pasted, box, check_ring
 from keras_crosscbam.datasets.conversion.extra import safe_xml
-from keras_crosscbam.datasets.conversion.source import check_images, split_named
+from keras_crosscbam.datasets.conversion.source import check_images, check_size, split_named
 
 _WITH_AREA = ("polygon", "box", "ellipse", "mask")
 _WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton", "tag")
@@ -137,7 +137,8 @@ def _bitmap(text, height, width, where):
         runs = [int(run) for run in text.split(",")]
     except ValueError:
         raise ValueError(f"{where}: rle must be whole numbers. Received: {text[:40]!r}") from None
-    if min(height, width) < 1 or min(runs) < 0 or sum(runs) != height * width:
+    check_size((height, width), where)
+    if min(runs) < 0 or sum(runs) != height * width:
         raise ValueError(
             f"{where}: the runs must add up to {width}x{height} pixels. Received: {sum(runs)}"
         )

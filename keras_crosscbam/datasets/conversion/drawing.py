@@ -25,6 +25,9 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+# Beyond this, pycocotools and Pillow would need memory without end.
+_FARTHEST = 1_000_000
+
 
 def check_ring(points, where):
     """The corners of a polygon as float64 `(corners, 2)`, x first; `ValueError` says where not."""
@@ -36,6 +39,8 @@ def check_ring(points, where):
         ring = ring.reshape(0, 2)
     if ring.ndim != 2 or ring.shape[1] != 2 or not np.isfinite(ring).all():
         raise ValueError(f"{where}: expected corners as pairs of numbers")
+    if np.abs(ring).max(initial=0) > _FARTHEST:
+        raise ValueError(f"{where}: a corner is more than {_FARTHEST} pixels away from the image")
     if len(ring) < 3:
         raise ValueError(f"{where}: a polygon needs at least 3 corners. Received: {len(ring)}")
     return ring
@@ -228,20 +233,21 @@ def draw(frame: Frame):
         ValueError: if the image is unreadable, or of another size than its annotations.
     """
     upright, orientation = _size(frame.image)
-    if frame.mask is not None:
-        labels = frame.mask.read()
-    else:
-        labels = np.full(frame.size or upright, UNLABELED, np.uint8)
+    labels = frame.mask.read() if frame.mask is not None else None
+    size = (frame.size or upright) if labels is None else labels.shape
+    # The tool may have seen the image as its file stores it.
+    as_stored = size != upright and size == upright[::-1] and orientation in _TURNS
+    if size != upright and not as_stored:
+        raise ValueError(
+            f"{frame.annotation}: the annotations are for {size[1]}x{size[0]} pixels, the image "
+            f"{frame.image} has {upright[1]}x{upright[0]}; they must be equal"
+        )
+    if labels is None:
+        labels = np.full(size, UNLABELED, np.uint8)
         for shape in frame.shapes:
             shape.paint(labels)
-    if labels.shape != upright and labels.shape == upright[::-1] and orientation in _TURNS:
-        # The tool saw the image as its file stores it.
+    if as_stored:
         labels = np.asarray(Image.fromarray(labels).transpose(_TURNS[orientation]))
-    if labels.shape != upright:
-        raise ValueError(
-            f"{frame.annotation}: the annotations are for {labels.shape[1]}x{labels.shape[0]} "
-            f"pixels, the image {frame.image} has {upright[1]}x{upright[0]}; they must be equal"
-        )
     return labels, orientation
 
 

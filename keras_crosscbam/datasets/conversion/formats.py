@@ -17,6 +17,7 @@ from keras_crosscbam.datasets.conversion import (
 from keras_crosscbam.datasets.conversion.annotations import Annotations
 from keras_crosscbam.datasets.conversion.source import Source, read_yaml
 from keras_crosscbam.datasets.dataset_yaml import CLASS_FILE
+from keras_crosscbam.images import failure
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,14 @@ def recognize(source, format=None):
         f"{source.file or source.root}: in none of the formats {', '.join(FORMATS)}. Is it the "
         "folder that was exported, unpacked, with its images? They may be elsewhere with --images"
     )
+
+
+def read_annotations(source, format):
+    """The `Annotations` of a folder in a format; each `ValueError` names a file or the folder."""
+    try:
+        return FORMATS[format].read(source)
+    except ValueError as error:
+        raise ValueError(failure(source.file or source.root, error)) from error
 
 
 def _is_converted(path):

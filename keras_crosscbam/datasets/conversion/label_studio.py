@@ -100,17 +100,27 @@ def _find(source, name, path):
 
 def _results(task, where):
     """The regions of the annotation that counts, None without any, and how many more there are."""
-    annotations = [a for a in task.get("annotations") or [] if not a.get("was_cancelled")]
+    annotations = [a for a in _mappings(task, "annotations", where) if not a.get("was_cancelled")]
     if annotations:
         chosen = max(
             enumerate(annotations),
             key=lambda a: (bool(a[1].get("ground_truth")), str(a[1].get("updated_at", "")), a[0]),
         )[1]
         return get(chosen, "result", list, where), len(annotations) - 1
-    predictions = task.get("predictions") or []
-    if predictions and isinstance(predictions[-1], dict):
+    predictions = _mappings(task, "predictions", where)
+    if predictions:
         return get(predictions[-1], "result", list, where), len(predictions) - 1
     return None, 0
+
+
+def _mappings(task, key, where):
+    """A list of a task, which a short export holds as numbers alone."""
+    listed = task.get(key) or []
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise ValueError(
+            f"{where}: expected {key} with their results. Received: {str(listed)[:60]}"
+        )
+    return listed
 
 
 def _label(region, where):

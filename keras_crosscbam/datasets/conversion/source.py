@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import yaml
+from PIL import Image
 
 from keras_crosscbam.datasets.listing import shortened
 from keras_crosscbam.image_files import files_below, image_files_below, is_broken_link
@@ -184,8 +185,8 @@ def check_images(file, missing, root):
     """Raises a `ValueError` for images that a file names and that are not there."""
     if missing:
         raise ValueError(
-            f"{file}: names {len(missing)} images that are not in {root}, or not once: "
-            f"{shortened(missing)}"
+            f"{file}: {len(missing)} of the images that it names are not in {root}, or more than "
+            f"once: {shortened(missing)}"
         )
 
 
@@ -231,6 +232,11 @@ def get(mapping, key, kind, where):
 def size_of(mapping, height, width, where):
     """`(height, width)` from two fields, whole and positive; `ValueError` says where it is not."""
     size = get(mapping, height, int, where), get(mapping, width, int, where)
-    if min(size) < 1:
-        raise ValueError(f"{where}: expected a height and a width above 0. Received: {size}")
+    check_size(size, where)
     return size
+
+
+def check_size(size, where):
+    """Raises a `ValueError` for sides below 1 and for more pixels than Pillow opens."""
+    if min(size) < 1 or size[0] * size[1] > 2 * Image.MAX_IMAGE_PIXELS:
+        raise ValueError(f"{where}: {size[1]}x{size[0]} pixels is no size of an image")

@@ -69,7 +69,8 @@ def _shape(item, label, where):
     points = get(item, "points", dict, where)
     exterior = get(points, "exterior", list, where)
     if kind == "polygon":
-        holes = tuple(check_ring(hole, where) for hole in points.get("interior") or ())
+        interior = get({"interior": [], **points}, "interior", list, where)
+        holes = tuple(check_ring(hole, where) for hole in interior)
         return Outlined(label, check_ring(exterior, where), holes)
     if kind == "rectangle" and len(exterior) == 2:
         (x0, y0), (x1, y1) = (_pair(corner, where) for corner in exterior)

@@ -79,10 +79,7 @@ def _read(source, files, read_image, order, unlabeled):
         missing, split = [], split_named(path.stem)
         for entry in content["images"]:
             name = get(entry, "file_name", str, f"{path}: image {entry['id']}")
-            try:
-                image = source.image(name, path.parent, split or source.split(path))
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
+            image = source.image(name, path, split or source.split(path))
             if image is None:
                 missing.append(name)
                 continue

@@ -38,9 +38,10 @@ def read(source):
         root = _parse(path)
         if root.find("track") is not None:
             raise ValueError(f"{path}: CVAT for video; export the task as CVAT for images 1.1")
-        listed = [label.findtext("name") for label in root.iterfind("meta//label")]
+        listed = []
         for label in root.iterfind("meta//label"):
-            name, color = label.findtext("name"), _color(label.findtext("color"))
+            name, color = label.findtext("name", ""), _color(label.findtext("color"))
+            listed.append(name)
             classes.label(name)
             colors |= {name: color} if color else {}
         missing = []
@@ -48,10 +49,7 @@ def read(source):
             name = element.get("name", "")
             where = f"{path}: image {name}"
             split = split_named(element.get("subset") or "")
-            try:
-                image = source.image(name, path.parent / "images", split)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
+            image = source.image(name, path, split, folder="images")
             if image is None:
                 missing.append(name)
                 continue
@@ -59,7 +57,7 @@ def read(source):
             for number, child in enumerate(element):
                 if child.tag in _WITH_AREA:
                     place = f"{where}: {child.tag} {number}"
-                    label = child.get("label")
+                    label = child.get("label", "")
                     if listed and label not in listed:
                         raise ValueError(f"{place}: {label!r} is not among the labels in <meta>")
                     shape = _shape(child, classes.label(label), place)
@@ -86,7 +84,7 @@ def _parse(path):
         return xml.parse(path, forbid_dtd=True).getroot()
     except DefusedXmlException as error:
         raise ValueError(f"{path}: has a document type or entities, which are refused") from error
-    except (xml.ParseError, ValueError) as error:
+    except (xml.ParseError, ValueError, LookupError) as error:
         raise ValueError(f"{path}: not readable as XML ({error})") from error
 
 

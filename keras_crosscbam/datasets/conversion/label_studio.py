@@ -89,12 +89,9 @@ def _image_name(task, where):
 
 def _find(source, name, path):
     """The image; Label Studio puts eight hexadecimal digits before the names of uploads."""
-    try:
-        found = source.image(name, path.parent)
-        if found is None and re.match(r"[0-9a-f]{8}-.", name.rsplit("/", 1)[-1]):
-            found = source.image(name.rsplit("/", 1)[-1][9:], path.parent)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    found, last = source.image(name, path), name.rsplit("/", 1)[-1]
+    if found is None and re.match(r"[0-9a-f]{8}-.", last):
+        return source.image(last[9:], path)
     return found
 
 

@@ -38,10 +38,7 @@ def read(source):
     for path in files:
         content = source.json(path)
         name = get(content, "imagePath", str, str(path))
-        try:
-            image = source.image(name, path.parent)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        image = source.image(name, path)
         check_images(path, [name] if image is None else [], source.images_root)
         shapes = []
         for i, shape in enumerate(content["shapes"]):

@@ -76,13 +76,14 @@ class Source:
             self._json[path] = content
         return self._json[path]
 
-    def image(self, name, base, split=None):
+    def image(self, name, file, split=None, folder="."):
         """The image that an annotation file names.
 
         Args:
             name: what stands there, with slashes of either kind.
-            base: the folder that it is relative to.
+            file: the annotation file.
             split: of the image, for images of one name in several splits; None if it is not known.
+            folder: what the name is relative to, from the folder of the file.
 
         Returns:
             Its path; None if there is no such image, or none that is the only one of its name.
@@ -90,19 +91,20 @@ class Source:
             of the path in common.
 
         Raises:
-            ValueError: if the path leads out of the folder.
+            ValueError: if the path leads out of the source, with the name of the file.
         """
+        base = file.parent / folder
         parts = PurePosixPath(str(name).replace("\\", "/"))
         absolute = parts.is_absolute() or re.match(r"[A-Za-z]:", str(parts))
         if not absolute:
-            folders = (Path(base), self.root, self.images_root)
+            folders = (base, self.root, self.images_root)
             # A folder of images that is given for the purpose comes first.
-            for folder in folders if self.images_root == self.root else folders[::-1]:
-                path = _joined(folder, parts)
+            for place in folders if self.images_root == self.root else folders[::-1]:
+                path = _joined(place, parts)
                 if path is not None and self._is_inside(path) and path in self.all_images:
                     return path
             if ".." in parts.parts and not self._may_stay_inside(base, parts):
-                raise ValueError(f"names {name!r}, which leads out of the folder {self.root}")
+                raise ValueError(f"{file}: names {name!r}, which leads out of {self.root}")
         candidates = self._by_name.get(parts.name, [])
         tail = [_common_end(parts.parts, path.parts) for path in candidates]
         best = [path for path, n in zip(candidates, tail, strict=True) if n == max(tail)]
@@ -131,7 +133,7 @@ class Source:
         return any(path.is_relative_to(root) for root in (self.root, self.images_root))
 
     def _may_stay_inside(self, base, parts):
-        path = _joined(Path(base), parts)
+        path = _joined(base, parts)
         return path is not None and self._is_inside(path)
 
     def place(self, image):

@@ -39,7 +39,7 @@ def read(source):
         if path.parent.name != "ann":
             continue
         content = source.json(path)
-        image = source.image(f"../img/{path.name.removesuffix('.json')}", path.parent)
+        image = source.image(f"../img/{path.name.removesuffix('.json')}", path)
         check_images(path, [] if image else [path.name.removesuffix(".json")], source.images_root)
         shapes = []
         for i, item in enumerate(get(content, "objects", list, str(path))):

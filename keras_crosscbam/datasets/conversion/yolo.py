@@ -84,7 +84,7 @@ def _listed(source, content, key, file):
             raise ValueError(f"{file}: {key} is {place!r}, which is not in {source.root}")
         if target.suffix == ".txt":
             lines = [line.strip() for line in read_text(target).splitlines() if line.strip()]
-            found = {line: source.image(line, target.parent) for line in lines}
+            found = {line: source.image(line, target) for line in lines}
             missing = [line for line, image in found.items() if image is None]
             if missing:
                 raise ValueError(f"{target}: names images that are not there: {missing[:5]}")

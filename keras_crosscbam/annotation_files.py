@@ -1,6 +1,9 @@
 """Predictions as annotations: what a network says, for people to correct in their tools."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,18 +12,24 @@ from keras_crosscbam.datasets.class_mapping import relabeling
 from keras_crosscbam.datasets.conversion.prelabels import PRELABELS
 from keras_crosscbam.label_files import check_failures, predict_each
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keras_crosscbam.classes import ClassTable
+    from keras_crosscbam.types import ModelLike, Size, StrPath, ValueRange
+
 
 def write_annotations(
-    model,
-    images,
-    out,
-    format,
-    size=None,
-    progress=False,
-    root=None,
-    classes=None,
-    value_range=None,
-):
+    model: ModelLike,
+    images: Sequence[StrPath],
+    out: StrPath,
+    format: str,
+    size: Size | int | None = None,
+    progress: bool = False,
+    root: StrPath | None = None,
+    classes: ClassTable | None = None,
+    value_range: ValueRange | None = None,
+) -> list[Path]:
     """Writes the predicted labels of images as annotations that a tool can import.
 
         >>> import keras_crosscbam as kc
@@ -37,7 +46,7 @@ def write_annotations(
         out: folder for the files; made if need be.
         format: `"coco"`, `"yolo"`, `"labelstudio"` or `"cvat"`.
         size: as in `keras_crosscbam.segment`.
-        progress: whether to print a progress bar.
+        progress: whether to print how far it is.
         root: a folder that all images are in; annotations name images by their path below it, or
             else by their name alone.
         classes: the `ClassTable` whose order and names are written; None for the model's own.

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import keras
 import numpy as np
 from PIL import Image
 
@@ -11,6 +10,7 @@ from keras_crosscbam.datasets.class_mapping import relabeling
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.evaluation import best_and_worst, predictor
 from keras_crosscbam.images import failure, read_image, save_image
+from keras_crosscbam.progress import progress as with_progress
 from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.visualize import comparison
 
@@ -97,19 +97,17 @@ def predict_each(run, images, use, size=None, value_range=None, progress=False):
         images: a dict from a key to the path of an image.
         use: a function of the key and the network's labels, uint8 `(height, width)`.
         size, value_range: as in `keras_crosscbam.segment`.
-        progress: whether to print a progress bar.
+        progress: whether to print how far it is.
 
     Returns:
         What went wrong, a list of sentences.
     """
-    bar = keras.utils.Progbar(len(images), unit_name="image", verbose=int(progress))
     failures = []
-    for done, (key, image) in enumerate(images.items(), start=1):
+    for key, image in with_progress(images.items(), "images", progress):
         try:
             use(key, run(read_image(image, value_range), size))
         except Exception as error:  # one image must not cost the others, whatever is wrong with it
             failures.append(failure(image, error))
-        bar.update(done)
     return failures
 
 

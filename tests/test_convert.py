@@ -23,7 +23,7 @@ import keras_crosscbam as kc
 from keras_crosscbam import cli
 from keras_crosscbam.datasets import load_dataset
 from keras_crosscbam.datasets.conversion import conversion as conversion_module
-from keras_crosscbam.doctor import examine
+from keras_crosscbam.doctor import inspect_dataset
 
 
 def all_labels(out):
@@ -47,7 +47,7 @@ def test_every_format(case, tmp_path):
     assert len(labels) >= len(FRAMES)
     for array in labels.values():
         np.testing.assert_array_equal(array, expected)
-    assert examine(tmp_path / "out").ok
+    assert inspect_dataset(tmp_path / "out").ok
     files = [path for path in tmp_path.iterdir() if path.name not in ("in", "out")]
     assert files == []
 

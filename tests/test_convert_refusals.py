@@ -319,6 +319,13 @@ def test_no_classes(tmp_path):
         kc.datasets.convert(tmp_path / "in", tmp_path / "out")
 
 
+def test_two_masks_of_one_image(tmp_path):
+    FOLDERS["folders"][0](tmp_path / "in")
+    mask(tmp_path / "in/masks/a.png", SCENE)
+    with pytest.raises(ValueError, match=r"masks/a\.png: pairs with the same file as .*labels/a"):
+        kc.datasets.convert(tmp_path / "in", tmp_path / "out")
+
+
 def test_too_many_classes(tmp_path):
     coco(tmp_path / "in")
     more = [{"id": 100 + i, "name": f"c{i}"} for i in range(252)]

@@ -41,7 +41,7 @@ def add_commands(command):
 
 def _convert(args):
     from keras_crosscbam.datasets import convert
-    from keras_crosscbam.doctor import examine, report
+    from keras_crosscbam.doctor import inspect_dataset, report
 
     conversion = convert(
         args.source,
@@ -56,6 +56,6 @@ def _convert(args):
         progress=True,
     )
     print(f"{conversion}\n")
-    findings = examine(args.out)
+    findings = inspect_dataset(args.out)
     print(report(findings))
     return 0 if findings.ok else 1

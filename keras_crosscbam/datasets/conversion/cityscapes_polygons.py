@@ -8,7 +8,7 @@ from keras_crosscbam.datasets.cityscapes import CITYSCAPES_CLASSES
 from keras_crosscbam.datasets.conversion.annotations import Annotations, ClassList, Frame
 from keras_crosscbam.datasets.conversion.drawing import Outlined, check_ring
 from keras_crosscbam.datasets.conversion.source import get, size_of
-from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.listing import shorten_list
 
 _ENDING = "_polygons.json"
 _VOID = frozenset(("ego vehicle", "rectification border", "out of roi"))
@@ -56,7 +56,7 @@ def read(source):
     if missing:
         raise ValueError(
             f"{source.images_root}: {len(missing)} files of polygons have no image, or several: "
-            f"{shortened(missing)}"
+            f"{shorten_list(missing)}"
         )
     void = sorted(_VOID & found)
     notes = (f"do not count: {', '.join(void)}",) if void else ()

@@ -1,11 +1,13 @@
 """The conversion of a folder of annotations into the layout of one's own data."""
 
+from __future__ import annotations
+
 import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-import keras
 import numpy as np
 from PIL import Image
 
@@ -17,7 +19,13 @@ from keras_crosscbam.datasets.conversion.formats import FORMATS, read_annotation
 from keras_crosscbam.datasets.conversion.source import Source
 from keras_crosscbam.datasets.conversion.splits import assign, divided_groups, groups_of
 from keras_crosscbam.datasets.conversion.writing import names_of, put, staged, write_class_file
-from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.listing import shorten_list
+from keras_crosscbam.progress import progress as with_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keras_crosscbam.types import StrPath
 
 SPLITS = ("train", "val", "test")
 
@@ -51,17 +59,17 @@ class Conversion:
 
 
 def convert(
-    source,
-    out,
-    format=None,
-    unlabeled=None,
-    group=None,
-    val_share=0.2,
-    seed=0,
-    images=None,
-    classes=None,
-    progress=False,
-):
+    source: StrPath,
+    out: StrPath,
+    format: str | None = None,
+    unlabeled: Literal["background", "ignore"] | None = None,
+    group: str | None = None,
+    val_share: float = 0.2,
+    seed: int = 0,
+    images: StrPath | None = None,
+    classes: Sequence[str] | None = None,
+    progress: bool = False,
+) -> Conversion:
     """Turns annotations of a tool or a public format into the layout of one's own data.
 
         >>> import keras_crosscbam as kc
@@ -70,7 +78,7 @@ def convert(
 
     The folder `out` gets `images/SPLIT`, copies of the image files, `masks/SPLIT`, 8-bit PNGs whose
     pixels are labels, and `dataset.yaml`; see docs/own-data.md. It is there whole or not at all.
-    `keras_crosscbam.doctor.examine(out)` looks it through, as `crosscbam convert` does.
+    `keras_crosscbam.doctor.inspect_dataset(out)` looks it through, as `crosscbam convert` does.
 
     Pixels without annotation are label 0, `background`, or 255, which does not count. A data set
     of one class and background is written as one class, for a network with one logit.
@@ -89,7 +97,7 @@ def convert(
         images: folder of the images, if they are elsewhere.
         classes: names of the classes in their order, where the source does not list them: in masks
             of ids without names, LabelMe (by default sorted) and Label Studio (likewise).
-        progress: whether to print a progress bar.
+        progress: whether to print how far it is.
 
     Returns:
         A `Conversion`.
@@ -156,7 +164,7 @@ def _usable(frames, place):
         raise ValueError(f"{place.file or place.root}: holds no annotated images")
     counts = Counter(frame.image for frame in frames)
     if twice := [str(image) for image, count in counts.items() if count > 1]:
-        raise ValueError(f"{place.root}: annotated more than once: {shortened(twice)}")
+        raise ValueError(f"{place.root}: annotated more than once: {shorten_list(twice)}")
     # A test split may be there to predict on.
     usable = [frame for frame in frames if frame.is_annotated or frame.split == "test"]
     if not any(frame.is_annotated for frame in usable):
@@ -210,8 +218,7 @@ def _drawing(folder, index):
 def _draw(frames, folder, lookup, classes, progress):
     """Draws and saves the masks of all frames, numbered."""
     present, unlabeled, pixels, turned = np.zeros((len(frames), classes), bool), 0, 0, 0
-    bar = keras.utils.Progbar(len(frames), unit_name="image", verbose=int(progress))
-    for i, frame in enumerate(frames):
+    for i, frame in with_progress(list(enumerate(frames)), "images", progress):
         if frame.is_annotated:
             drawn, orientation = draw(frame)
             labels = lookup[drawn]
@@ -220,7 +227,6 @@ def _draw(frames, folder, lookup, classes, progress):
             pixels += drawn.size
             turned += orientation > 1
             Image.fromarray(labels).save(_drawing(folder, i))
-        bar.update(i + 1)
     return _Drawn(present, unlabeled, pixels, turned)
 
 
@@ -239,7 +245,8 @@ def _of_splits(made, said, val_share, seed, divided):
         rest = f"; {without} images without one are in train" if without else ""
         yield f"splits: as in the source{rest}"
         if divided:
-            yield f"{len(divided)} groups are in several splits of the source: {shortened(divided)}"
+            names = shorten_list(divided)
+            yield f"{len(divided)} groups are in several splits of the source: {names}"
 
 
 def _of_orientation(drawn):

@@ -61,8 +61,9 @@ def fill(rings, height, width):
         height, width: of the image, in pixels.
     """
     mask = np.zeros((height, width), bool)
-    place, inside = _fill([np.asarray(ring, np.float64) for ring in rings], height, width)
-    mask[place] = inside
+    if rings:
+        place, inside = _fill([np.asarray(ring, np.float64) for ring in rings], height, width)
+        mask[place] = inside
     return mask
 
 
@@ -178,7 +179,9 @@ class Ellipse:
         x, y = x + 0.5 - self.center[0], y + 0.5 - self.center[1]
         cos, sin = np.cos(np.radians(self.angle)), np.sin(np.radians(self.angle))
         along, across = cos * x + sin * y, cos * y - sin * x
-        canvas[(along / self.radii[0]) ** 2 + (across / self.radii[1]) ** 2 <= 1] = self.label
+        with np.errstate(over="ignore"):  # of radii near 0, and of centers far away
+            inside = np.hypot(along / self.radii[0], across / self.radii[1]) <= 1
+        canvas[inside] = self.label
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def _shape(region, label, size, where):
     if kind == "polygonlabels":
         ring = check_ring(get(value, "points", list, where), where)
         return Filled(label, (ring * percent,))
-    angle = float(value.get("rotation") or 0)
+    angle = get({"rotation": value.get("rotation") or 0}, "rotation", int | float, where)
     x, y = np.array([get(value, key, int | float, where) for key in ("x", "y")]) * percent
     if kind == "ellipselabels":
         radii = [get(value, key, int | float, where) for key in ("radiusX", "radiusY")]

@@ -15,7 +15,7 @@ from keras_crosscbam.datasets.conversion.annotations import (
 from keras_crosscbam.datasets.conversion.drawing import MaskFile
 from keras_crosscbam.datasets.conversion.source import read_text
 from keras_crosscbam.datasets.folder import common_suffix
-from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.listing import shorten_list
 from keras_crosscbam.datasets.masks import UnclearIdsError
 
 _IMAGES = ("images", "image", "imgs", "img", "JPEGImages")
@@ -54,9 +54,9 @@ def _by_folders(source):
         for position, part in enumerate(parts[:-1]):
             key = "/".join((*parts[:position], "*", *parts[position + 1 :]))
             if part in _IMAGES:
-                images.setdefault(key, path)
+                _enter(images, key, path)
             elif part in _MASKS and path.suffix.lower() != ".jpg":
-                masks.setdefault(key, path)
+                _enter(masks, key, path)
     if not images or not masks:
         return {}
     suffix = "" if images.keys() & masks.keys() else common_suffix(images.keys(), masks.keys())
@@ -64,8 +64,14 @@ def _by_folders(source):
     pairs = {path: named[key] for key, path in images.items() if key in named}
     alone = [str(path) for key, path in images.items() if key not in named]
     if pairs and alone:
-        raise ValueError(f"{source.root}: {len(alone)} images have no mask: {shortened(alone)}")
+        raise ValueError(f"{source.root}: {len(alone)} images have no mask: {shorten_list(alone)}")
     return pairs
+
+
+def _enter(files, key, path):
+    if key in files:
+        raise ValueError(f"{path}: pairs with the same file as {files[key]}; keep one of them")
+    files[key] = path
 
 
 def _by_suffix(source):
@@ -80,7 +86,7 @@ def _by_suffix(source):
     images = {name: path for name, path in names.items() if not name.endswith(suffix)}
     alone = [str(path) for name, path in images.items() if name not in masks]
     if alone:
-        raise ValueError(f"{source.root}: {len(alone)} images have no mask: {shortened(alone)}")
+        raise ValueError(f"{source.root}: {len(alone)} images have no mask: {shorten_list(alone)}")
     return {path: masks[name] for name, path in sorted(images.items())}
 
 
@@ -172,7 +178,7 @@ def _ids(source, pairs, classes):
     if unclear and not used <= {0, IGNORE}:
         raise ValueError(
             f"{unclear[0]}: stores 0 and 1 and shows black and white, and other masks hold "
-            f"the ids {shortened(sorted(used))}. Save all of them as 8-bit gray"
+            f"the ids {shorten_list(sorted(used))}. Save all of them as 8-bit gray"
         )
     names = source.class_names or next(
         (_lines(source.root / name) for name in _NAMES if (source.root / name).is_file()), None

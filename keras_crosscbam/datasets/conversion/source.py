@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 from PIL import Image
 
-from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.listing import shorten_list
 from keras_crosscbam.image_files import files_below, image_files_below, is_broken_link
 
 _SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?(?:\d{4})?", re.IGNORECASE)
@@ -188,7 +188,7 @@ def check_images(file, missing, root):
     if missing:
         raise ValueError(
             f"{file}: {len(missing)} of the images that it names are not in {root}, or more than "
-            f"once: {shortened(missing)}"
+            f"once: {shorten_list(missing)}"
         )
 
 

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.listing import shorten_list
 
 
 def groups_of(places, pattern):
@@ -35,7 +35,7 @@ def groups_of(places, pattern):
     if without:
         raise ValueError(
             f"`group` must be found in each image's path. Received: {pattern!r}, which is not in "
-            f"{len(without)} of them: {shortened(without)}"
+            f"{len(without)} of them: {shorten_list(without)}"
         )
     return [(m[1] if compiled.groups else m[0]) or "" for m in matches.values()]
 

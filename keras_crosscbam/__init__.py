@@ -22,10 +22,12 @@ from keras_crosscbam.evaluation import evaluate
 from keras_crosscbam.models import *  # noqa: F403
 from keras_crosscbam.models import __all__ as _models
 from keras_crosscbam.segmentation import segment
+from keras_crosscbam.weight_conversion import convert_weights
 
 __version__ = "0.1.0"
 __all__ = [
     *_models,
+    "convert_weights",
     "datasets",
     "evaluate",
     "export",

@@ -7,7 +7,7 @@ $ crosscbam evaluate --data CamVid
 import argparse
 import sys
 
-from keras_crosscbam.cli import deployment, inference, information, training
+from keras_crosscbam.cli import deployment, inference, information, training, weights
 
 
 def main(argv=None):
@@ -37,6 +37,6 @@ def _parser():
         sub.set_defaults(run=run, next="The same command starts from the beginning.")
         return sub
 
-    for group in (inference, training, deployment, information):
+    for group in (inference, training, deployment, information, weights):
         group.add_commands(command)
     return parser

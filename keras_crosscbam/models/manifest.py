@@ -65,8 +65,8 @@ def find_weights(weights, architecture):
         entry = _named_entry(text, architecture)
         path = _shipped_file(entry)
     _verify(path, expected or entry.get("sha256"))
-    variables, classes = read_weights(path)
-    return Weights(str(path), variables, entry, classes)
+    variables, classes, switches = read_weights(path)
+    return Weights(str(path), variables, entry, classes, switches)
 
 
 def sha256(path):

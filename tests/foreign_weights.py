@@ -39,7 +39,7 @@ def stir(module):
     with torch.no_grad():
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):
-                part.weight.uniform_(0.7, 1.3)
+                part.weight.uniform_(0.4, 0.8)
                 part.bias.normal_(0, 0.2)
             elif isinstance(part, nn.Conv2d) and part.bias is not None:
                 part.bias.normal_(0, 0.2)

@@ -1,4 +1,4 @@
-"""PyTorch network and converted Keras network agree at every stage, on every backend, and in ONNX."""
+"""The PyTorch and the converted network agree at every stage, on every backend, and in ONNX."""
 
 import os
 import subprocess

@@ -1,6 +1,8 @@
 """Weights of other implementations become ours: by name, with a report, or not at all."""
 
+import runpy
 import sys
+from pathlib import Path
 
 import foreign_weights
 import h5py
@@ -375,10 +377,11 @@ def test_arguments_out_of_range_are_refused(arguments, message, tmp_path):
     to, out = arguments
     with pytest.raises(ValueError, match=message):
         kc.convert_weights(tmp_path / "w.pth", to, tmp_path / out)
+
+
+def test_an_epsilon_out_of_range_is_refused(twin, tmp_path):
+    torch.save(published_state(twin), tmp_path / "w.pth")
     with pytest.raises(ValueError, match="`epsilon` must be a small positive number"):
-        torch.save(
-            renamed(foreign_weights.network(), foreign_weights.published), tmp_path / "w.pth"
-        )
         kc.convert_weights(tmp_path / "w.pth", "stdc1", tmp_path / "w.weights.h5", epsilon=-1)
 
 
@@ -474,3 +477,17 @@ def test_every_variant_is_a_target():
         "torch",
         *(n.removeprefix("CrossCBAM_") for n in kc.list_models()),
     } == {*TARGETS}
+
+
+def test_the_example_trains_from_a_converted_file(twin, made_camvid, tmp_path, monkeypatch, capsys):
+    torch.save({"state_dict": published_state(twin)}, tmp_path / "STDCNet813M.tar")
+    monkeypatch.chdir(tmp_path)
+    example = Path(__file__).parents[1] / "examples" / "finetune_from_stdc.py"
+    arguments = f"--stdc STDCNet813M.tar --data {made_camvid} --epochs 1 --batch 2 --crop 32 64"
+    monkeypatch.setattr(sys, "argv", [str(example), *arguments.split()])
+    runpy.run_path(str(example), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "STDCNet813M.tar (STDC-Seg) -> stdc1_converted.weights.h5" in printed
+    assert "finetuned.keras: val mIoU" in printed
+    trained = keras.models.load_model("finetuned.keras")
+    assert trained.classes.names == kc.datasets.CAMVID_CLASSES.names

@@ -17,6 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as nnf
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+import keras_crosscbam as kc
+from keras_crosscbam.images import STREET, read_image
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 torch_cross_cbam = importlib.import_module("torch_cross_cbam")
@@ -24,18 +28,36 @@ torch_cross_cbam = importlib.import_module("torch_cross_cbam")
 BLOCKS = {"stdc1": (2, 2, 2), "stdc2": (4, 5, 3)}
 
 
-def network(backbone="stdc1", num_classes=5, aux_head=True, change=None):
-    """The PyTorch network; biases and normalizations are off their initial values."""
+def network(backbone="stdc1", change=None):
+    """The PyTorch network with the weights trained on CamVid, and a random auxiliary head.
+
+    In random networks of this depth rounding alone makes more difference than what is tested.
+    """
     torch.manual_seed(3)
-    module = torch_cross_cbam.CrossCBAM(backbone, num_classes=num_classes, aux_head=aux_head)
+    ours = kc.CrossCBAM(backbone, (None, None, 3), weights="camvid")
+    trained = torch_cross_cbam.CrossCBAM(backbone, num_classes=11)
+    torch_cross_cbam.load_keras(trained, ours)
+    module = torch_cross_cbam.CrossCBAM(backbone, num_classes=11, aux_head=True)
+    module.load_state_dict(trained.state_dict(), strict=False)
     if change:
         change(module)
-    stir(module)
-    calibrate(module, torch.rand(2, 3, 97, 129) * 255)
-    return module
+    return module.eval()
+
+
+def pictures(count, size, seed):
+    """Parts of a photograph of a street, float32 of shape `(count, *size, 3)`."""
+    street, rng = np.asarray(read_image(STREET)), np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        top, left = (
+            rng.integers(side - part) for side, part in zip(street.shape, size, strict=False)
+        )
+        found.append(street[top : top + size[0], left : left + size[1]])
+    return np.stack(found).astype("float32")
 
 
 def stir(module):
+    """Scales and offsets of the size that trainings of these networks end with."""
     with torch.no_grad():
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):
@@ -186,14 +208,7 @@ def with_authors_differences(module):
     """Biases for the normalizations of SE-ASPP, a ReLU before each gate, another epsilon."""
     aspp = module.se_aspp
     for unit in (aspp.branch_rate1, aspp.branch_rate3, aspp.project):
-        old = unit.conv
-        unit.conv = nn.Conv2d(
-            old.in_channels,
-            old.out_channels,
-            old.kernel_size,
-            padding=old.padding,
-            dilation=old.dilation,
-        )
+        unit.conv = fuse_conv_bn_eval(unit.conv.eval(), unit.bn.eval())
         unit.bn = nn.Identity()
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):

@@ -26,9 +26,8 @@ TOLERANCE = 1e-4
 def folder(tmp_path_factory):
     """The files of the PyTorch networks, and what they make of images of each size."""
     folder = tmp_path_factory.mktemp("parity")
-    rng = np.random.default_rng(11)
     images = {
-        f"{height}x{width}": rng.uniform(0, 255, (2, height, width, 3)).astype("float32")
+        f"{height}x{width}": foreign_weights.pictures(2, (height, width), seed=11)
         for height, width in SIZES
     }
     np.savez(folder / "images.npz", **images)
@@ -70,7 +69,7 @@ def test_every_stage_agrees(on_backend, folder, backbone):
         row = []
         for height, width in SIZES:
             key = f"{backbone}/{height}x{width}/{stage}"
-            assert expected[key].std() > 0.05
+            assert expected[key].std() > 0.1
             row.append(foreign_weights.difference(outputs[key], expected[key]))
         print(f"{backend} {backbone} {stage}: {' '.join(f'{d:.1e}' for d in row)}")
         assert max(row) < TOLERANCE

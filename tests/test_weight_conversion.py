@@ -38,7 +38,7 @@ def deep_twin():
 
 @pytest.fixture(scope="module")
 def images():
-    return np.random.default_rng(5).uniform(0, 255, (2, 65, 97, 3)).astype("float32")
+    return foreign_weights.pictures(2, (65, 97), seed=5)
 
 
 def encoder_of(file, backbone="stdc1", **arguments):
@@ -189,7 +189,7 @@ def test_the_twin_goes_there_and_back(twin, images, tmp_path):
         report = kc.convert_weights(out, "torch", tmp_path / back)
         state = read(tmp_path / back)
         assert set(report.loaded) == set(state)
-        other = foreign_weights.torch_cross_cbam.CrossCBAM("stdc1", num_classes=5, aux_head=True)
+        other = foreign_weights.torch_cross_cbam.CrossCBAM("stdc1", num_classes=11, aux_head=True)
         other.load_state_dict({name: torch.as_tensor(array) for name, array in state.items()})
         for name, tensor in other.state_dict().items():
             if not name.endswith("num_batches_tracked"):
@@ -224,8 +224,8 @@ def test_networks_that_the_twin_does_not_compute_are_refused(architecture, messa
 
 META = {
     "config": "norm_cfg = dict(type='BN', eps=0.001, requires_grad=True)\nmodel = dict(a=1)",
-    "CLASSES": tuple("abcde"),
-    "PALETTE": [[i, i, i] for i in range(5)],
+    "CLASSES": tuple("abcdefghijk"),
+    "PALETTE": [[i, i, i] for i in range(11)],
 }
 
 
@@ -249,7 +249,7 @@ def test_the_authors_checkpoint_computes_the_same(prefix, authors, images, tmp_p
     assert "adds 0.001 to the variance" in text
     assert "se_layer.conv1.conv" in text
     model = kc.CrossCBAM_M1(weights=out, aux_head=True, input_shape=ANY_SIZE)
-    assert model.classes.names == tuple("abcde")
+    assert model.classes.names == tuple("abcdefghijk")
     expected = stages(authors, images)
     for head, logits in model(images).items():
         assert expected[head].std() > 0.1
@@ -298,6 +298,16 @@ def test_authors_checkpoints_of_another_structure_are_refused(
         kc.convert_weights(tmp_path / "w.pth", "M", tmp_path / "w.weights.h5", **arguments)
     assert str(tmp_path / "w.pth") in str(error.value)
     assert not (tmp_path / "w.weights.h5").exists()
+
+
+def test_another_treatment_of_pixels_is_noted(twin, tmp_path):
+    config = "img_norm_cfg = dict(mean=[127.5, 127.5, 127.5], std=[58.4, 57.1, 57.4], to_rgb=False)"
+    state = renamed(twin, foreign_weights.mmsegmentation, prefix="backbone.")
+    torch.save({"meta": {"config": config}, "state_dict": state}, tmp_path / "w.pth")
+    report = kc.convert_weights(tmp_path / "w.pth", "stdc1", tmp_path / "w.weights.h5")
+    assert len(report.notes) == 3
+    assert "mean=[127.5, 127.5, 127.5]" in report.notes[0]
+    assert "BGR" in report.notes[1]
 
 
 def test_a_configuration_with_two_epsilons_asks_which(authors, tmp_path):

@@ -120,11 +120,16 @@ def test_arrays_of_the_other_byte_order_are_read(tmp_path):
 
 
 def test_safetensors_are_read(tmp_path):
-    state = {"a": torch.randn(3, 2), "half": torch.randn(3).half(), "long": torch.arange(3)}
+    state = {
+        "a": torch.randn(3, 2),
+        "half": torch.randn(3).half(),
+        "brain": torch.randn(3).bfloat16(),
+        "long": torch.arange(3),
+    }
     save_file(state, tmp_path / "x.safetensors")
     read = read_state_dict(tmp_path / "x.safetensors").arrays
     for name, tensor in state.items():
-        np.testing.assert_array_equal(read[name], tensor.numpy())
+        np.testing.assert_array_equal(read[name].astype("float64"), tensor.double().numpy())
 
 
 # Files that run code

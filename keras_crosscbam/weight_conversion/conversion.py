@@ -10,7 +10,8 @@ from keras_crosscbam.models.weights import Weights
 from keras_crosscbam.variants import VARIANTS
 from keras_crosscbam.weight_conversion.files import read_state_dict, whole_file
 from keras_crosscbam.weight_conversion.mapping import MissingError, Source
-from keras_crosscbam.weight_conversion.networks import epsilon_of, network_for, recognize
+from keras_crosscbam.weight_conversion.mmseg_config import epsilon_of
+from keras_crosscbam.weight_conversion.networks import network_for, recognize
 from keras_crosscbam.weight_conversion.to_torch import write_torch
 
 TARGETS = (*STAGE_BLOCKS, *VARIANTS, "torch")

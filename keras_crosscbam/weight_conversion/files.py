@@ -121,12 +121,20 @@ def _is_named(value):
 
 def _read_safetensors(path):
     try:
-        from safetensors.numpy import load_file
+        from safetensors import deserialize
     except ModuleNotFoundError as error:
         raise ImportError(
             f"{path} is read with safetensors: pip install 'keras-crosscbam[convert]'"
         ) from error
-    return load_file(path)
+    # Its reader for NumPy does not know bfloat16.
+    kinds = {"F64": "f8", "F32": "f4", "F16": "f2", "BF16": torch_files.BFLOAT16, "BOOL": "?"}
+    kinds |= {f"I{8 * size}": f"i{size}" for size in (1, 2, 4, 8)} | {"U8": "u1"}
+    return {
+        name: torch_files.numbers_in(stored["data"], kinds[stored["dtype"]]).reshape(
+            stored["shape"]
+        )
+        for name, stored in deserialize(path.read_bytes())
+    }
 
 
 def _unwrapped(source, content):

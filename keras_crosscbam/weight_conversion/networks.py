@@ -1,12 +1,10 @@
 """Which network a file of another implementation holds, and the same one of ours."""
 
-import re
 from dataclasses import dataclass, field
 
 import keras
 
 from keras_crosscbam.classes import ClassTable
-from keras_crosscbam.layers.conv import EPSILON
 from keras_crosscbam.models.cross_cbam import CrossCBAM
 from keras_crosscbam.models.stdc import STDC, STEM_FILTERS
 from keras_crosscbam.models.surgery import is_backbone
@@ -17,6 +15,7 @@ from keras_crosscbam.weight_conversion.decoders import (
     has_authors_decoder,
     twin_decoder,
 )
+from keras_crosscbam.weight_conversion.mmseg_config import classes_of, pixel_notes
 from keras_crosscbam.weight_conversion.naming import MMSEG, NAMINGS, TWIN, Naming
 
 
@@ -159,7 +158,7 @@ def network_for(state, encoder, target, options):
         "classifier_activation": None,
     }
     names = _prefixed(encoder.naming.encoder(backbone), encoder.prefix)
-    notes = ()
+    notes = pixel_notes(state.meta)
     if encoder.naming.is_paddle:
         notes = (
             "PaddleSeg's configurations normalize pixels by mean 0.5 and deviation 0.5, this "
@@ -168,7 +167,7 @@ def network_for(state, encoder, target, options):
     if variant is None:
         return _classifier(state.arrays, encoder, names, common, notes)
     if has_authors_decoder([n.removeprefix(encoder.root) for n in state.arrays]):
-        return _authors_network(state, encoder, names, common, options)
+        return _authors_network(state, encoder, names, common, options, notes)
     if encoder.naming is TWIN and f"{encoder.prefix}classifier.weight" in state.arrays:
         return _twin_network(state, encoder, names, common)
     raise ValueError(
@@ -209,7 +208,7 @@ def _twin_network(state, encoder, names, common):
     return Network(model, names, _missing_aux(has_aux))
 
 
-def _authors_network(state, encoder, names, common, options):
+def _authors_network(state, encoder, names, common, options, notes):
     if encoder.naming is not MMSEG:
         raise ValueError("its decoder is of MMSegmentation, its encoder is not")
     root, rates = encoder.root, options["aspp_dilation_rates"]
@@ -228,13 +227,13 @@ def _authors_network(state, encoder, names, common, options):
         aux_head=has_aux,
     )
     gate = ", ".join(decoder[f"se_aspp/{part}"] for part in ("reduce", "expand"))
-    notes = (
+    notes += (
         f"the convolutions of the gate in SE-ASPP were found by their shapes: {gate}",
         f"SE-ASPP's rates {rates} and gate_activation={options['gate_activation']!r} are not in "
         "the file: they are those of the authors' configuration unless given",
     )
     names |= _prefixed(decoder, root)
-    classes = _classes(state.meta, head.shape[0])
+    classes = classes_of(state.meta, head.shape[0])
     return Network(model, names, _missing_aux(has_aux), classes, notes)
 
 
@@ -244,44 +243,3 @@ def _missing_aux(has_aux):
 
 def _prefixed(names, prefix):
     return {ours: prefix + theirs for ours, theirs in names.items()}
-
-
-def _classes(meta, number):
-    """The classes that MMSegmentation stores, where they are those of the head."""
-    told = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else meta
-    names, colors = (told.get(key) or told.get(key.lower()) or () for key in ("CLASSES", "PALETTE"))
-    if not len(names) == len(colors) == number:
-        return None
-    return ClassTable(tuple(map(str, names)), tuple(tuple(map(int, c)) for c in colors))
-
-
-def epsilon_of(meta, given):
-    """What batch normalization adds to the variance.
-
-    >>> from keras_crosscbam.weight_conversion.networks import epsilon_of
-    >>> epsilon_of({"config": "norm_cfg = dict(type='BN', eps=0.001)"}, None)
-    0.001
-
-    Args:
-        meta: what MMSegmentation stores, whose configuration tells it.
-        given: the number that the user gives, or None.
-
-    Raises:
-        ValueError: for a number out of range, or where the configuration has several.
-    """
-    if given is not None:
-        if not 0 < given < 1:
-            raise ValueError(f"`epsilon` must be a small positive number. Received: {given!r}")
-        return given
-    config = meta.get("config") or meta.get("cfg") or ""
-    norms = re.findall(
-        r"norm_cfg\s*=\s*dict\(([^()]*)\)", config if isinstance(config, str) else ""
-    )
-    told = [re.search(r"\beps\s*=\s*([\d.eE+-]+)", norm) for norm in norms]
-    found = {float(number[1]) if number else EPSILON for number in told} or {EPSILON}
-    if len(found) > 1:
-        raise ValueError(
-            f"its configuration has normalizations with {sorted(found)} added to the variance; say "
-            "which it is by `epsilon`"
-        )
-    return found.pop()

@@ -22,13 +22,13 @@ from keras_crosscbam.weight_conversion.restricted_pickle import (
 
 MAGIC = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 """What the first pickle of the second format holds, a number."""
-_BFLOAT16 = "bfloat16"
+BFLOAT16 = "bfloat16"
 # What the classes of storages and tensors hold; strings, which a pickle cannot change.
 _KINDS = {
     "Float": "f4",
     "Double": "f8",
     "Half": "f2",
-    "BFloat16": _BFLOAT16,
+    "BFloat16": BFLOAT16,
     "Long": "i8",
     "Int": "i4",
     "Short": "i2",
@@ -67,6 +67,7 @@ _ALLOWED = {
     "torch._utils._rebuild_tensor": Function(_rebuild_tensor),
     "torch._utils._rebuild_tensor_v2": Function(_rebuild_tensor),
     "torch._utils._rebuild_parameter": Function(lambda data, *_: data),
+    "torch._utils._rebuild_parameter_with_state": Function(lambda data, *_: data),
     "torch.Size": Function(tuple),
     "torch.device": Function(lambda *_: None),
     **{
@@ -74,6 +75,8 @@ _ALLOWED = {
         for module in ("torch", "torch.cuda", "torch.storage")
         for kind, code in _KINDS.items()
     },
+    # What checkpoints may mention beside tensors, and of no use here.
+    **dict.fromkeys(f"torch.{dtype}" for dtype in ("float32", "float16", "bfloat16", "int64")),
     # The first format says the types of tensors, too.
     **{f"{module}.{kind}Tensor": None for module in ("torch", "torch.cuda") for kind in _KINDS},
 }
@@ -175,7 +178,7 @@ def _find_storage(pid):
 
 
 def _item_size(kind):
-    return 2 if kind == _BFLOAT16 else np.dtype(kind).itemsize
+    return 2 if kind == BFLOAT16 else np.dtype(kind).itemsize
 
 
 def _read_storage(file, kind, order):
@@ -205,14 +208,17 @@ def _with_arrays(content, content_of, order):
     return content
 
 
-def _array(tensor, content, order):
-    kind = tensor.storage.kind
-    if kind == _BFLOAT16:
+def numbers_in(content, kind, order="<"):
+    """The numbers in bytes, as a flat array; those of `"bfloat16"` in float32."""
+    if kind == BFLOAT16:
         # The upper half of a float32.
         halves = np.frombuffer(content, f"{order}u2").astype(np.uint32)
-        numbers = (halves << 16).view(np.float32)
-    else:
-        numbers = np.frombuffer(content, np.dtype(kind).newbyteorder(order))
+        return (halves << 16).view(np.float32)
+    return np.frombuffer(content, np.dtype(kind).newbyteorder(order))
+
+
+def _array(tensor, content, order):
+    numbers = numbers_in(content, tensor.storage.kind, order)
     last = tensor.offset + sum(
         (side - 1) * stride for side, stride in zip(tensor.shape, tensor.strides, strict=True)
     )

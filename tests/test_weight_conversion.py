@@ -401,7 +401,7 @@ def test_biases_before_normalizations_are_kept(images, tmp_path):
     unit = module.stem_conv2
     with_bias = nn.Conv2d(32, 64, 3, 2, padding=1)
     with_bias.weight = unit.conv.weight
-    nn.init.normal_(with_bias.bias)
+    nn.init.normal_(with_bias.bias, std=0.1)
     unit.conv = with_bias
     torch.save(renamed(module, foreign_weights.mmsegmentation), tmp_path / "w.pth")
     kc.convert_weights(tmp_path / "w.pth", "stdc1", tmp_path / "w.weights.h5")

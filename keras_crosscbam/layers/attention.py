@@ -23,14 +23,14 @@ class GateConv2D(layers.Conv2D):
 
 
 def activation_name(activation):
-    """The name of a gate's activation, None for none: `"relu"` also for `keras.ops.relu`.
+    """The name of a gate's activation, a function's or a class's; None for none.
 
     >>> from keras_crosscbam.layers.attention import activation_name
     >>> activation_name("relu"), activation_name("linear"), activation_name(None)
     ('relu', None, None)
     """
     function = keras.activations.get(activation)
-    name = getattr(function, "__name__", None) or getattr(function, "name", None)
+    name = getattr(function, "__name__", type(function).__name__)
     return None if name == "linear" else name
 
 

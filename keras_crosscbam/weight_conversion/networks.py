@@ -108,7 +108,12 @@ def recognize(arrays):
             f"it. Received: {received}, ..."
         )
     ((naming, prefix),) = found
-    foreign = [n for n in arrays if any(part in f".{n}" for part in naming.foreign_parts)]
+    blocks = prefix + naming.block.split(".")[0]
+    foreign = [
+        name
+        for name in arrays
+        if name.startswith(f"{blocks}.") and any(part in name for part in naming.foreign_parts)
+    ]
     if foreign:
         raise ValueError(
             f"{foreign[0]} is part of an STDC of another kind, which adds the blocks' parts or "

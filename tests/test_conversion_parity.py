@@ -107,5 +107,5 @@ def test_the_exported_file_agrees(folder, backbone, tmp_path):
     for size, images in np.load(folder / "images.npz").items():
         path = tmp_path / f"{size}.onnx"
         kc.export.to_onnx(model, path, input_size=images.shape[1:3])
-        logits = np.concatenate([runtime.load(path)(image[None]) for image in images])
+        logits = np.concatenate([runtime.load(path).logits(image[None]) for image in images])
         assert foreign_weights.difference(logits, expected[f"{backbone}/{size}/main"]) < TOLERANCE

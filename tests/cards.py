@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_crosscbam.runtime.tensorrt.runtime import cuda
+from keras_crosscbam.runtime.tensorrt import cuda
 from keras_crosscbam.runtime.tensorrt.engine_file import find_tensorrt
 
 

@@ -232,8 +232,8 @@ def test_documented_files(tmp_path, number):
         ),
         (of_ids({}, {"paint": [1, 2, 3]}), r"classes\[1\] has an unknown field 'paint'"),
         (
-            of_colors({"color": [1, 2, 3]}, {"color": [3, 2, 1], "color": [3, 2, 1]}),
-            "a class must have either color or color, not both",
+            of_colors({"color": [1, 2, 3]}, {"color": [3, 2, 1], "colour": [3, 2, 1]}),
+            "a class must have either color or colour, not both",
         ),
         (of_ids({}, {"also": []}), r"classes\[1\] has an unknown field 'also'"),
         (of_ids({}, {"id": -1}), r"classes\[1\].id must be .*Received: -1"),
@@ -356,8 +356,8 @@ def test_masks_of_colors(tmp_path):
 
 def test_either_spelling(tmp_path):
     american = of_colors({"color": [9, 9, 9]}, {"color": [1, 2, 3], "also": [[3, 2, 1]]})
-    british = of_ids({"color": [9, 9, 9]}, {"color": [1, 2, 3], "also": [[3, 2, 1]]})
-    british["masks"] = "colors"
+    british = of_ids({"colour": [9, 9, 9]}, {"colour": [1, 2, 3], "also": [[3, 2, 1]]})
+    british["masks"] = "colours"
     for name, content in (("american", american), ("british", british)):
         (tmp_path / name).mkdir()
         class_file(tmp_path / name, content)

@@ -9,7 +9,7 @@ from host_engine import TRT, HostCuda, HostEngine
 from tiny_network import CLASSES, SIZE, TABLE, images, onnx_file, scores_of
 
 from keras_crosscbam.runtime.onnx import OnnxRuntime
-from keras_crosscbam.runtime.tensorrt.runtime import runtime as tensorrt
+from keras_crosscbam.runtime.tensorrt import runtime as tensorrt
 from keras_crosscbam.runtime.tensorrt.runtime import TensorRTRuntime
 
 

@@ -13,7 +13,7 @@ from tensorrt_library import LACKS, lacking, stand_in
 
 from keras_crosscbam.export.tensorrt.engine import build_engine
 from keras_crosscbam.runtime.description import read_beside
-from keras_crosscbam.runtime.tensorrt.runtime import cuda
+from keras_crosscbam.runtime.tensorrt import cuda
 from keras_crosscbam.runtime.tensorrt.engine_file import find_tensorrt
 
 VERSIONS = [version for version in LACKS if "RTX" not in version]

@@ -106,10 +106,10 @@ def _american(content):
         return [_american(entry) for entry in content]
     if not isinstance(content, dict):
         return content
-    if "color" in content and "color" in content:
-        raise ValueError("a class must have either color or color, not both")
-    content = {{"color": "color"}.get(key, key): _american(v) for key, v in content.items()}
-    return {**content, "masks": "colors"} if content.get("masks") == "colors" else content
+    if "color" in content and "colour" in content:
+        raise ValueError("a class must have either color or colour, not both")
+    content = {{"colour": "color"}.get(key, key): _american(v) for key, v in content.items()}
+    return {**content, "masks": "colors"} if content.get("masks") == "colours" else content
 
 
 def _parse(content):

@@ -19,7 +19,7 @@ from keras_crosscbam.export.tensorrt.precision import engine_precisions, network
 from keras_crosscbam.export.verified import kept_if_good
 from keras_crosscbam.runtime.description import METADATA, Description, write_beside
 from keras_crosscbam.runtime.signature import signature
-from keras_crosscbam.runtime.tensorrt.runtime import cuda
+from keras_crosscbam.runtime.tensorrt import cuda
 from keras_crosscbam.runtime.tensorrt.engine_file import find_tensorrt, flavour_of, logger
 from keras_crosscbam.runtime.tensorrt.runtime import tensor
 

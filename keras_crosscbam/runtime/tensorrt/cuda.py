@@ -29,7 +29,7 @@ class Device:
 def connect():
     """Opens the first CUDA device.
 
-        >>> from keras_crosscbam.runtime.tensorrt.runtime import cuda
+        >>> from keras_crosscbam.runtime.tensorrt import cuda
         >>> print(cuda.connect().device)  # doctest: +SKIP
         NVIDIA GeForce RTX 3060 (compute capability 8.6)
 

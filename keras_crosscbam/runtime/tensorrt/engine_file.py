@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 
 from keras_crosscbam.runtime.description import beside, read_beside
-from keras_crosscbam.runtime.tensorrt.runtime import cuda
+from keras_crosscbam.runtime.tensorrt import cuda
 
 # The first four bytes of an engine; four bytes of version stand at 24.
 FLAVOURS = {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}

@@ -17,8 +17,7 @@ from torch import nn
 
 import keras_crosscbam as kc
 from keras_crosscbam.cli import main
-from keras_crosscbam.models.manifest import find_weights
-from keras_crosscbam.models.weights import switches_of
+from keras_crosscbam.models.weights import find_weights, switches_of
 from keras_crosscbam.weight_conversion import TARGETS
 
 ANY_SIZE = (None, None, 3)

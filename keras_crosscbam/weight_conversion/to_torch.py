@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from keras_crosscbam.models.architecture import architecture_of
-from keras_crosscbam.models.manifest import find_weights
+from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.weight_conversion.files import whole_file
 
 _NORM = ("weight", "bias", "running_mean", "running_var")

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from keras_crosscbam.segmentation import segment
     from keras_crosscbam.variants import list_models
+    from keras_crosscbam.weight_conversion import convert_weights
 
 __all__ = [
     "STDC",
@@ -65,6 +66,7 @@ __all__ = [
     "CrossCBAM_S1",
     "CrossCBAM_S2",
     "benchmark",
+    "convert_weights",
     "datasets",
     "doctor",
     "evaluate",
@@ -88,6 +90,7 @@ __getattr__, __dir__ = lazy_names(
     __all__,
     {
         **{name: "models" for name in __all__ if name[0].isupper()},
+        "convert_weights": "weight_conversion",
         "evaluate": "evaluation",
         "freeze_backbone": "models",
         "inference_model": "models",

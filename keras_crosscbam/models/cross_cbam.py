@@ -10,7 +10,7 @@ from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike, Scores
 from keras_crosscbam.models.class_names import SegmentationModel
 from keras_crosscbam.models.inputs import image_input, normalize
 from keras_crosscbam.models.stdc import check_classifier, scaled, stdc_features
-from keras_crosscbam.models.weights import find_weights
+from keras_crosscbam.models.weights import find_weights, switch
 from keras_crosscbam.variants import VARIANTS, encoder_name
 
 HEAD_FILTERS = 128
@@ -35,6 +35,7 @@ def CrossCBAM(
     dropout_rate=0.1,
     input_tensor=None,
     alpha=1.0,
+    count_include_pad=None,
     name=None,
 ):
     """Builds a Cross-CBAM segmentation network as a plain functional model.
@@ -69,6 +70,7 @@ def CrossCBAM(
             detail of the early stages.
         gate_activation: what stands before the sigmoid of every gate, in both modules. The paper
             has nothing there; `"relu"` is what the authors' FLOPs hint at (`flops.count_macs`).
+            None follows the weights, or means nothing without.
         aux_head: whether to add the auxiliary FCN head on stage 4, for training. The model then
             returns `{"main": ..., "aux": ...}`; `inference_model` gives the main part back.
         weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
@@ -84,6 +86,8 @@ def CrossCBAM(
         alpha: width multiplier on all channels of encoder and decoder, `aspp_filters` included, as
             in `keras.applications.MobileNet`; a multiple of 1/32. The paper's networks have 1.0,
             `CrossCBAM_S` has 0.5.
+        count_include_pad: whether the encoder's average poolings count the zero padding, as in
+            `STDC`. None follows the weights, or means True without.
         name: name of the model.
 
     Returns:
@@ -105,9 +109,11 @@ def CrossCBAM(
     classes = None if classes is None else class_table(classes)
     num_classes = _number_of(classes, num_classes, pretrained)
     check_classifier(num_classes, classifier_activation)
+    gate_activation = switch("gate_activation", gate_activation, pretrained)
     inputs, source = image_input(input_shape, input_tensor)
     pixels = normalize(inputs) if include_preprocessing else inputs
-    features = stdc_features(pixels, backbone, alpha)
+    count_include_pad = switch("count_include_pad", count_include_pad, pretrained or encoder)
+    features = stdc_features(pixels, backbone, alpha, count_include_pad)
 
     def logits(x, prefix=""):
         """Dropout, 1x1 convolution, resizing to the image; float32 also in mixed precision."""

@@ -21,6 +21,7 @@ SWITCHES = {
     "use_ccbam",
     "gate_activation",
     "alpha",
+    "count_include_pad",
 }
 """The arguments of `CrossCBAM` that a recipe may set."""
 STARTS = ("weights", "deepened_from", "narrowed_from")
@@ -179,7 +180,7 @@ class Recipe(Optimization):
         teacher_variant: the variant that a name in `teacher` stands for. Which network a file
             holds is found from the file.
         teacher_architecture: what a teacher's file does not tell, arguments of `CrossCBAM` of the
-            names in `SWITCHES`; only needed for `gate_activation`.
+            names in `SWITCHES`; only needed for `gate_activation` of files of version 0.1.
         distillation_weight: weight of the distillation loss beside the main head's 1.
         temperature: of the distillation loss; see `SegmentationDistillation`.
     """

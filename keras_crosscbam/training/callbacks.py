@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_crosscbam.training.atomic import replacing
+from keras_crosscbam.training.early_stopping import as_logged
 from keras_crosscbam.training.final_epochs import late_average
 
 
@@ -275,7 +276,7 @@ class EpochLog:
 
     def add(self, row):
         """Adds a row, a dict of numbers with an "epoch", and writes the file."""
-        self.rows.append({name: float(value) for name, value in row.items()})
+        self.rows.append({name: as_logged(value) for name, value in row.items()})
         text = io.StringIO()
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         writer = csv.DictWriter(text, names)

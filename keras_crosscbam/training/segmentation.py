@@ -24,7 +24,7 @@ from keras_crosscbam.training.losses.specification import make_loss
 from keras_crosscbam.training.metrics import SegmentationMeanIoU
 from keras_crosscbam.training.phases import in_phases
 from keras_crosscbam.training.report import write_report
-from keras_crosscbam.training.resumable import opened_run
+from keras_crosscbam.training.resumable import check_callbacks, opened_run
 from keras_crosscbam.training.teachers import find_teachers, with_teachers
 from keras_crosscbam.training.tensorboard import TensorBoardPictures
 from keras_crosscbam.training.validation import SegmentationJudge
@@ -34,7 +34,9 @@ MONITOR = "val_mean_iou"
 logger = logging.getLogger(__name__)
 
 
-def train(train_set, val_set, recipe, out, augmentations=None, workers=None, verbose=1):
+def train(
+    train_set, val_set, recipe, out, augmentations=None, workers=None, verbose=1, callbacks=()
+):
     """Trains a network by a recipe and keeps the weights with the best validation mean IoU.
 
         >>> from keras_crosscbam.datasets import load_camvid
@@ -58,6 +60,10 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
             `training_batches`.
         workers: devices and machines; None for all there are, see `find_workers`.
         verbose: 0 for no progress line.
+        callbacks: a list of `keras.callbacks.Callback`. At the end of an epoch they run after
+            validation, whose scores are in their logs, and before the epoch's row of `log.csv`
+            and its checkpoint are written. They run on every machine. Checkpoints do not hold
+            their state: a resumed training starts with them as they are given.
 
     Returns:
         The path of `best.weights.h5`.
@@ -68,6 +74,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         RuntimeError: if the loss becomes NaN, the disk is full, or another process trains in the
             folder.
     """
+    check_callbacks(callbacks)
     if train_set.classes.names != val_set.classes.names:
         raise ValueError(
             "`train_set` and `val_set` must have the same classes in the same order. Received: "
@@ -114,7 +121,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
             kept=inference_model(model),
             files_of=files_of,
             scores=progress_scores(len(val_set.classes)),
-            extra=pictures,
+            extra=[*pictures, *callbacks],
             verbose=verbose,
         )
         if run.workers.is_chief:

@@ -10,7 +10,8 @@ from keras_crosscbam import runtime
 from keras_crosscbam.datasets.class_mapping import relabeling
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.evaluation import best_and_worst, predictor
-from keras_crosscbam.images import failure, read_image, save_image
+from keras_crosscbam.image_channels import read_channels
+from keras_crosscbam.images import failure, save_image
 from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.visualize import comparison
 
@@ -83,7 +84,7 @@ def write_predictions(
     failures = {}
     for done, (target, image) in enumerate(targets.items(), start=1):
         try:
-            labels = lookup[run(read_image(image, value_range), size)]
+            labels = lookup[run(read_channels(image, run.channels, value_range), size)]
             target.parent.mkdir(parents=True, exist_ok=True)
             save_image(Image.fromarray(labels), target)
         except Exception as error:  # one image must not cost the others, whatever is wrong with it

@@ -56,7 +56,7 @@ def to_litert(model, path, input_size=None, batch=1, input="float", output="logi
     with kept_if_good(path) as unchecked:
         unchecked.write_bytes(converted(converter(frozen).convert, model))
         write_beside(unchecked, description)
-        images = frame_batches(frames, reference.size, batch)
+        images = frame_batches(frames, reference.size, batch, reference.channels)
         return parity.check(reference, LiteRTRuntime(unchecked), images)
 
 

@@ -99,7 +99,7 @@ def to_onnx(
     _describe(proto, description, optimize_for)
     with kept_if_good(path) as unchecked:
         unchecked.write_bytes(proto.SerializeToString())
-        images = frame_batches(frames, reference.size, batch)
+        images = frame_batches(frames, reference.size, batch, reference.channels)
         return parity.check(reference, OnnxRuntime(unchecked), images)
 
 

@@ -61,7 +61,7 @@ def to_openvino(
         # `convert_model` would compute what is constant, and the file become three times as large.
         write_xml(openvino.Core().read_model(onnx_file), unchecked, description)
         reference = KerasRuntime(at_size(model, input_size, free=True))
-        images = frame_batches(frames, reference.size, batch)
+        images = frame_batches(frames, reference.size, batch, reference.channels)
         return parity.check(reference, OpenVINORuntime(unchecked), images)
 
 

@@ -53,5 +53,5 @@ def to_saved_model(
         archive.add_endpoint("serving_default", serving_function(model, batch, description))
         archive.write_out(str(unchecked), verbose=False)
         write_beside(unchecked, description)
-        images = frame_batches(frames, reference.size, batch)
+        images = frame_batches(frames, reference.size, batch, reference.channels)
         return parity.check(reference, SavedModelRuntime(unchecked), images)

@@ -17,7 +17,7 @@ from keras_crosscbam.models.argument_types import (
     WeightsSource,
 )
 from keras_crosscbam.models.class_names import SegmentationModel
-from keras_crosscbam.models.inputs import image_input, normalize
+from keras_crosscbam.models.inputs import encoder_input, image_input
 from keras_crosscbam.models.manifest import find_weights
 from keras_crosscbam.models.stdc import check_classifier, scaled, stdc_features
 from keras_crosscbam.variants import encoder_name
@@ -31,8 +31,10 @@ BASE_DOCSTRING = """{summary}
 
     Args:{backbone}
         input_shape: `(height, width, channels)`; height and width are None for sizes that vary from
-            call to call{default_shape}. The same weights serve all sizes, and images of other than
-            three channels: see `weights`.
+            call to call{default_shape}. The same weights serve all sizes and numbers of channels:
+            1 for gray images, which are taken for RGB of three equal channels; 3 for RGB; for any
+            other number the first convolution of weights for RGB is repeated, channel after
+            channel, and multiplied by 3 / channels.
         num_classes: number of classes; None follows `classes` and the weights, or means
             {default_classes} without either. The number alone does not say which classes are meant:
             where it is that of the weights, the model keeps their head and the names of their
@@ -58,9 +60,10 @@ BASE_DOCSTRING = """{summary}
         weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
         backbone_weights: the same for the encoder alone; loaded before `weights`.
         include_preprocessing: whether the model normalizes pixels of 0..255 itself. Without it,
-            it expects `(pixels / 255 - mean) / std` with ImageNet's mean and standard deviation,
-            for instance in `fit`; `segment`, `evaluate`, runtimes and exports of this package take
-            pixels of 0..255 all the same, and normalize them for it.
+            it expects `(pixels / 255 - mean) / std` with ImageNet's mean and standard deviation of
+            R, G and B (of one channel the mean of the three, of others those of R, G and B in
+            turn), for instance in `fit`; `segment`, `evaluate`, runtimes and exports of this
+            package take pixels of 0..255 all the same, and normalize them for it.
         classifier_activation: activation on the logits, for instance `"softmax"`, or `"sigmoid"`
             for one class; None for none, which the losses of this package expect.
         dropout_rate: share of whole channels dropped before the classifier, in training.
@@ -112,7 +115,7 @@ def CrossCBAM(
     num_classes = _number_of(classes, num_classes, pretrained)
     check_classifier(num_classes, classifier_activation)
     inputs, source = image_input(input_shape, input_tensor)
-    pixels = normalize(inputs) if include_preprocessing else inputs
+    pixels = encoder_input(inputs, include_preprocessing)
     features = stdc_features(pixels, backbone, alpha)
 
     def logits(x, prefix=""):

@@ -5,7 +5,7 @@ from keras import layers
 
 from keras_crosscbam.layers.conv import ConvBNReLU, batch_norm
 from keras_crosscbam.models.argument_types import Activation, InputShape, WeightsSource
-from keras_crosscbam.models.inputs import image_input, normalize
+from keras_crosscbam.models.inputs import encoder_input, image_input
 from keras_crosscbam.models.manifest import find_weights
 from keras_crosscbam.variants import encoder_name
 
@@ -175,7 +175,7 @@ def STDC(
         num_classes = (pretrained and pretrained.num_classes) or 1000
     check_classifier(num_classes, classifier_activation)
     inputs, source = image_input(input_shape, input_tensor)
-    pixels = normalize(inputs) if include_preprocessing else inputs
+    pixels = encoder_input(inputs, include_preprocessing)
     outputs = stdc_features(pixels, backbone, alpha)
     if include_top:
         x = ConvBNReLU(width, 1, name="top_conv")(outputs["stage5"])

@@ -49,6 +49,7 @@ class Averaged(Runtime):
             run.num_classes,
             run.classes,
             description=Description(pixels="uint8", output="probabilities"),
+            channels=run.channels,
         )
 
     def run(self, prepared):

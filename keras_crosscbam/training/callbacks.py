@@ -10,9 +10,21 @@ import h5py
 import keras
 import numpy as np
 
+from keras_crosscbam.datasets.argument_checks import check_list
 from keras_crosscbam.training.atomic import replacing
 from keras_crosscbam.training.early_stopping import as_logged
 from keras_crosscbam.training.final_epochs import late_average
+
+
+def check_callbacks(callbacks):
+    """Raises a `ValueError` for what is no list of Keras callbacks."""
+    check_list("callbacks", callbacks)
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ValueError(
+                "`callbacks` must be a list of `keras.callbacks.Callback`. "
+                f"Received: {callback!r} in it"
+            )
 
 
 class SeedDropout(keras.callbacks.Callback):

@@ -20,9 +20,10 @@ from keras_crosscbam.models.inputs import with_preprocessing
 from keras_crosscbam.models.stdc import STDC
 from keras_crosscbam.models.surgery import as_functional
 from keras_crosscbam.tf_data import tf
+from keras_crosscbam.training.callbacks import check_callbacks
 from keras_crosscbam.training.distribution import find_workers
 from keras_crosscbam.training.phases import in_phases
-from keras_crosscbam.training.resumable import check_callbacks, opened_run
+from keras_crosscbam.training.resumable import opened_run
 from keras_crosscbam.variants import encoder_name
 
 MONITOR = "val_top1"

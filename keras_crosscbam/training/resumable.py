@@ -11,7 +11,6 @@ from pathlib import Path
 
 import keras
 
-from keras_crosscbam.datasets.argument_checks import check_list
 from keras_crosscbam.models.deepen import deepened
 from keras_crosscbam.models.manifest import find_weights, list_weights
 from keras_crosscbam.models.narrow import narrowed
@@ -265,17 +264,6 @@ class Run:
                 wanted,
             )
         return files
-
-
-def check_callbacks(callbacks):
-    """Raises a `ValueError` for what is no list of Keras callbacks."""
-    check_list("callbacks", callbacks)
-    for callback in callbacks:
-        if not isinstance(callback, keras.callbacks.Callback):
-            raise ValueError(
-                "`callbacks` must be a list of `keras.callbacks.Callback`. "
-                f"Received: {callback!r} in it"
-            )
 
 
 def make_optimizer(recipe, total_steps):

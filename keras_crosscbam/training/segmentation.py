@@ -17,6 +17,7 @@ from keras_crosscbam.datasets.pipeline import steps_per_epoch, training_batches
 from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
 from keras_crosscbam.models.cross_cbam import CrossCBAM
 from keras_crosscbam.models.surgery import freeze_backbone, inference_model
+from keras_crosscbam.training.callbacks import check_callbacks
 from keras_crosscbam.training.distribution import find_workers
 from keras_crosscbam.training.fingerprint import describe_augmentations
 from keras_crosscbam.training.losses.distillation import SegmentationDistillation
@@ -24,7 +25,7 @@ from keras_crosscbam.training.losses.specification import make_loss
 from keras_crosscbam.training.metrics import SegmentationMeanIoU
 from keras_crosscbam.training.phases import in_phases
 from keras_crosscbam.training.report import write_report
-from keras_crosscbam.training.resumable import check_callbacks, opened_run
+from keras_crosscbam.training.resumable import opened_run
 from keras_crosscbam.training.teachers import find_teachers, with_teachers
 from keras_crosscbam.training.tensorboard import TensorBoardPictures
 from keras_crosscbam.training.validation import SegmentationJudge
@@ -79,6 +80,11 @@ def train(
         raise ValueError(
             "`train_set` and `val_set` must have the same classes in the same order. Received: "
             f"{', '.join(train_set.classes.names)}; {', '.join(val_set.classes.names)}"
+        )
+    if train_set.channels != val_set.channels:
+        raise ValueError(
+            "`train_set` and `val_set` must have images of the same number of channels. Received: "
+            f"{train_set.channels} and {val_set.channels}"
         )
     teachers = find_teachers(recipe, train_set.classes)
     # Reading everything once also finds bad files now, not hours into the training.
@@ -139,7 +145,7 @@ def _report(out, best, recipe, val_set):
     # In float32, as users run it, whatever it was trained in.
     model = CrossCBAM(
         **recipe.network,
-        input_shape=(None, None, 3),
+        input_shape=(None, None, val_set.channels),
         classes=val_set.classes,
         weights=best,
     )
@@ -154,7 +160,7 @@ def _training_model(train_set, recipe, run, teachers):
     backbone, alpha = network["backbone"], network["alpha"]
     model = CrossCBAM(
         **network,
-        input_shape=(None, None, 3),
+        input_shape=(None, None, train_set.channels),
         classes=train_set.classes,
         aux_head=True,
         dropout_rate=recipe.dropout_rate,

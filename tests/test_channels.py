@@ -384,10 +384,10 @@ def test_a_folder_of_arrays_is_segmented(tmp_path, photo):
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_a_file_from_elsewhere_with_four_channels(tmp_path, rng, layout):
     kernel = rng.normal(size=(4, 4)).astype(np.float32)
-    file = onnx_file(tmp_path / "m.onnx", layout, described=False, kernel=kernel)
+    file = onnx_file(tmp_path / "m.onnx", layout, described=False, kernel=kernel, size=(32, 48))
     run = kc.runtime.load(file, TABLE)
     assert (run.channels, run.description.layout) == (4, layout)
-    image = rng.integers(0, 256, (16, 24, 4), np.uint8)
+    image = rng.integers(0, 256, (32, 48, 4), np.uint8)
     expected = image.astype(np.float32) @ kernel - 128 * kernel.sum(axis=0)
     np.testing.assert_allclose(run.logits(image[None])[0], expected, rtol=1e-4, atol=1e-2)
     np.testing.assert_array_equal(kc.segment(run, image), expected.argmax(axis=-1))

@@ -230,7 +230,11 @@ def test_documented_files(tmp_path, number):
             TWO | {"classes": [{"name": "a"}, {"name": "a"}]},
             r"classes\[1\].name is 'a', as classes\[0\].name is already",
         ),
-        (of_ids({}, {"color": [1, 2, 3]}), r"classes\[1\] has an unknown field 'color'"),
+        (of_ids({}, {"paint": [1, 2, 3]}), r"classes\[1\] has an unknown field 'paint'"),
+        (
+            of_colors({"color": [1, 2, 3]}, {"color": [3, 2, 1], "colour": [3, 2, 1]}),
+            "a class must have either color or colour, not both",
+        ),
         (of_ids({}, {"also": []}), r"classes\[1\] has an unknown field 'also'"),
         (of_ids({}, {"id": -1}), r"classes\[1\].id must be .*Received: -1"),
         (of_ids({}, {"id": True}), r"classes\[1\].id must be .*Received: True"),
@@ -348,6 +352,17 @@ def test_masks_of_colors(tmp_path):
     tree(tmp_path, content, names=["a"], mask=np.array(colors, np.uint8))
     save(tmp_path / "images/train/a.png", IMAGE[:, :2])
     assert load_folder(tmp_path, "train")[0][1].tolist() == [[0, 1], [1, 0]]
+
+
+def test_either_spelling(tmp_path):
+    american = of_colors({"color": [9, 9, 9]}, {"color": [1, 2, 3], "also": [[3, 2, 1]]})
+    british = of_ids({"colour": [9, 9, 9]}, {"colour": [1, 2, 3], "also": [[3, 2, 1]]})
+    british["masks"] = "colours"
+    for name, content in (("american", american), ("british", british)):
+        (tmp_path / name).mkdir()
+        class_file(tmp_path / name, content)
+    read = [read_class_file(tmp_path / name / "dataset.yaml") for name in ("american", "british")]
+    assert read[0] == read[1]
 
 
 def test_masks_of_indices(tmp_path):

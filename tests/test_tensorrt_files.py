@@ -15,8 +15,8 @@ from tiny_network import onnx_file
 from keras_crosscbam.export.tensorrt.engine import build_engine
 from keras_crosscbam.export.tensorrt.precision import layer_precision
 from keras_crosscbam.runtime import load
-from keras_crosscbam.runtime.tensorrt import cuda
 from keras_crosscbam.runtime.description import Description, beside, read_beside, write_beside
+from keras_crosscbam.runtime.tensorrt import cuda
 from keras_crosscbam.runtime.tensorrt.engine_file import _check_card, open_engine
 
 

@@ -8,8 +8,8 @@ import pytest
 from host_engine import TRT, HostCuda, HostEngine
 from tiny_network import CLASSES, SIZE, TABLE, images, onnx_file, scores_of
 
-from keras_crosscbam.runtime.tensorrt import runtime as tensorrt
 from keras_crosscbam.runtime.onnx import OnnxRuntime
+from keras_crosscbam.runtime.tensorrt import runtime as tensorrt
 from keras_crosscbam.runtime.tensorrt.runtime import TensorRTRuntime
 
 

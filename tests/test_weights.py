@@ -174,7 +174,7 @@ def test_hash_in_the_path_is_checked(file):
 
 def test_missing_shipped_file_asks_for_reinstallation(shipped):
     shipped.unlink()
-    with pytest.raises(ValueError, match="installation is incomplete"):
+    with pytest.raises(ValueError, match="Reinstall keras_crosscbam from its wheel"):
         kc.CrossCBAM_M(weights="streets")
 
 
@@ -194,6 +194,19 @@ def test_other_hdf5_file_is_refused(tmp_path):
         other["temperature"] = np.arange(3)
     with pytest.raises(ValueError, match="no Keras weights file"):
         kc.CrossCBAM_M(weights=tmp_path / "other.h5")
+
+
+def test_file_left_out_of_the_wheel_is_loaded_by_its_path(shipped, tmp_path):
+    entries = json.loads((shipped.parent / MANIFEST).read_text())
+    entries["weights"][0]["in_wheel"] = False
+    (shipped.parent / MANIFEST).write_text(json.dumps(entries))
+    downloaded = shipped.rename(tmp_path / shipped.name)
+    with pytest.raises(ValueError, match=f"not part of the wheel.* Download {shipped.name}"):
+        kc.CrossCBAM_M(weights="streets")
+    assert kc.CrossCBAM_M(weights=downloaded).output_shape[-1] == 5
+    downloaded.write_bytes(downloaded.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="SHA-256"):
+        kc.CrossCBAM_M(weights=downloaded)
 
 
 def test_missing_file_is_named(tmp_path):

@@ -5,7 +5,7 @@ import io
 import json
 from dataclasses import asdict, dataclass
 
-from keras_crosscbam.benchmark.report_text import warnings, table
+from keras_crosscbam.benchmark.report_text import table, warnings
 from keras_crosscbam.benchmark.statistics import (
     Interval,
     median_interval,

@@ -98,12 +98,18 @@ def _shipped_file(entry):
     for folder in _FOLDERS:
         if (folder / entry["file"]).is_file():
             return folder / entry["file"]
-    if not entry.get("url"):
+    if "url" in entry:
+        return _fetch(entry["url"], entry["sha256"])
+    if entry.get("in_wheel", True):
         raise ValueError(
-            f"{entry['file']} is missing from {_FOLDERS[0]}: the installation is incomplete. "
-            "Reinstall keras_crosscbam."
+            f"{entry['file']} is missing from {_FOLDERS[0]}. Reinstall keras_crosscbam from its "
+            "wheel; an installation from the source archive has no weights."
         )
-    return _fetch(entry["url"], entry["sha256"])
+    raise ValueError(
+        f"The weights {entry['name']!r} are not part of the wheel, to keep it small. Download "
+        f"{entry['file']} from the folder weights/ of the project's repository and pass its path "
+        "as weights=. Its SHA-256 is checked against the manifest."
+    )
 
 
 def _fetch(url, expected):

@@ -47,8 +47,9 @@ class Normalization:
         for field in ("mean", "std"):
             if np.size(getattr(self, field)) not in (1, channels):
                 raise ValueError(
-                    f"{name} takes images of {channels} channels: `{field}` must be one number or "
-                    f"{channels}. Received: {np.size(getattr(self, field))} numbers"
+                    f"`mean` and `std` for {name} must each be one number or {channels}, one for "
+                    "each channel of its images, on a scale of 0..1. "
+                    f"Received: {field}={getattr(self, field)!r}"
                 )
 
     def __call__(self, images):

@@ -221,7 +221,6 @@ def test_missing_file_is_named(tmp_path):
         ({"aspp_filters": 128}, "se_aspp/branch_rate1/conv: the model has"),
         ({"aspp_dilation_rates": (1, 3, 5)}, "se_aspp/branch_rate5/conv is missing"),
         ({"fusion": None}, "does not exist in the model"),
-        ({"input_shape": (None, None, 4)}, "stem_conv1/conv: the model has"),
         ({"aspp_filters": 512}, "lateral4/conv does not exist in the model"),
     ],
 )

@@ -20,10 +20,24 @@ def colorize(labels, classes):
 
 
 def class_shares(labels, classes):
-    """Share of the pixels by class name, largest first, classes without pixels left out."""
+    """Computes the share of the pixels that each class has.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.datasets import CAMVID_CLASSES
+        >>> from keras_crosscbam.visualize import class_shares
+        >>> class_shares(np.array([[0, 0], [3, 0]], np.uint8), CAMVID_CLASSES)
+        {'Sky': 0.75, 'Road': 0.25}
+
+    Args:
+        labels: uint8 `(height, width)`.
+        classes: a `ClassTable`.
+
+    Returns:
+        A dict from class name to share, 0..1, largest first, without classes that have no pixel.
+    """
     counts = np.bincount(labels.ravel(), minlength=256)[: len(classes)]
     shares = {
-        name: count / labels.size
+        name: int(count) / labels.size
         for name, count in zip(classes.names, counts, strict=True)
         if count
     }

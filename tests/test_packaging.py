@@ -89,7 +89,9 @@ def test_links_of_the_readme_work_on_an_index_page():
         "Repository"
     ]
     raw = repository.replace("github.com", "raw.githubusercontent.com")
-    targets = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    readme = (ROOT / "README.md").read_text()
+    targets = re.findall(r"\]\(([^)#]+)|^\[[\w-]+\]: (\S+)", readme, re.MULTILINE)
+    targets = ["".join(pair) for pair in targets]
     assert targets
     for target in targets:
         for prefix in (f"{repository}/blob/main/", f"{repository}/tree/main/", f"{raw}/main/"):

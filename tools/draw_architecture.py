@@ -15,6 +15,7 @@ from keras_crosscbam.variants import VARIANTS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "figures"
 VARIANT = VARIANTS["M1"]
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def figures():
@@ -56,8 +57,8 @@ def network(model):
         (fusion, "Decoder"),
     ):
         drawing.text(x + box_width / 2, 25, title, "middle", bold=True, size=14)
-    box(encoder, 0, ["Image", f"{height} × {width} × 3"], "neutral")
-    box(encoder, 1, ["Stem", "two 3×3, each stride 2", size("stem_conv2")], "encoder")
+    box(encoder, 0, ["Image", f"{height}x{width}x3"], "neutral")
+    box(encoder, 1, ["Stem", "two 3x3, each stride 2", size("stem_conv2")], "encoder")
     blocks = STAGE_BLOCKS[VARIANT.backbone]
     for row, (stage, count) in enumerate(zip((3, 4, 5), blocks, strict=True), start=2):
         lines = [f"Stage {stage}", f"{count} STDC blocks, stride 2", size(f"stage{stage}")]
@@ -67,12 +68,12 @@ def network(model):
 
     box(decoder, 4, ["SE-ASPP", "context", size("se_aspp")], "context")
     box(decoder, 3, ["Resize", "to stage 4", size("resize4")], "decoder")
-    box(lateral, 3, ["1×1", "BatchNorm, ReLU", size("lateral4")], "decoder")
+    box(lateral, 3, ["1x1", "BatchNorm, ReLU", size("lateral4")], "decoder")
     box(fusion, 3, ["CCBAM", "fusion", size("ccbam4")], "attention")
     box(decoder, 2, ["Resize", "to stage 3", size("resize3")], "decoder")
     box(fusion, 2, ["CCBAM", "fusion", size("ccbam3")], "attention")
-    box(fusion, 1, ["1×1", "BatchNorm, ReLU", size("neck3")], "decoder")
-    box(decoder, 1, ["Classifier", "dropout, 1×1", size("classifier")], "decoder")
+    box(fusion, 1, ["1x1", "BatchNorm, ReLU", size("neck3")], "decoder")
+    box(decoder, 1, ["Classifier", "dropout, 1x1", size("classifier")], "decoder")
     box(decoder, 0, ["Scores", "resized to the image", size("resize")], "neutral")
     right(encoder, decoder, 4)
     vertical(decoder, 4, 3)
@@ -81,7 +82,10 @@ def network(model):
     right(decoder, fusion, 3)
     x, y = fusion + box_width / 2, (rows[2] + box_height + rows[3]) / 2
     drawing.arrow(
-        (x, rows[3]), (x, y), (decoder + box_width / 2, y), (decoder + box_width / 2, rows[2] + box_height)
+        (x, rows[3]),
+        (x, y),
+        (decoder + box_width / 2, y),
+        (decoder + box_width / 2, rows[2] + box_height),
     )
     right(encoder, fusion, 2)
     right(decoder, fusion, 2)
@@ -89,14 +93,14 @@ def network(model):
     right(fusion, decoder, 1)
     vertical(decoder, 1, 0)
 
-    box(aux, 3, ["Auxiliary head", "3×3, dropout, 1×1", size("aux_classifier")], "neutral", True)
+    box(aux, 3, ["Auxiliary head", "3x3, dropout, 1x1", size("aux_classifier")], "neutral", True)
     box(aux, 2, ["Auxiliary scores", "resized to the image", size("aux_resize")], "neutral", True)
     right(encoder, aux, 3, dashed=True)
     vertical(aux, 3, 2, dashed=True)
     drawing.text(
         20,
         520,
-        f"Cross-CBAM-{VARIANT.name} with {VARIANT.num_classes} classes. Sizes are height × width × "
+        f"Cross-CBAM-{VARIANT.name} with {VARIANT.num_classes} classes. Sizes are height x width x "
         "channels.",
     )
     return drawing.svg()
@@ -106,24 +110,20 @@ def ccbam(layer):
     """CCBAM, and below it the two gates that it consists of."""
     _, rows, columns, channels = layer.output.shape
     hidden = layer.low_channel_attention.reduce.filters
-    features = f"{rows} × {columns} × {channels}"
+    features = f"{rows}x{columns}x{channels}"
     drawing = Drawing(960, 560, "CCBAM: each of two feature maps is weighted by the other one")
     low, high = 90, 230
     for y, name, source in ((low, "low", "encoder"), (high, "high", "decoder")):
         drawing.box(20, y - 30, 130, 60, [name, f"from the {source}", features], "neutral")
-        drawing.box(
-            205, y - 30, 140, 60, ["Channel attention", f"1 × 1 × {channels}"], "attention"
-        )
-        drawing.box(
-            505, y - 30, 140, 60, ["Spatial attention", f"{rows} × {columns} × 1"], "attention"
-        )
+        drawing.box(205, y - 30, 140, 60, ["Channel attention", f"1x1x{channels}"], "attention")
+        drawing.box(505, y - 30, 140, 60, ["Spatial attention", f"{rows}x{columns}x1"], "attention")
         drawing.arrow((150, y), (205, y))
         drawing.arrow((345, y), (389, y))
-        drawing.circle(400, y, "×")
+        drawing.circle(400, y, TIMES)
         drawing.arrow((411, y), (505, y))
         drawing.text(420, y + (-8 if y == low else 18), f"F {name}")
         drawing.arrow((645, y), (689, y))
-        drawing.circle(700, y, "×")
+        drawing.circle(700, y, TIMES)
     for branch, product in ((177, 400), (475, 700)):
         for start, end in ((low, high), (high, low)):
             down = 1 if start < end else -1
@@ -159,8 +159,8 @@ def ccbam(layer):
         112,
         [
             "The same two layers for both",
-            f"1×1, {channels} to {hidden}, ReLU",
-            f"1×1, {hidden} to {channels}",
+            f"1x1, {channels} to {hidden}, ReLU",
+            f"1x1, {hidden} to {channels}",
         ],
         "attention",
     )
@@ -168,7 +168,7 @@ def ccbam(layer):
     drawing.arrow((631, y + 10), (665, y + 10))
     drawing.box(665, y - 12, 90, 44, ["Sigmoid"], "attention")
     drawing.arrow((755, y + 10), (790, y + 10))
-    drawing.box(790, y - 20, 150, 60, ["Gate", f"1 × 1 × {channels}"], "neutral")
+    drawing.box(790, y - 20, 150, 60, ["Gate", f"1x1x{channels}"], "neutral")
 
     y = 495
     drawing.text(20, 465, "Spatial attention", bold=True, size=14)
@@ -179,15 +179,15 @@ def ccbam(layer):
         y - 20,
         180,
         60,
-        ["Maximum and mean", "over all channels", f"{rows} × {columns} × 2"],
+        ["Maximum and mean", "over all channels", f"{rows}x{columns}x2"],
         "attention",
     )
     drawing.arrow((345, y + 10), (380, y + 10))
-    drawing.box(380, y - 12, 195, 44, ["1×1, 2 to 1"], "attention")
+    drawing.box(380, y - 12, 195, 44, ["1x1, 2 to 1"], "attention")
     drawing.arrow((575, y + 10), (665, y + 10))
     drawing.box(665, y - 12, 90, 44, ["Sigmoid"], "attention")
     drawing.arrow((755, y + 10), (790, y + 10))
-    drawing.box(790, y - 20, 150, 60, ["Gate", f"{rows} × {columns} × 1"], "neutral")
+    drawing.box(790, y - 20, 150, 60, ["Gate", f"{rows}x{columns}x1"], "neutral")
     return drawing.svg()
 
 
@@ -198,17 +198,15 @@ def se_aspp(layer):
     drawing = Drawing(1010, 330, "SE-ASPP: added atrous branches and a squeeze-and-excitation gate")
 
     def size(depth, height=rows, width=columns):
-        return f"{height} × {width} × {depth}"
+        return f"{height}x{width}x{depth}"
 
-    drawing.text(
-        20, 30, f"SE-ASPP of Cross-CBAM-{VARIANT.name}", "start", bold=True, size=14
-    )
+    drawing.text(20, 30, f"SE-ASPP of Cross-CBAM-{VARIANT.name}", "start", bold=True, size=14)
     drawing.box(20, 155, 120, 60, ["Stage 5", size(channels)], "neutral")
     gate = 80
     for x, width, lines in (
         (205, 130, ["Mean", "over all positions", size(channels, 1, 1)]),
-        (355, 140, [f"1×1, {channels} to {filters}", "ReLU"]),
-        (515, 140, [f"1×1, {filters} to {channels}", "sigmoid"]),
+        (355, 140, [f"1x1, {channels} to {filters}", "ReLU"]),
+        (515, 140, [f"1x1, {filters} to {channels}", "sigmoid"]),
     ):
         drawing.box(x, gate - 30, width, 60, lines, "attention")
     for x in (335, 495):
@@ -216,11 +214,11 @@ def se_aspp(layer):
     drawing.line((140, 185), (175, 185))
     drawing.arrow((175, 185), (175, gate), (205, gate))
     drawing.arrow((655, gate), (689, gate))
-    drawing.circle(700, gate, "×")
+    drawing.circle(700, gate, TIMES)
     drawing.arrow((175, 145), (700, 145), (700, gate + 11))
     branches = [215 + 70 * number for number in range(len(rates))]
     for y, rate in zip(branches, rates, strict=True):
-        kernel = "1×1" if rate == 1 else f"3×3, dilated by {rate}"
+        kernel = "1x1" if rate == 1 else f"3x3, dilated by {rate}"
         drawing.box(210, y - 25, 280, 50, [kernel, f"BatchNorm, ReLU, {size(filters)}"], "context")
         drawing.arrow((175, 185), (175, y), (210, y))
     middle = sum(branches) / len(branches)
@@ -231,7 +229,7 @@ def se_aspp(layer):
     drawing.arrow((711, gate), (797, gate), (797, 130))
     drawing.arrow((591, middle), (797, middle), (797, 220))
     drawing.arrow((860, 175), (875, 175))
-    drawing.box(875, 130, 120, 90, ["3×3", "BatchNorm, ReLU", size(filters)], "context")
+    drawing.box(875, 130, 120, 90, ["3x3", "BatchNorm, ReLU", size(filters)], "context")
     return drawing.svg()
 
 
@@ -240,7 +238,7 @@ def shapes_of(model):
 
     def size(name):
         _, height, width, channels = model.get_layer(name).output.shape
-        return f"{height} × {width} × {channels}"
+        return f"{height}x{width}x{channels}"
 
     return size
 

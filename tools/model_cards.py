@@ -14,14 +14,14 @@ FOLDER = Path(__file__).parents[1] / "docs" / "models"
 
 USES = {
     "camvid": """\
-Segmenting street scenes into CamVid's eleven classes: as a demonstration, as a baseline, and mainly as
-a start for your own classes (`crosscbam train --recipe finetune-m --data DIR`, or `finetune-l`). Do not
-use it where a person's safety depends on it.
+Segmenting street scenes into CamVid's eleven classes: as a demonstration, as a baseline, and mainly
+as a start for your own classes (`crosscbam train --recipe finetune-m --data DIR`, or `finetune-l`).
+Do not use it where a person's safety depends on it.
 """,
     "imagenet20": """\
 As the encoder that a Cross-CBAM starts its training from (`backbone_weights="imagenet20"`), and to
-compare encoders under one schedule. As a classifier it knows only twenty kinds of objects, eleven of
-which are dogs.
+compare encoders under one schedule. As a classifier it knows only twenty kinds of objects, eleven
+of which are dogs.
 """,
 }
 LIMITS = {
@@ -32,14 +32,14 @@ LIMITS = {
 - Thin and rare classes are the worst; see the table above. Scores are computed at an eighth of the
   height and width of the input, so objects that are thinner than a few pixels are lost.
 - All validation frames are from drive `0016E5`, and so are 204 of the 367 training frames. Their
-  figure shows how well the network knows streets that it was trained on, not how it works elsewhere.
-  Of the 233 test frames, 171 are from a drive that is in no training frame. Expect the test figure,
-  or less, on your own frames.
+  figure shows how well the network knows streets that it was trained on, not how it works
+  elsewhere. Of the 233 test frames, 171 are from a drive that is in no training frame. Expect the
+  test figure, or less, on your own frames.
 - People are a small share of the pixels, and were not balanced by any attribute.
 """,
     "imagenet20": """\
-- 18,494 images of 128 pixels are a hundredth of ImageNet: the features are much worse than those of a
-  full pretraining (`imagenet1k-stdc1`), and better than random ones.
+- 18,494 images of 128 pixels are a hundredth of ImageNet: the features are much worse than those of
+  a full pretraining (`imagenet1k-stdc1`), and better than random ones.
 - ImageNet's photographs were collected from the web, and have its biases.
 """,
 }
@@ -100,8 +100,8 @@ def figures(entry):
     else:
         full = entry["val_full_size"]
         yield (
-            f"On the {entry['val_frames']} validation frames, single scale, in percent, at the size of "
-            "the labels:"
+            f"On the {entry['val_frames']} validation frames, single scale, in percent, at the "
+            "size of the labels:"
         )
         yield ""
         yield "| | labels of 360x480 | labels of 720x960 |"

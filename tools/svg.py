@@ -53,9 +53,7 @@ class Drawing:
         )
         first = y + height / 2 - LINE_HEIGHT * (len(lines) - 1) / 2 + 4
         for number, line in enumerate(lines):
-            self.text(
-                x + width / 2, first + LINE_HEIGHT * number, line, "middle", bold=number == 0
-            )
+            self.text(x + width / 2, first + LINE_HEIGHT * number, line, "middle", bold=number == 0)
 
     def circle(self, x, y, symbol, radius=11):
         """An operation of two inputs, such as a sum."""

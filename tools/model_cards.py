@@ -20,7 +20,7 @@ Do not use it where a person's safety depends on it.
 """,
     "imagenet20": """\
 As the encoder that a Cross-CBAM starts its training from (`backbone_weights="imagenet20"`), and to
-compare encoders under one schedule. As a classifier it knows only twenty kinds of objects, eleven
+compare encoders under one schedule. As a classifier it predicts only twenty classes, eleven
 of which are dogs.
 """,
 }
@@ -32,7 +32,7 @@ LIMITS = {
 - Thin and rare classes are the worst; see the table above. Scores are computed at an eighth of the
   height and width of the input, so objects that are thinner than a few pixels are lost.
 - All validation frames are from drive `0016E5`, and so are 204 of the 367 training frames. Their
-  figure shows how well the network knows streets that it was trained on, not how it works
+  figure shows how well the network recognizes streets that it was trained on, not how it works
   elsewhere. Of the 233 test frames, 171 are from a drive that is in no training frame. Expect the
   test figure, or less, on your own frames.
 - People are a small share of the pixels, and were not balanced by any attribute.

@@ -15,9 +15,10 @@ test: $(VENV)/.dev ## the tests, but for those that take minutes
 test-all: $(VENV)/.dev ## all tests
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.dev ## style and format, without changing anything
+lint: $(VENV)/.dev ## style, format and types, without changing anything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(VENV)/.dev ## put the format right
 	$(BIN)/ruff check --fix .

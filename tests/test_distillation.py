@@ -17,10 +17,10 @@ from trained import arrays_of, log_of, run, start
 from training_program import TINY
 
 import keras_crosscbam as kc
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.datasets import IGNORE, load_camvid
 from keras_crosscbam.models.architecture import architecture_of
-from keras_crosscbam.models.manifest import find_weights, sha256
-from keras_crosscbam.models.weights import Weights, variables_of
+from keras_crosscbam.models.weights import Weights, find_weights, variables_of
 from keras_crosscbam.training import RECIPES, Phase, SegmentationDistillation, with_settings
 from keras_crosscbam.training.teachers import Teacher, find_teachers, with_teachers
 
@@ -383,7 +383,7 @@ def test_a_taught_run_resumes_to_the_same_bits(teacher_file, made_camvid, tmp_pa
     error = running.communicate()[1]
     assert running.returncode == -signal.SIGKILL, error
     described = json.loads((killed / "run.json").read_text())
-    assert described["weights"]["teacher"] == f"sha256:{sha256(teacher_file)}"
+    assert described["weights"]["teacher"] == f"sha256:{file_sha256(teacher_file)}"
     run(made_camvid, killed, recipe)
     assert_same_end(killed, whole)
     # With another teacher under the old name nothing goes on.

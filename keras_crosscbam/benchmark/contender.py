@@ -1,7 +1,6 @@
 """One of those who compete: a loaded network, and the stopwatch on it."""
 
 import contextlib
-import hashlib
 import math
 import os
 import time
@@ -9,15 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from keras_crosscbam import runtime
 from keras_crosscbam.benchmark.machine import memory, reset_peak, versions
 from keras_crosscbam.benchmark.paper_protocols import PROTOCOLS, measure
 from keras_crosscbam.benchmark.statistics import is_settled
 from keras_crosscbam.benchmark.timing import stopwatch
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.images import read_image
 from keras_crosscbam.runtime.loading import ENGINES, split
+from keras_crosscbam.runtime.resize import bilinear
 
 WARM_UP_SECONDS, WARM_UP_CALLS = 20.0, 2000
 """Where warming up ends that does not become stable."""
@@ -86,10 +86,10 @@ class Contender:
         self._memory_before = memory("VmRSS")
         self._runtime = run = runtime.load(self._model, threads=self._threads())
         size, batch = run.size or self._task.size, run.batch or self._task.batch
-        frame = Image.fromarray(read_image(self._task.image))
+        frame = read_image(self._task.image)
         if size is not None:
-            frame = frame.resize(size[::-1], Image.BILINEAR)
-        self._images = np.repeat(np.asarray(frame)[None], batch, axis=0)
+            frame = bilinear(frame, tuple(size))
+        self._images = np.repeat(frame[None], batch, axis=0)
         self._stopwatches = {}
         # What does not fit, a runtime says in a sentence here; the network alone does not.
         run.labels(self._images)
@@ -104,7 +104,7 @@ class Contender:
             "classes": run.num_classes,
             "clock": "device" if hasattr(run, "time_device") else "wall",
             "file_bytes": sum(file.stat().st_size for file in _files(path)) or None,
-            "sha256": _sha256(path) if path.is_file() else None,
+            "sha256": file_sha256(path) if path.is_file() else None,
             "versions": versions(),
         }
 
@@ -173,11 +173,6 @@ def _files(path):
         return [file for file in path.rglob("*") if file.is_file()]
     weights = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
     return [file for file in (path, *weights) if file.is_file()]
-
-
-def _sha256(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def allowed_cores():

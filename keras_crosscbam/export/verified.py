@@ -10,12 +10,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from PIL import Image
 
+from keras_crosscbam.export import parity
 from keras_crosscbam.images import STREET, read_image
 from keras_crosscbam.models.inputs import with_preprocessing
 from keras_crosscbam.models.precision import in_float32
 from keras_crosscbam.models.surgery import inference_model, with_input_size
+from keras_crosscbam.runtime.resize import bilinear
 
 
 def require_tensorflow(kind):
@@ -85,7 +86,7 @@ def frame_batches(frames, size, batch):
         yield from (image[None] for image in images)
         return
     batch = batch or 1
-    images = [resized(image, size) for image in images]
+    images = [bilinear(image, tuple(size)) for image in images]
     images += [images[-1]] * (-len(images) % batch)
     for start in range(0, len(images), batch):
         yield np.stack(images[start : start + batch])
@@ -102,13 +103,27 @@ def as_image(frame):
     return image
 
 
-def resized(image, size):
-    """A uint8 image, bilinearly resized to `(height, width)`."""
-    return np.asarray(Image.fromarray(image).resize(tuple(size)[::-1], Image.BILINEAR))
+def write_verified(path, write, reference, run, frames, batch):
+    """Writes a file, which is kept only if it computes what the model computes.
+
+    Args:
+        path: the file, or folder.
+        write: function of a path that writes it there.
+        reference: the model, a `Runtime`.
+        run: function of a path that makes a `Runtime` of the file.
+        frames, batch: as in `frame_batches`.
+
+    Returns:
+        The `Parity` of the two.
+    """
+    with keep_if_verified(path) as unchecked:
+        write(unchecked)
+        batches = frame_batches(frames, reference.size, batch)
+        return parity.check(reference, run(unchecked), batches)
 
 
 @contextlib.contextmanager
-def kept_if_good(path):
+def keep_if_verified(path):
     """Gives a path to write to; what lies there is moved to `path` unless an exception is raised.
 
     The file may be a folder, and may have companions: its description beside it, and the `.bin`

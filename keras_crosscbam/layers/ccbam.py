@@ -1,5 +1,9 @@
 """The Cross Convolutional Block Attention Module: fuses detail with meaning."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -36,7 +40,9 @@ class CCBAM(layers.Layer):
         ValueError: if the two inputs differ in their number of channels.
     """
 
-    def __init__(self, reduction=16, gate_activation=None, **kwargs):
+    def __init__(
+        self, reduction: int = 16, gate_activation: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         common = {"gate_activation": gate_activation, "dtype": self.dtype_policy}
         self.reduction = reduction

@@ -1,5 +1,10 @@
 """Squeeze-and-Excitation Atrous Spatial Pyramid Pooling: context at several scales, cheaply."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -39,7 +44,13 @@ class SEASPP(layers.Layer):
         ValueError: if `dilation_rates` is empty, repeats a rate or holds one below 1.
     """
 
-    def __init__(self, filters=256, dilation_rates=(1, 3), gate_activation=None, **kwargs):
+    def __init__(
+        self,
+        filters: int = 256,
+        dilation_rates: Sequence[int] = (1, 3),
+        gate_activation: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         rates = tuple(dilation_rates)
         if not rates or len(set(rates)) < len(rates) or min(rates) < 1:

@@ -9,7 +9,7 @@ def architecture_of(weights):
     """Finds the arguments of `CrossCBAM` that make a network with a place for all weights.
 
         >>> import keras_crosscbam as kc
-        >>> from keras_crosscbam.models.manifest import find_weights
+        >>> from keras_crosscbam.models.weights import find_weights
         >>> from keras_crosscbam.models.architecture import architecture_of
         >>> weights = find_weights("camvid", "cross_cbam_stdc2")  # doctest: +SKIP
         >>> model = kc.CrossCBAM(**architecture_of(weights))  # doctest: +SKIP

@@ -9,8 +9,8 @@ from keras_crosscbam.classes import class_table
 from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike, Scores
 from keras_crosscbam.models.class_names import SegmentationModel
 from keras_crosscbam.models.inputs import image_input, normalize
-from keras_crosscbam.models.manifest import find_weights
 from keras_crosscbam.models.stdc import check_classifier, scaled, stdc_features
+from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.variants import VARIANTS, encoder_name
 
 HEAD_FILTERS = 128
@@ -233,8 +233,3 @@ CrossCBAM_L = _named(VARIANTS["L"])
 CrossCBAM_S1 = _named(VARIANTS["S1"])
 CrossCBAM_S2 = _named(VARIANTS["S2"])
 CrossCBAM_S = _named(VARIANTS["S"])
-
-
-def list_models():
-    """Names of the variants' builders, all of them functions of `keras_crosscbam`."""
-    return [f"CrossCBAM_{name}" for name in VARIANTS]

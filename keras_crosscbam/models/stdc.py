@@ -5,7 +5,7 @@ from keras import layers
 
 from keras_crosscbam.layers.conv import ConvBNReLU, batch_norm
 from keras_crosscbam.models.inputs import image_input, normalize
-from keras_crosscbam.models.manifest import find_weights
+from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.variants import encoder_name
 
 STEM_FILTERS = (32, 64)

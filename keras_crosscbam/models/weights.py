@@ -9,6 +9,7 @@ import numpy as np
 from keras_crosscbam.classes import CLASS_TABLES, ClassTable
 from keras_crosscbam.datasets.class_mapping import difference, relabeling
 from keras_crosscbam.layers.scores import read_classes
+from keras_crosscbam.manifest import find_file
 from keras_crosscbam.models.class_names import classes_of
 from keras_crosscbam.models.surgery import is_backbone
 
@@ -171,6 +172,27 @@ class Weights:
                 self.source,
                 ", ".join(ours.names),
             )
+
+
+def find_weights(weights, architecture):
+    """Reads weights by name, path or URL, and verifies their SHA-256 where one is known.
+
+        >>> from keras_crosscbam.models.weights import find_weights
+        >>> find_weights("camvid", "cross_cbam_stdc1").num_classes  # doctest: +SKIP
+        11
+
+    Args:
+        weights, architecture: as in `keras_crosscbam.manifest.find_file`.
+
+    Returns:
+        `Weights`.
+
+    Raises:
+        ValueError: if there is no such name or file, the hash is wrong, or the file is damaged.
+    """
+    path, entry = find_file(weights, architecture)
+    variables, classes = read_weights(path)
+    return Weights(str(path), variables, entry, classes)
 
 
 def read_weights(path):

@@ -71,3 +71,26 @@ def test_plot_moves_with_its_figures():
     faster = {"results": [{**report["results"][0], "ratio": {**ratio, "median": 0.45}}]}
     plots = {plot_models.plot(manifest, {"OpenVINO": r}) for r in (report, faster)}
     assert len(plots) == 2
+
+
+def test_reference_has_docstrings_that_are_assigned(tmp_path, monkeypatch):
+    """Computed from the sources: the module raises an error when it is imported."""
+    griffe = pytest.importorskip("griffe")
+    monkeypatch.chdir(tmp_path)
+    package = tmp_path / "assigned"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "sizes.py").write_text("SIZES = {'a': 512}\n")
+    (package / "builders.py").write_text(
+        "import a_library_that_is_not_installed\n"
+        "from assigned.sizes import SIZES\n"
+        "TEXT = 'At {size}.'\n"
+        "def _docstring(name):\n    return TEXT.format(size=SIZES[name])\n"
+        "def build():\n    pass\n"
+        "build.__doc__ = _docstring('a')\n"
+    )
+    extensions = griffe.load_extensions(str(ROOT / "tools" / "assigned_docstrings.py"))
+    loaded = griffe.load(
+        "assigned", search_paths=[tmp_path], extensions=extensions, allow_inspection=False
+    )
+    assert loaded["builders.build"].docstring.value == "At 512."

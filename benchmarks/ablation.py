@@ -109,7 +109,7 @@ def folder_of(args, row, seed, held_out=None):
     return args.out / (f"{row}-{seed}" + (f"-without-{held_out}" if held_out else ""))
 
 
-def judged(folder, epochs):
+def validated(folder, epochs):
     """The validations of a finished run, rows of its log; empty for another one."""
     rows = EpochLog(folder / "log.csv").rows
     if not rows or rows[-1]["epoch"] < epochs:
@@ -119,12 +119,12 @@ def judged(folder, epochs):
 
 def score_of(folder, epochs):
     """The best validation mean IoU of a finished run in per cent, None of another one."""
-    return max((100 * row[MONITOR] for row in judged(folder, epochs)), default=None)
+    return max((100 * row[MONITOR] for row in validated(folder, epochs)), default=None)
 
 
 def last_scores_of(folder, epochs, classes):
     """The mean IoU after the last epoch in per cent, of all classes and of these; or None."""
-    if not (rows := judged(folder, epochs)):
+    if not (rows := validated(folder, epochs)):
         return None
     frequent = [rows[-1][f"val_iou_{name}"] for name in classes]
     return 100 * rows[-1][MONITOR], 100 * statistics.mean(frequent)

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 import keras_crosscbam as kc
+from keras_crosscbam.cli.arguments import add_engine
 from keras_crosscbam.datasets import load_dataset
 from keras_crosscbam.export.quantization.int8 import quantize
-from keras_crosscbam.export.tensorrt.engine import PRECISIONS, build_engine
+from keras_crosscbam.export.tensorrt.engine import build_engine
 from keras_crosscbam.images import STREET, read_image
 from keras_crosscbam.variants import VARIANTS
 
@@ -66,9 +67,7 @@ def parse():
     )
     engine = parser.add_argument_group("engine")
     engine.add_argument("--out", type=Path, default=Path("cross_cbam.engine"))
-    engine.add_argument("--precision", default="fp32", choices=PRECISIONS, help="default: fp32")
-    engine.add_argument("--workspace", type=float, metavar="GIB", help="default: all of the card's")
-    engine.add_argument("--timing-cache", type=Path, help="file that makes the next build faster")
+    add_engine(engine)
     engine.add_argument(
         "--batch",
         type=int,

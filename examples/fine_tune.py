@@ -11,11 +11,7 @@ import argparse
 import keras
 
 import keras_crosscbam as kc
-from keras_crosscbam.datasets.pipeline import (
-    evaluation_batches,
-    steps_per_epoch,
-    training_batches,
-)
+from keras_crosscbam.datasets import evaluation_batches, steps_per_epoch, training_batches
 from keras_crosscbam.training import PolySchedule, SegmentationCrossEntropy, SegmentationMeanIoU
 
 

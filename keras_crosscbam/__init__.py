@@ -3,36 +3,102 @@
 >>> import keras_crosscbam as kc
 >>> model = kc.CrossCBAM_M(weights="camvid", input_shape=(None, None, 3))  # doctest: +SKIP
 >>> labels = kc.segment(model, "street.jpg")  # doctest: +SKIP
+
+Keras is imported when it is needed: for models, layers, training and export. Exported files run
+without it.
 """
 
-try:
-    import keras as _keras  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name in ("tensorflow", "jax", "torch"):
-        raise ModuleNotFoundError(
-            f"Keras is set to the backend {error.name}, which is not installed. For TensorFlow: "
-            "pip install 'keras-crosscbam[tensorflow]' (or [cpu], or [cuda]); for another backend "
-            "install it and set KERAS_BACKEND=jax or torch.",
-            name=error.name,
-        ) from error
-    raise
+from typing import TYPE_CHECKING
 
-from keras_crosscbam import datasets, export, flops, layers, runtime, training, visualize
-from keras_crosscbam.evaluation import evaluate
-from keras_crosscbam.models import *  # noqa: F403
-from keras_crosscbam.models import __all__ as _models
-from keras_crosscbam.segmentation import segment
+from keras_crosscbam._keras import register_with_keras
+from keras_crosscbam._lazy import lazy_names
+from keras_crosscbam._version import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from keras_crosscbam import (
+        benchmark,
+        datasets,
+        doctor,
+        export,
+        flops,
+        layers,
+        models,
+        runtime,
+        training,
+        visualize,
+    )
+    from keras_crosscbam.evaluation import evaluate
+    from keras_crosscbam.manifest import list_weights
+    from keras_crosscbam.models import (
+        STDC,
+        STDC1,
+        STDC2,
+        CrossCBAM,
+        CrossCBAM_L,
+        CrossCBAM_L1,
+        CrossCBAM_L2,
+        CrossCBAM_M,
+        CrossCBAM_M1,
+        CrossCBAM_M2,
+        CrossCBAM_S,
+        CrossCBAM_S1,
+        CrossCBAM_S2,
+        freeze_backbone,
+        inference_model,
+        with_input_size,
+    )
+    from keras_crosscbam.segmentation import segment
+    from keras_crosscbam.variants import list_models
+    from keras_crosscbam.weight_conversion import convert_weights
+
 __all__ = [
-    *_models,
+    "STDC",
+    "STDC1",
+    "STDC2",
+    "CrossCBAM",
+    "CrossCBAM_L",
+    "CrossCBAM_L1",
+    "CrossCBAM_L2",
+    "CrossCBAM_M",
+    "CrossCBAM_M1",
+    "CrossCBAM_M2",
+    "CrossCBAM_S",
+    "CrossCBAM_S1",
+    "CrossCBAM_S2",
+    "benchmark",
+    "convert_weights",
     "datasets",
+    "doctor",
     "evaluate",
     "export",
     "flops",
+    "freeze_backbone",
+    "inference_model",
     "layers",
+    "list_models",
+    "list_weights",
+    "models",
     "runtime",
     "segment",
     "training",
     "visualize",
+    "with_input_size",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    __all__,
+    {
+        **{name: "models" for name in __all__ if name[0].isupper()},
+        "convert_weights": "weight_conversion",
+        "evaluate": "evaluation",
+        "freeze_backbone": "models",
+        "inference_model": "models",
+        "list_models": "variants",
+        "list_weights": "manifest",
+        "segment": "segmentation",
+        "with_input_size": "models",
+    },
+)
+
+register_with_keras()

@@ -1,7 +1,10 @@
 """Class tables: names, colors, and how masks on disk encode them."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +33,7 @@ class ClassTable:
     colors: tuple[tuple[int, int, int], ...]
     one_logit: bool = field(default=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.names) != len(self.colors):
             raise ValueError(
                 f"A class table needs one color per name. Received: {len(self.names)} names, "
@@ -45,26 +48,26 @@ class ClassTable:
                 f"Received: {len(self.names)} names"
             )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """The `num_classes` of a network for these labels: 1 for one logit, else their number."""
         return 1 if self.one_logit else len(self)
 
     @property
-    def is_named(self):
+    def is_named(self) -> bool:
         """Whether somebody named the classes: false for "class 0", "class 1" and so on."""
         return self.names != unnamed_classes(self.num_classes).names
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """The table as values that JSON can hold; `from_json` reads them."""
         entries = {"names": list(self.names), "colors": [list(c) for c in self.colors]}
         return entries | ({"one_logit": True} if self.one_logit else {})
 
     @classmethod
-    def from_json(cls, entries):
+    def from_json(cls, entries: Mapping[str, Any]) -> ClassTable:
         """The table that `to_json` wrote."""
         colors = tuple(map(tuple, entries["colors"]))
         return cls(tuple(entries["names"]), colors, entries.get("one_logit", False))
@@ -147,7 +150,7 @@ class IndexEncoding:
     stored: bool = False
     rest: frozenset[int] = frozenset()
 
-    def decode(self, mask):
+    def decode(self, mask: np.ndarray) -> np.ndarray:
         """Turns ids `(height, width)` into uint8 labels; `ValueError` names an unknown id."""
         if mask.ndim != 2:
             raise ValueError(
@@ -163,7 +166,7 @@ class IndexEncoding:
             raise ValueError(f"expected ids {_ranges(self.ids)}; received also {unknown[:10]}")
         return labels.astype(np.uint8)
 
-    def count_values(self, pixels):
+    def count_values(self, pixels: np.ndarray) -> dict[int, int]:
         """The number of pixels of each id that occurs, a dict."""
         counts = np.bincount(pixels.ravel(), minlength=256).tolist()
         return {value: count for value, count in enumerate(counts) if count}
@@ -179,7 +182,7 @@ class ColorEncoding:
     colors: dict[tuple[int, int, int], int]
     rest: int | None = None
 
-    def decode(self, mask):
+    def decode(self, mask: np.ndarray) -> np.ndarray:
         """Turns RGB `(height, width, 3)` into uint8 labels; `ValueError` names a stray color."""
         if mask.ndim != 3:
             raise ValueError(
@@ -198,7 +201,7 @@ class ColorEncoding:
         labels = np.array([known.get(v, self.rest) for v in values.tolist()], np.uint8)
         return labels[inverse].reshape(mask.shape[:2])
 
-    def count_values(self, pixels):
+    def count_values(self, pixels: np.ndarray) -> dict[tuple[int, int, int], int]:
         """The number of pixels `(..., 3)` of each `(r, g, b)` that occurs, a dict."""
         values, counts = np.unique(_pack(pixels[..., :3]), return_counts=True)
         colors = [(value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]

@@ -8,7 +8,7 @@ import numpy as np
 from keras_crosscbam.classes import ClassTable
 from keras_crosscbam.datasets.inspection import SplitInspection
 from keras_crosscbam.datasets.label_statistics import balanced_weights, never_labeled
-from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.listing import shorten_list
 from keras_crosscbam.datasets.loading import list_split
 
 MANY_EMPTY_CROPS = 0.01
@@ -53,7 +53,7 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that `examine` found.
+    """All that `inspect_dataset` found.
 
     Attributes:
         root: the folder.
@@ -76,11 +76,13 @@ class Findings:
         return all(finding.level != "error" for finding in self.findings)
 
 
-def examine(root, splits=("train", "val"), crop_size=None, scale_range=(0.5, 2.0), progress=False):
+def inspect_dataset(
+    root, splits=("train", "val"), crop_size=None, scale_range=(0.5, 2.0), progress=False
+):
     """Reads every file of a data set and finds all that is wrong, not only the first fault.
 
-        >>> from keras_crosscbam.doctor import examine, report
-        >>> findings = examine("mydata")  # doctest: +SKIP
+        >>> from keras_crosscbam.doctor import inspect_dataset, report
+        >>> findings = inspect_dataset("mydata")  # doctest: +SKIP
         >>> print(report(findings))  # doctest: +SKIP
 
     Errors are what loading would stop at, or would not notice to the harm of the labels: an
@@ -153,17 +155,17 @@ def _warnings(train, others):
     if unseen.any() and not unseen.all():
         yield never_labeled(train.split, _names(train.classes, unseen), trained_on=True)
     for other in others:
-        unjudged = other.counts == 0
-        if unjudged.any() and not unjudged.all():
-            yield never_labeled(other.split, _names(other.classes, unjudged), trained_on=False)
+        unlabeled = other.counts == 0
+        if unlabeled.any() and not unlabeled.all():
+            yield never_labeled(other.split, _names(other.classes, unlabeled), trained_on=False)
         surprises = unseen & (other.counts > 0)
         if surprises.any():
-            names = shortened(_names(train.classes, surprises), 10)
+            names = shorten_list(_names(train.classes, surprises), 10)
             yield f"{other.split}: holds classes that {train.split} lacks: {names}"
         if shared := [path for key, path in other.hashes.items() if key in train.hashes]:
             yield (
                 f"{other.split}: {len(shared)} images are in {train.split} too, so that results "
-                f"on them mean little: {shortened(shared, 3)}"
+                f"on them mean little: {shorten_list(shared, 3)}"
             )
     if train.crops and np.mean(train.crops) > MANY_EMPTY_CROPS:
         yield (
@@ -177,15 +179,15 @@ def _names(classes, chosen):
 
 
 def report(findings):
-    """The result of `examine` as lines of text: figures first, then the findings."""
+    """The result of `inspect_dataset` as lines of text: figures first, then the findings."""
     lines = [str(findings.root)]
     for split in findings.splits:
-        sizes = shortened((f"{n} of {w}x{h}" for (h, w), n in split.sizes.items()), 3)
+        sizes = shorten_list((f"{n} of {w}x{h}" for (h, w), n in split.sizes.items()), 3)
         lines.append(f"{split.split}: {split.frames} frames ({sizes or 'no readable image'})")
         if split.pixels:
             lines.append(f"  {100 * split.counts.sum() / split.pixels:.1f} % of the pixels labeled")
         if split.mask_kinds:
-            kinds = shortened((f"{n} {kind}" for kind, n in split.mask_kinds.items()), 5)
+            kinds = shorten_list((f"{n} {kind}" for kind, n in split.mask_kinds.items()), 5)
             lines.append(f"  masks: {kinds}")
         if split.empty_crops is not None:
             lines.append(f"  {100 * split.empty_crops:.1f} % of random crops without a label")

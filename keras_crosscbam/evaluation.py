@@ -1,16 +1,46 @@
 """Accuracy of any model on any data set: the one place that figures come from."""
 
-import keras
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
 import numpy as np
 
 from keras_crosscbam import runtime
-from keras_crosscbam.classes import IGNORE
+from keras_crosscbam.confusion import confusion_matrix, iou_per_class
 from keras_crosscbam.datasets.class_mapping import difference, relabeling
 from keras_crosscbam.image_channels import array_to_channels
-from keras_crosscbam.training.metrics import iou_per_class
+from keras_crosscbam.progress import progress as with_progress
+
+if TYPE_CHECKING:
+    from keras_crosscbam.classes import ClassTable
+    from keras_crosscbam.datasets.dataset import SegmentationDataset
+    from keras_crosscbam.types import ModelLike, Size
 
 
-def evaluate(model, dataset, size=None, progress=False):
+class Summary(TypedDict):
+    """Figures of all frames together; see `evaluate`."""
+
+    mean_iou: float
+    classes_in_mean: int
+    iou: dict[str, float]
+    pixel_accuracy: float
+    frames: int
+    confusion: np.ndarray
+
+
+class Evaluation(Summary):
+    """What `evaluate` returns."""
+
+    frame_iou: np.ndarray
+
+
+def evaluate(
+    model: ModelLike,
+    dataset: SegmentationDataset,
+    size: Size | int | None = None,
+    progress: bool = False,
+) -> Evaluation:
     """Judges a model on the whole frames of a data set, at the size of their labels.
 
         >>> import keras_crosscbam as kc
@@ -45,15 +75,13 @@ def evaluate(model, dataset, size=None, progress=False):
     predict = predictor(model, dataset, size)
     classes = len(dataset.classes)
     confusion, frame_iou = np.zeros((classes, classes), np.int64), np.full(len(dataset), np.nan)
-    bar = keras.utils.Progbar(len(dataset), unit_name="frame", verbose=int(progress))
-    for index in range(len(dataset)):
+    for index in with_progress(range(len(dataset)), "frames", progress):
         image, labels = dataset[index]
         prediction = predict(image, labels.shape)
         counts = confusion_matrix(labels, prediction, classes)
         confusion += counts
         if counts.any():
             frame_iou[index] = np.nanmean(iou_per_class(counts))
-        bar.update(index + 1)
     if not confusion.any():
         raise ValueError(
             f"The data set {dataset.name!r} has no labeled pixel in its {len(dataset)} frames: "
@@ -108,15 +136,7 @@ def predictor(model, dataset, size=None):
     return predict
 
 
-def confusion_matrix(truth, prediction, num_classes):
-    """Counts labeled pixels by true (rows) and predicted (columns) class, int64."""
-    valid = truth != IGNORE
-    cells = truth[valid].astype(np.int64) * num_classes + prediction[valid]
-    counts = np.bincount(cells, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes)
-
-
-def summarize(confusion, classes, frames):
+def summarize(confusion: np.ndarray, classes: ClassTable, frames: int) -> Summary:
     """The dict that `evaluate` returns, but for what is told by frame, from a confusion matrix."""
     iou = iou_per_class(confusion)
     return {

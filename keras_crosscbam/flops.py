@@ -7,8 +7,11 @@
 >>> print(keras_crosscbam.flops.table(model))  # doctest: +SKIP
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import keras
@@ -16,6 +19,9 @@ from keras import layers
 
 from keras_crosscbam.layers import GateConv2D
 from keras_crosscbam.models.surgery import inference_model
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import Size
 
 CONVENTIONS = ("mmcv", "conv")
 
@@ -49,7 +55,7 @@ class LayerCount:
     other: int
 
 
-def count_macs(model, convention="mmcv", input_size=None):
+def count_macs(model: keras.Model, convention: str = "mmcv", input_size: Size | None = None) -> int:
     """Counts the multiply-accumulates of one image's way through a model.
 
     Args:
@@ -77,7 +83,7 @@ def count_macs(model, convention="mmcv", input_size=None):
     return macs + sum(count.other for count in counts) if convention == "mmcv" else macs
 
 
-def count_layers(model, input_size=None):
+def count_layers(model: keras.Model, input_size: Size | None = None) -> list[LayerCount]:
     """Counts each call of each layer that does countable work, in the order of the calls.
 
     Takes the arguments of `count_macs` and returns a list of `LayerCount`. A layer that is called
@@ -153,7 +159,7 @@ def _by_layer(counts):
     return list(merged.values())
 
 
-def table(model, input_size=None):
+def table(model: keras.Model, input_size: Size | None = None) -> str:
     """Formats the plain convolution MACs per layer as a table of text, with the totals below."""
     counts = _by_layer(count_layers(model, input_size))
     rows = [

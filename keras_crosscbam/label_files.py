@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import keras
 import numpy as np
 from PIL import Image
 
@@ -12,6 +11,7 @@ from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.evaluation import best_and_worst, predictor
 from keras_crosscbam.image_channels import read_channels
 from keras_crosscbam.images import failure, save_image
+from keras_crosscbam.progress import progress as with_progress
 from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.visualize import comparison
 
@@ -80,16 +80,14 @@ def write_predictions(
             raise ValueError(f"{targets[target]} and {image} would both be written to {target}")
         targets[target] = image
     Path(out).mkdir(parents=True, exist_ok=True)
-    bar = keras.utils.Progbar(len(targets), unit_name="image", verbose=int(progress))
     failures = {}
-    for done, (target, image) in enumerate(targets.items(), start=1):
+    for target, image in with_progress(targets.items(), "images", progress):
         try:
             labels = lookup[run(read_channels(image, run.channels, value_range), size)]
             target.parent.mkdir(parents=True, exist_ok=True)
             save_image(Image.fromarray(labels), target)
         except Exception as error:  # one image must not cost the others, whatever is wrong with it
             failures[target] = failure(image, error)
-        bar.update(done)
     if failures:
         raise PredictionError(
             f"{len(failures)} of {len(targets)} images could not be predicted on, the others are "

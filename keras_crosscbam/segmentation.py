@@ -1,10 +1,15 @@
 """Segmentation of images and folders: from files to labels, overlays and class shares."""
 
+from __future__ import annotations
+
+import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
+import numpy as np
 from PIL import Image
 
 from keras_crosscbam import runtime
@@ -12,10 +17,19 @@ from keras_crosscbam.classes import ClassTable
 from keras_crosscbam.image_channels import array_to_channels, read_channels, to_channels
 from keras_crosscbam.image_files import image_files
 from keras_crosscbam.images import check_value_range, failure, save_image
+from keras_crosscbam.progress import progress
 from keras_crosscbam.visualize import class_shares, overlay
 
+if TYPE_CHECKING:
+    from keras_crosscbam.types import ImageLike, ModelLike, Size, ValueRange
 
-def segment(model, images, size=None, value_range=None):
+
+def segment(
+    model: ModelLike,
+    images: ImageLike | Sequence[ImageLike],
+    size: Size | int | None = None,
+    value_range: ValueRange | None = None,
+) -> np.ndarray | list[np.ndarray]:
     """Segments one image or several, each at its own size.
 
         >>> import keras_crosscbam as kc
@@ -50,7 +64,7 @@ def segment(model, images, size=None, value_range=None):
 
 
 def _as_array(image, channels, value_range):
-    if isinstance(image, (str, Path)):
+    if isinstance(image, (str, os.PathLike)):
         return read_channels(image, channels, value_range)
     if isinstance(image, Image.Image):
         return to_channels(image, channels, value_range)
@@ -106,12 +120,10 @@ def segment_files(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     names = _result_names(files)
-    bar = keras.utils.Progbar(len(files), unit_name="image", verbose=int(len(files) > 1))
-    results = []
-    for done, file in enumerate(files, start=1):
-        results.append(_segment_file(run, file, out / names[file], size, value_range))
-        bar.update(done)
-    return results
+    return [
+        _segment_file(run, file, out / names[file], size, value_range)
+        for file in progress(files, "images", show=len(files) > 1)
+    ]
 
 
 def _result_names(files):

@@ -67,3 +67,13 @@ VARIANTS = {
         Variant("S", "stdc1", (720, 960), "camvid", 11, None, None, None, alpha=0.5),
     )
 }
+
+
+def list_models():
+    """Names of the variants' builders, all of them functions of `keras_crosscbam`.
+
+    >>> import keras_crosscbam as kc
+    >>> kc.list_models()[:2]
+    ['CrossCBAM_M1', 'CrossCBAM_L1']
+    """
+    return [f"CrossCBAM_{name}" for name in VARIANTS]

@@ -1,10 +1,17 @@
 """Pictures of labels: colors, overlays and legends."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+if TYPE_CHECKING:
+    from keras_crosscbam.classes import ClassTable
 
-def colorize(labels, classes):
+
+def colorize(labels: np.ndarray, classes: ClassTable) -> np.ndarray:
     """Paints labels in the colors of their classes.
 
     Args:
@@ -19,7 +26,7 @@ def colorize(labels, classes):
     return palette[labels]
 
 
-def as_rgb(image):
+def as_rgb(image: np.ndarray) -> np.ndarray:
     """What pictures show of an image of any number of channels.
 
         >>> import numpy as np
@@ -37,7 +44,7 @@ def as_rgb(image):
     return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
 
 
-def class_shares(labels, classes):
+def class_shares(labels: np.ndarray, classes: ClassTable) -> dict[str, float]:
     """Computes the share of the pixels that each class has.
 
         >>> import numpy as np
@@ -62,7 +69,13 @@ def class_shares(labels, classes):
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def overlay(image, labels, classes, opacity=0.5, legend=True):
+def overlay(
+    image: np.ndarray,
+    labels: np.ndarray,
+    classes: ClassTable,
+    opacity: float = 0.5,
+    legend: bool = True,
+) -> Image.Image:
     """Lays the colors of the labels over an image.
 
         >>> import numpy as np
@@ -90,7 +103,9 @@ def overlay(image, labels, classes, opacity=0.5, legend=True):
     return _row([picture, _legend(class_shares(labels, classes), classes, image.shape[0])])
 
 
-def comparison(image, truth, prediction, classes):
+def comparison(
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: ClassTable
+) -> Image.Image:
     """Image, true labels, predicted labels and a legend side by side.
 
     Args:

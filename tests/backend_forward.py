@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 import keras_crosscbam
-from keras_crosscbam.models.manifest import find_weights
+from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.training.teachers import with_teachers
 
 IMAGE_SHAPE = (97, 129, 3)

@@ -18,12 +18,12 @@ from keras_crosscbam.training import (
 from keras_crosscbam.training.callbacks import (
     EpochLog,
     KeepBest,
+    LogAndCheckpoint,
     Progress,
-    Record,
     SeedDropout,
     StopOnNaN,
-    averaged_weights,
     best_score,
+    ema_weights,
 )
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.segmentation import progress_scores
@@ -78,8 +78,8 @@ def test_only_better_weights_are_kept(tmp_path):
         assert dict(file.attrs)["epoch"] == 5
 
 
-@pytest.mark.parametrize(("every", "judged"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])])
-def test_every_few_epochs_and_the_last_are_judged(tmp_path, every, judged):
+@pytest.mark.parametrize(("every", "validated"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])])
+def test_every_few_epochs_and_the_last_are_judged(tmp_path, every, validated):
     model = compiled()
     callback = keep_best(model, tmp_path / "best.weights.h5", [0.1] * 5, epochs=5, every=every)
     epochs = []
@@ -87,7 +87,7 @@ def test_every_few_epochs_and_the_last_are_judged(tmp_path, every, judged):
         logs = {}
         callback.on_epoch_end(epoch, logs)
         epochs += [epoch + 1] * ("val_score" in logs)
-    assert epochs == judged
+    assert epochs == validated
 
 
 def test_a_resumed_training_has_to_beat_the_file(tmp_path):
@@ -167,11 +167,11 @@ def test_callbacks_of_keras_follow_the_score_that_the_training_is_judged_by(tmp_
     )
     scores = iter((0.2, 0.5, 0.4, 0.6))
 
-    def judge():
+    def validation():
         return {"val_mean_iou": next(scores)}
 
     images, labels = np.zeros((2, 4, 4, 3), "float32"), np.zeros((2, 4, 4), np.uint8)
-    keep = KeepBest(judge, "val_mean_iou", model, tmp_path / "best.weights.h5", 4, 1)
+    keep = KeepBest(validation, "val_mean_iou", model, tmp_path / "best.weights.h5", 4, 1)
     stop = keras.callbacks.EarlyStopping("val_mean_iou", restore_best_weights=True)
     slow = keras.callbacks.ReduceLROnPlateau("val_mean_iou", factor=0.5, patience=1)
     history = model.fit(
@@ -213,7 +213,7 @@ def test_averaged_weights_are_judged_and_kept_and_the_raw_ones_go_on(trained, tm
     model, raw, averages = trained
     callback = keep_best(model, tmp_path / "best.weights.h5", [0.5], epochs=1)
     callback.on_epoch_end(0, {})
-    assert_equal(callback.judge.seen[0], averages)
+    assert_equal(callback.validation.seen[0], averages)
     assert_equal(model.get_weights(), raw)
     kept = compiled(units=3)
     kept.load_weights(tmp_path / "best.weights.h5")
@@ -225,14 +225,14 @@ def test_raw_weights_come_back_when_judging_fails(trained):
     callback = keep_best(model, None, scores=[], epochs=1)
     with pytest.raises(IndexError):
         callback.on_epoch_end(0, {})
-    assert_equal(callback.judge.seen[0], averages)
+    assert_equal(callback.validation.seen[0], averages)
     assert_equal(model.get_weights(), raw)
 
 
 def test_without_averages_the_weights_are_judged_as_they_are():
     model = compiled()
     weights = model.get_weights()
-    with averaged_weights(model):
+    with ema_weights(model):
         assert_equal(model.get_weights(), weights)
 
 
@@ -359,7 +359,7 @@ def test_an_epoch_is_logged_then_counted_as_done(tmp_path):
     model, other = (compiled(keras.optimizers.SGD(schedule)) for _ in range(2))
     checkpoints, log = Checkpoints(tmp_path / "checkpoints"), EpochLog(tmp_path / "log.csv")
     x, y = np.ones((6, 2), "float32"), np.ones((6, 1), "float32")
-    record = Record(log, checkpoints, 3, 2)
+    record = LogAndCheckpoint(log, checkpoints, 3, 2)
     model.fit(x, y, batch_size=2, epochs=2, callbacks=[record], verbose=0, shuffle=False)
     rows = EpochLog(log.path).rows
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 3), (2, 6)]
@@ -373,7 +373,7 @@ def test_an_epoch_is_logged_then_counted_as_done(tmp_path):
 
 
 def test_speed_leaves_out_the_first_step(tmp_path, clock):
-    record = Record(EpochLog(tmp_path / "log.csv"), Checkpoints(tmp_path / "c"), 3, 10)
+    record = LogAndCheckpoint(EpochLog(tmp_path / "log.csv"), Checkpoints(tmp_path / "c"), 3, 10)
     record.set_model(compiled())
     record.on_epoch_begin(0)
     for seconds in (60, 2, 2):
@@ -385,7 +385,7 @@ def test_speed_leaves_out_the_first_step(tmp_path, clock):
 
 
 def test_one_step_has_no_speed(tmp_path):
-    record = Record(EpochLog(tmp_path / "log.csv"), Checkpoints(tmp_path / "c"), 1, 10)
+    record = LogAndCheckpoint(EpochLog(tmp_path / "log.csv"), Checkpoints(tmp_path / "c"), 1, 10)
     record.set_model(compiled())
     record.on_epoch_begin(0)
     record.on_train_batch_end(0)

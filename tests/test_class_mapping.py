@@ -12,7 +12,7 @@ import keras_crosscbam as kc
 from keras_crosscbam.classes import CITYSCAPES_IDS, ClassTable, class_table, numbered_classes
 from keras_crosscbam.cli import main
 from keras_crosscbam.datasets import CAMVID_CLASSES, CITYSCAPES_CLASSES, load_dataset, load_folder
-from keras_crosscbam.datasets.class_mapping import agreed, relabeling
+from keras_crosscbam.datasets.class_mapping import agreed_classes, relabeling
 from keras_crosscbam.export.parity import ParityError, check
 from keras_crosscbam.label_files import write_best_and_worst, write_predictions
 from keras_crosscbam.segmentation import segment_files
@@ -78,7 +78,7 @@ def test_every_runtime_is_compared(straight, shuffled, tmp_path, of):
         model.save(tmp_path / "m.keras")
         model = tmp_path / "m.keras"
     else:
-        model = kc.runtime.Averaged(kc.runtime.load(model), flip=True)
+        model = kc.runtime.TTARuntime(kc.runtime.load(model), flip=True)
     assert kc.evaluate(model, shuffled)["mean_iou"] == pytest.approx(
         kc.evaluate(model, straight)["mean_iou"]
     )
@@ -220,7 +220,7 @@ def test_a_table_given_lends_its_colors_and_not_its_order(tmp_path):
     ],
 )
 def test_numbers_never_replace_names(carried, given, expected):
-    assert agreed(carried, given, "a network") == expected
+    assert agreed_classes(carried, given, "a network") == expected
 
 
 @settings(max_examples=50, deadline=None)

@@ -21,8 +21,8 @@ from keras_crosscbam.classes import class_table, numbered_classes
 from keras_crosscbam.datasets import CAMVID_CLASSES, ClassTable
 from keras_crosscbam.layers import Scores
 from keras_crosscbam.models.class_names import classes_of
-from keras_crosscbam.models.manifest import find_weights
 from keras_crosscbam.models.surgery import inference_model, with_input_size
+from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.training import RECIPES, with_settings
 from keras_crosscbam.training.segmentation import _training_model
 

@@ -24,7 +24,7 @@ from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.classification import (
     _CLASS,
     RandomResizedCrop,
-    TopOneJudge,
+    TopOneValidation,
     _augmented,
     pretrain,
 )
@@ -121,8 +121,8 @@ def test_the_log_holds_the_accuracy_of_the_kept_weights(undisturbed, folders):
         classifier_activation=None,
         weights=undisturbed / "best.weights.h5",
     )
-    judge = TopOneJudge(model, load_image_folders(folders, "val"), 32)
-    assert judge()["val_top1"] == EpochLog(undisturbed / "log.csv").rows[-1]["val_top1"]
+    validation = TopOneValidation(model, load_image_folders(folders, "val"), 32)
+    assert validation()["val_top1"] == EpochLog(undisturbed / "log.csv").rows[-1]["val_top1"]
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(undisturbed, folders, tmp_path):
@@ -181,7 +181,7 @@ def test_top_one_is_an_independent_count():
         center = array[top : top + 16, left : left + 16]
         right += center.mean(axis=(0, 1)).argmax() == label
     assert 0 < right < 53
-    assert TopOneJudge(model, Images(images, labels), 16)() == {"val_top1": right / 53}
+    assert TopOneValidation(model, Images(images, labels), 16)() == {"val_top1": right / 53}
 
 
 def test_the_judge_looks_at_the_center_at_the_size_asked_for():
@@ -192,12 +192,12 @@ def test_the_judge_looks_at_the_center_at_the_size_asked_for():
     seen = []
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
-    judge = TopOneJudge(model, Images([array], [0]), 10)
-    for images, _ in judge.batches.as_numpy_iterator():
+    validation = TopOneValidation(model, Images([array], [0]), 10)
+    for images, _ in validation.batches.as_numpy_iterator():
         seen.append(images)
     assert seen[0].shape == (1, 10, 10, 3)
     np.testing.assert_allclose(seen[0][0, 2:-2], np.full((6, 10, 3), (255, 0, 0)), atol=1e-3)
-    assert judge() == {"val_top1": 1.0}
+    assert validation() == {"val_top1": 1.0}
 
 
 # Crops

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_crosscbam.runtime.coarse_logits import (
+    argmax_of_planes,
     labels_of_coarse,
     labels_of_scores,
     upsample,
-    winners,
 )
 
 
@@ -96,5 +96,5 @@ def test_labels_of_scores_of_any_memory_order(rng):
 
 def test_winners_are_those_of_argmax(rng):
     planes = rng.integers(0, 4, (256, 30, 40)).astype(np.float32)
-    np.testing.assert_array_equal(winners(planes), planes.argmax(axis=0))
-    np.testing.assert_array_equal(winners(iter(-planes)), (-planes).argmax(axis=0))
+    np.testing.assert_array_equal(argmax_of_planes(planes), planes.argmax(axis=0))
+    np.testing.assert_array_equal(argmax_of_planes(iter(-planes)), (-planes).argmax(axis=0))

@@ -14,7 +14,7 @@ from keras_crosscbam.datasets.keras_augmentation import KerasAugmentation
 from keras_crosscbam.datasets.pipeline import training_batches
 from keras_crosscbam.models.surgery import inference_model, with_input_size
 from keras_crosscbam.training import SegmentationCrossEntropy
-from keras_crosscbam.training.validation import SegmentationJudge
+from keras_crosscbam.training.validation import SegmentationValidation
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 SIZE = (48, 64)
@@ -82,8 +82,8 @@ def test_training_judging_and_saving(channels_first, made_camvid, images, tmp_pa
     batches = training_batches(train, SIZE, batch_size=2)
     history = model.fit(batches, steps_per_epoch=1, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
-    judged = SegmentationJudge(model, val, size=SIZE)()
-    assert judged["val_mean_iou"] == pytest.approx(
+    validated = SegmentationValidation(model, val, size=SIZE)()
+    assert validated["val_mean_iou"] == pytest.approx(
         kc.evaluate(model, val, SIZE)["mean_iou"], abs=0.05
     )
     model.save(tmp_path / "m.keras")

@@ -13,7 +13,7 @@ from training_program import TINY
 import keras_crosscbam as kc
 from keras_crosscbam.layers.conv import EPSILON
 from keras_crosscbam.models.deepen import _unchanging, deepened
-from keras_crosscbam.models.manifest import find_weights
+from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.training import PRETRAINING_RECIPES, RECIPES, with_settings
 
 

@@ -57,7 +57,7 @@ def test_a_layer_trains_as_if_keras_convolved(rng, monkeypatch, policy, toleranc
         used.append(arguments)
         return by_keras(*arguments)
 
-    monkeypatch.setattr("keras_crosscbam.layers.conv.dilated_convolution", spy)
+    monkeypatch.setattr("keras_crosscbam.layers.backend.dilated_convolution", spy)
     for result, wanted in zip(direct, gradients(), strict=True):
         np.testing.assert_allclose(result, wanted, atol=tolerance * abs(wanted).max())
     assert len(used) == 1

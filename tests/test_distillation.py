@@ -6,6 +6,7 @@ import shutil
 import signal
 from dataclasses import replace
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -17,10 +18,10 @@ from trained import arrays_of, log_of, run, start
 from training_program import TINY
 
 import keras_crosscbam as kc
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.datasets import IGNORE, load_camvid
 from keras_crosscbam.models.architecture import architecture_of
-from keras_crosscbam.models.manifest import find_weights, sha256
-from keras_crosscbam.models.weights import Weights, variables_of
+from keras_crosscbam.models.weights import Weights, find_weights, variables_of
 from keras_crosscbam.training import RECIPES, Phase, SegmentationDistillation, with_settings
 from keras_crosscbam.training.teachers import Teacher, find_teachers, with_teachers
 
@@ -238,8 +239,14 @@ def test_the_architecture_is_found_from_the_file(switches, images):
     np.testing.assert_array_equal(logits_of(again, images), logits_of(model, images))
 
 
-def test_the_switch_that_leaves_no_weights_is_read_in_the_teachers_folder(tmp_path, images):
+def test_the_switch_that_older_files_do_not_tell_is_read_in_the_teachers_folder(tmp_path, images):
     file = saved(network(gate_activation="relu"), tmp_path / "run" / "best.weights.h5")
+    with h5py.File(file, "r+") as content:
+        told = []
+        content.visit(lambda name: told.append(name) if name.endswith("/switches") else None)
+        for name in told:
+            del content[name]
+    assert len(told) == 2
     student = kc.CrossCBAM(input_shape=(None, None, 3), num_classes=11, aux_head=True, **NARROW)
 
     def taught(architecture):
@@ -383,7 +390,7 @@ def test_a_taught_run_resumes_to_the_same_bits(teacher_file, made_camvid, tmp_pa
     error = running.communicate()[1]
     assert running.returncode == -signal.SIGKILL, error
     described = json.loads((killed / "run.json").read_text())
-    assert described["weights"]["teacher"] == f"sha256:{sha256(teacher_file)}"
+    assert described["weights"]["teacher"] == f"sha256:{file_sha256(teacher_file)}"
     run(made_camvid, killed, recipe)
     assert_same_end(killed, whole)
     # With another teacher under the old name nothing goes on.

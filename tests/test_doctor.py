@@ -23,7 +23,7 @@ from keras_crosscbam.datasets.label_statistics import (
     decode_leniently,
     random_crop_is_empty,
 )
-from keras_crosscbam.doctor import examine, report
+from keras_crosscbam.doctor import inspect_dataset, report
 
 DOCS = Path(__file__).parents[1] / "docs" / "own-data.md"
 PALETTE = np.array([(10, 20, 30), (40, 50, 60), (70, 80, 90)], np.uint8)
@@ -74,7 +74,7 @@ def messages(findings, level):
 
 def only_error(root):
     """The one error of a data set that has one."""
-    findings = examine(root)
+    findings = inspect_dataset(root)
     assert not findings.ok
     (error,) = messages(findings, "error")
     assert f"error: {error}" in report(findings)
@@ -88,7 +88,7 @@ def only_error(root):
 @pytest.mark.parametrize("masks", ["ids_tree", "colors_tree"])
 def test_sound_data(request, masks):
     root = request.getfixturevalue(masks)
-    findings = examine(root)
+    findings = inspect_dataset(root)
     assert findings.findings == ()
     assert findings.ok
     train, val = findings.splits
@@ -114,7 +114,7 @@ def test_real_camvid_is_sound(data_root, tmp_path):
     for split in ("train", "val"):
         lines = (source / f"{split}.txt").read_text().splitlines()[::10]
         (root / f"{split}.txt").write_text("\n".join(lines))
-    findings = examine(root)
+    findings = inspect_dataset(root)
     assert findings.ok
     for summary in findings.splits:
         data = load_dataset(root, summary.split)
@@ -131,7 +131,7 @@ def test_all_faults_at_once_and_none_stops_the_others(ids_tree):
     (ids_tree / "images/train/1.png").write_bytes(b"")
     save(ids_tree / "masks/train/2.png", np.full((20, 30), 7, np.uint8))
     save(ids_tree / "masks/val/4.png", labels_of_thirds()[:19])
-    errors = messages(examine(ids_tree), "error")
+    errors = messages(inspect_dataset(ids_tree), "error")
     expected = (
         "in the train split 1 frames lack their mask: 0",
         "train: unreadable files, 1 in 4 frames: .*images/train/1.png: not a readable image",
@@ -194,7 +194,7 @@ def test_masks_in_jpeg_whatever_their_name(ids_tree, name):
 def test_jpeg_of_colors_makes_strays(colors_tree):
     mask = np.asarray(Image.open(colors_tree / "masks/val/5.png"))
     save(colors_tree / "masks/val/5.png", mask, format="JPEG")
-    errors = messages(examine(colors_tree), "error")
+    errors = messages(inspect_dataset(colors_tree), "error")
     assert [error.split(",")[0] for error in errors] == [
         "val: masks in JPEG",
         "val: colors that stand for no class",
@@ -240,7 +240,7 @@ def test_images_of_a_smaller_range(ids_tree):
     )
     with (ids_tree / "dataset.yaml").open("a") as file:
         file.write("range: [0, 1023]\n")
-    assert examine(ids_tree).findings == ()
+    assert inspect_dataset(ids_tree).findings == ()
     image = load_dataset(ids_tree, "train").subset([1])[0][0]
     assert image[0, :, 1].tolist() == [round(255 * value / 1023) for value in range(1, 31)]
 
@@ -254,7 +254,7 @@ def test_nothing_is_labeled(ids_tree):
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_missing_split(ids_tree, split):
     shutil.rmtree(ids_tree / "images" / split)
-    findings = examine(ids_tree)
+    findings = inspect_dataset(ids_tree)
     assert [summary.split for summary in findings.splits] == [
         {"train": "val", "val": "train"}[split]
     ]
@@ -274,7 +274,7 @@ def test_lists_of_camvid(tmp_path):
         save(tmp_path / f"{split}/a.png", image_of(len(split))[:3, :4])
     (tmp_path / "train.txt").write_text("train/a.png trainannot/a.png\nb.png\nc.png d.png\n")
     (tmp_path / "val.txt").write_text("val/a.png valannot/a.png\n")
-    findings = examine(tmp_path)
+    findings = inspect_dataset(tmp_path)
     errors = messages(findings, "error")
     assert len(errors) == 2
     assert re.search("line 2: expected an image and a mask", errors[0])
@@ -294,7 +294,7 @@ def test_classes_that_training_never_sees(ids_tree):
     for name in "0123":
         save(ids_tree / f"masks/train/{name}.png", labels_of_thirds() % 2)
     save(ids_tree / "masks/val/4.png", np.zeros((20, 30), np.uint8))
-    findings = examine(ids_tree)
+    findings = inspect_dataset(ids_tree)
     assert findings.ok
     assert messages(findings, "warning") == [
         "train: never seen, so never learned: c2",
@@ -305,7 +305,7 @@ def test_classes_that_training_never_sees(ids_tree):
 
 def test_images_in_both_splits(ids_tree):
     shutil.copy(ids_tree / "images/train/2.png", ids_tree / "images/val/5.png")
-    (warning,) = messages(examine(ids_tree), "warning")
+    (warning,) = messages(inspect_dataset(ids_tree), "warning")
     assert re.match(r"val: 1 images are in train too.*images/val/5.png$", warning)
 
 
@@ -318,7 +318,7 @@ def test_masks_with_another_orientation_than_their_images(ids_tree):
         save(ids_tree / f"images/{name}.png", image_of(int(name[-1])), exif=exif)
     save(ids_tree / "masks/train/1.png", labels_of_thirds(), exif=exif)
     save(ids_tree / "masks/val/5.png", labels_of_thirds(), exif=exif)
-    findings = examine(ids_tree)
+    findings = inspect_dataset(ids_tree)
     assert findings.ok
     train, val = messages(findings, "warning")
     assert re.match(
@@ -334,13 +334,13 @@ def test_crops_without_a_label(ids_tree):
     mask[:, :15] = np.arange(15) % 3
     for name in "0123":
         save(ids_tree / f"masks/train/{name}.png", mask)
-    findings = examine(ids_tree, crop_size=(4, 4), scale_range=(1, 1))
+    findings = inspect_dataset(ids_tree, crop_size=(4, 4), scale_range=(1, 1))
     # A window of 4 columns starts at one of 27, and at 15 or later misses the labels: 12 of 27.
     assert findings.splits[0].empty_crops == pytest.approx(12 / 27, abs=0.08)
-    again = examine(ids_tree, crop_size=(4, 4), scale_range=(1, 1))
+    again = inspect_dataset(ids_tree, crop_size=(4, 4), scale_range=(1, 1))
     assert report(again) == report(findings)
     assert re.match(r"train: 4\d % of random crops", messages(findings, "warning")[0])
-    assert examine(ids_tree).findings == ()
+    assert inspect_dataset(ids_tree).findings == ()
 
 
 # Figures
@@ -351,7 +351,7 @@ def test_how_the_masks_are_stored(ids_tree):
     numbers = labels % 3
     (ids_tree / "masks/train/0.png").write_bytes(grays_as_palette(labels))
     (ids_tree / "masks/train/1.png").write_bytes(png(numbers, 2, OF_PALETTE, PALETTE))
-    findings = examine(ids_tree)
+    findings = inspect_dataset(ids_tree)
     assert findings.ok
     kinds = ["palette of grays whose grays are the ids"]
     kinds += ["palette of colors whose indices are the ids"]
@@ -417,6 +417,6 @@ def test_lenient_decoding(kind, data):
     mask = data.draw(arrays(np.int64, (4, 5), elements=st.integers(0, len(values) - 1)))
     pixels = [values[i] for i in mask.ravel()]
     array = np.array(pixels, np.uint8).reshape(*mask.shape, *np.shape(values[0]))
-    labels, strays = decode_leniently(array, kind(table))
+    labels, unknown = decode_leniently(array, kind(table))
     assert labels.ravel().tolist() == [table.get(value, IGNORE) for value in pixels]
-    assert strays == {v: pixels.count(v) for v in pixels if v not in table}
+    assert unknown == {v: pixels.count(v) for v in pixels if v not in table}

@@ -231,7 +231,7 @@ def test_runtimes_say_probabilities_and_views_are_averaged_once(images, tmp_path
     views = network.predict_on_batch(images), network.predict_on_batch(images[:, :, ::-1])
     expected = (views[0] + views[1][:, :, ::-1]) / 2
     for asked in (run, runtime.load(tmp_path / "foreign.onnx")):
-        averaged = runtime.Averaged(asked, flip=True)
+        averaged = runtime.TTARuntime(asked, flip=True)
         np.testing.assert_allclose(averaged.logits(images), expected, atol=1e-5)
 
 

@@ -15,7 +15,7 @@ from keras_crosscbam.models.weights import read_weights
 from keras_crosscbam.training.callbacks import KeepBest
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.distribution import find_workers
-from keras_crosscbam.training.final_epochs import FreezeStatistics, late_average
+from keras_crosscbam.training.final_epochs import FreezeStatistics, average_with_checkpoints
 from keras_crosscbam.training.resumable import Run
 
 RNG = np.random.default_rng(4)
@@ -111,16 +111,16 @@ def states(tmp_path):
 
 def test_the_mean_of_weights_and_statistics(states):
     model, checkpoints, found = states
-    with late_average(model, checkpoints.intact(3)[1:]):
+    with average_with_checkpoints(model, checkpoints.intact(3)[1:]):
         assert_equal(values(model), mean(found), atol=1e-6)
     assert_equal(values(model), found[-1])
-    with late_average(model, []):
+    with average_with_checkpoints(model, []):
         assert_equal(values(model), found[-1])
 
 
 def test_own_weights_come_back_when_judging_fails(states):
     model, checkpoints, found = states
-    with pytest.raises(RuntimeError), late_average(model, checkpoints.intact(3)[1:]):
+    with pytest.raises(RuntimeError), average_with_checkpoints(model, checkpoints.intact(3)[1:]):
         raise RuntimeError
     assert_equal(values(model), found[-1])
 
@@ -138,13 +138,13 @@ def test_the_average_is_judged_and_kept(states, tmp_path):
     model, checkpoints, found = states
     seen = []
 
-    def judge():
+    def validation():
         seen.append(values(model))
         return {"score": 0.5}
 
     path = tmp_path / "best.weights.h5"
     others = checkpoints.intact(2)[1:]
-    callback = KeepBest(judge, "score", model, path, 4, 1, others=lambda epoch: others)
+    callback = KeepBest(validation, "score", model, path, 4, 1, checkpoints_of=lambda epoch: others)
     callback.set_model(model)
     callback.on_epoch_end(3, {})
     assert_equal(seen[0], mean(found[1:]), atol=1e-6)

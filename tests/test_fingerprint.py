@@ -29,7 +29,7 @@ from keras_crosscbam.training import PRETRAINING_RECIPES
 from keras_crosscbam.training.classification import pretrain
 from keras_crosscbam.training.distribution import Workers
 from keras_crosscbam.training.fingerprint import describe_augmentations
-from keras_crosscbam.training.resumable import Run, opened_run
+from keras_crosscbam.training.resumable import Run, open_run
 from keras_crosscbam.training.segmentation import train
 
 
@@ -176,20 +176,20 @@ def test_digests_tell_labels_apart(tmp_path_factory, shape, seed, place):
     mask = rng.integers(0, 5, shape, np.uint8)
     other = mask.copy()
     other.ravel()[place % mask.size] ^= 1
-    counts, digests = frames(folder, mask, mask).read_through()
+    counts, digests = frames(folder, mask, mask).read_all()
     assert counts.tolist() == [np.bincount(mask.ravel(), minlength=5).tolist()] * 2
-    assert frames(folder, mask, mask).read_through()[1] == digests
+    assert frames(folder, mask, mask).read_all()[1] == digests
     for masks in ((mask, other), (other, mask), (mask,), (mask, mask, mask)):
-        assert frames(folder, *masks).read_through()[1]["labels"] != digests["labels"]
+        assert frames(folder, *masks).read_all()[1]["labels"] != digests["labels"]
     if mask.shape[0] != mask.shape[1]:
         turned = mask.reshape(mask.shape[::-1])
-        assert frames(folder, turned, mask).read_through()[1]["labels"] != digests["labels"]
+        assert frames(folder, turned, mask).read_all()[1]["labels"] != digests["labels"]
 
 
 # Folders
 
 
-def test_a_folder_that_has_learned_nothing_is_free(data, tmp_path):
+def test_a_folder_that_has_weights_nothing_is_free(data, tmp_path):
     out = tmp_path / "run"
     begin(sets_of(data), out)
     repaint(data / "trainannot/0.png", other_pixel)
@@ -357,7 +357,7 @@ def other_class(folders):
     (folders / "train/cat/cat1.bmp").rename(folders / "train/dog/cat1.bmp")
 
 
-def other_judge(folders):
+def other_validation_set(folders):
     other = folders / "val/dog/dog1.bmp"
     Image.open(other).resize((9, 9)).save(other)
 
@@ -367,10 +367,10 @@ def other_judge(folders):
     [
         (2**30, other_image, "train_files changed"),
         (2**30, other_class, "train_files changed"),
-        (2**30, other_judge, "val_files changed"),
+        (2**30, other_validation_set, "val_files changed"),
         (0, other_image, None),
         (0, other_class, "train_files changed"),
-        (0, other_judge, "val_files changed"),
+        (0, other_validation_set, "val_files changed"),
     ],
 )
 def test_other_images_to_pretrain_on_are_noticed(
@@ -406,14 +406,14 @@ class OtherWorkers(Workers):
 
 def test_workers_with_other_data_are_refused(tmp_path):
     held, digests = {}, {"name": "a", "train_images": "sha256:1"}
-    with opened_run(tmp_path / "one", TINY, 3, digests, OtherWorkers(held)):
+    with open_run(tmp_path / "one", TINY, 3, digests, OtherWorkers(held)):
         pass
     # The name of a folder may be another on each machine.
-    with opened_run(tmp_path / "two", TINY, 3, {**digests, "name": "b"}, OtherWorkers(held)):
+    with open_run(tmp_path / "two", TINY, 3, {**digests, "name": "b"}, OtherWorkers(held)):
         pass
     other = {**digests, "train_images": "sha256:2"}
     with (
         pytest.raises(RuntimeError, match="The workers have different data"),
-        opened_run(tmp_path / "three", TINY, 3, other, OtherWorkers(held)),
+        open_run(tmp_path / "three", TINY, 3, other, OtherWorkers(held)),
     ):
         pass

@@ -158,9 +158,9 @@ def test_the_rest_of_the_colors_is_background(data):
     encoding = ColorEncoding({(0, 0, 0): IGNORE, (255, 0, 0): 1}, rest=0)
     expected = np.array([IGNORE, 1, 0, 0])[chosen].reshape(2, 3)
     np.testing.assert_array_equal(encoding.decode(mask), expected)
-    labels, strays = decode_leniently(mask, encoding)
+    labels, unknown = decode_leniently(mask, encoding)
     np.testing.assert_array_equal(labels, expected)
-    assert strays == {}
+    assert unknown == {}
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

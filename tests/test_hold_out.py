@@ -19,7 +19,7 @@ from keras_crosscbam.datasets import load_camvid, load_dataset, load_held_out
 from keras_crosscbam.training import RECIPES
 from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.hold_out import has_seen, hold_out
-from keras_crosscbam.training.validation import SegmentationJudge
+from keras_crosscbam.training.validation import SegmentationValidation
 
 # Frames by split and drive, of both layouts' kinds of names.
 NAMES = {
@@ -168,15 +168,19 @@ def test_both_folds_are_trained_as_long_as_all_frames_are(drives):
 @pytest.fixture(scope="module")
 def held_out_run(drives, tmp_path_factory):
     """`crosscbam train --hold-out 0016E5`, two epochs, of which the first is judged perfect."""
-    out, judge, judged = tmp_path_factory.mktemp("runs") / "run", SegmentationJudge.__call__, []
+    out, validation, validated = (
+        tmp_path_factory.mktemp("runs") / "run",
+        SegmentationValidation.__call__,
+        [],
+    )
 
     def likes_the_first(self):
-        judged.append(judge(self))
-        return {**judged[-1], "val_mean_iou": 1.0} if len(judged) == 1 else judged[-1]
+        validated.append(validation(self))
+        return {**validated[-1], "val_mean_iou": 1.0} if len(validated) == 1 else validated[-1]
 
     arguments = ["train", "--data", str(drives), "--hold-out", "0016E5", "--out", str(out), *SHORT]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SegmentationJudge, "__call__", likes_the_first)
+        patch.setattr(SegmentationValidation, "__call__", likes_the_first)
         assert cli.main([*arguments, "--set", "validation_freq=1"]) == 0
     return out
 

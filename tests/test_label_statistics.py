@@ -11,8 +11,8 @@ from training_program import TINY
 import keras_crosscbam as kc
 from keras_crosscbam import cli
 from keras_crosscbam.datasets import CAMVID_CLASSES, IGNORE, load_dataset, load_folder
-from keras_crosscbam.datasets.label_statistics import are_enough, check_labels
-from keras_crosscbam.doctor import examine, report
+from keras_crosscbam.datasets.label_statistics import check_labels, enough_classes
+from keras_crosscbam.doctor import inspect_dataset, report
 from keras_crosscbam.training import segmentation as fit
 
 BINARY = np.array([[0, 255, 255], [0, 0, 255], [0, 0, 0], [0, 0, 0]], np.uint8)  # a quarter is 255
@@ -38,7 +38,7 @@ def tree(root, classes, train=BINARY, val=BINARY, **fields):
 
 
 def errors(root):
-    return [f.message for f in examine(root).findings if f.level == "error"]
+    return [f.message for f in inspect_dataset(root).findings if f.level == "error"]
 
 
 def refused(root, out):
@@ -56,13 +56,13 @@ def refused(root, out):
 def test_a_class_that_ignore_leaves_out_is_found(tmp_path, fields):
     root = tree(tmp_path / "data", ["background", "object"], **fields)
     assert errors(root) == [f"train: {ADVICE}", f"val: {ADVICE}"]
-    assert report(examine(root)).endswith("not ready to train (errors: 2, warnings: 2)")
+    assert report(inspect_dataset(root)).endswith("not ready to train (errors: 2, warnings: 2)")
     assert refused(root, tmp_path / "run") == f"mine, train: {ADVICE}"
 
 
 def test_what_is_advised_mends_it(tmp_path):
     root = tree(tmp_path, ["background", {"name": "object", "id": 255}])
-    findings = examine(root)
+    findings = inspect_dataset(root)
     assert findings.findings == ()
     assert [summary.counts.tolist() for summary in findings.splits] == [[18, 6]] * 2
     assert load_folder(root, "val")[0][1].max() == 1
@@ -97,9 +97,9 @@ def test_an_ignored_color_that_may_be_a_class(tmp_path):
 
 
 def test_stray_ids_are_not_taken_for_ignored_ones(tmp_path):
-    strays = BINARY.copy()
-    strays[2:] = 7
-    root = tree(tmp_path, ["background", "object"], strays, np.minimum(BINARY, 1))
+    unknown = BINARY.copy()
+    unknown[2:] = 7
+    root = tree(tmp_path, ["background", "object"], unknown, np.minimum(BINARY, 1))
     stray, few = errors(root)
     assert "ids that stand for no class" in stray
     assert "have the id 255, which does not count" in few
@@ -137,7 +137,7 @@ def test_evaluation_without_a_label_is_refused(network, tmp_path):
     [([0], False), ([1], True), ([0, 0], False), ([0, 9], False), ([1, 1, 0], True)],
 )
 def test_one_label_is_enough_where_there_is_but_one_class(counts, enough):
-    assert are_enough(np.array(counts)) == enough
+    assert enough_classes(np.array(counts)) == enough
 
 
 # Warnings
@@ -155,7 +155,7 @@ def test_every_class_that_never_occurs_is_named(tmp_path, caplog):
 
 
 def test_training_warns_of_both_splits(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(fit, "opened_run", None)  # the training ends where it would begin
+    monkeypatch.setattr(fit, "open_run", None)  # the training ends where it would begin
     rest = np.minimum(BINARY, 2)
     root = tree(tmp_path, ["a", "b", "c"], train=BINARY % 2, val=rest)
     sets = load_folder(root, "train"), load_folder(root, "val")
@@ -169,7 +169,7 @@ def test_training_warns_of_both_splits(tmp_path, caplog, monkeypatch):
 
 def test_the_doctor_warns_of_both_splits(tmp_path):
     root = tree(tmp_path, ["a", "b", "c"], BINARY % 2, np.minimum(BINARY, 2))
-    assert [f.message for f in examine(root).findings if f.level == "warning"] == [
+    assert [f.message for f in inspect_dataset(root).findings if f.level == "warning"] == [
         "train: never seen, so never learned: c",
         "val: never labeled, so never judged: b",
         "val: holds classes that train lacks: c",

@@ -12,7 +12,7 @@ from training_program import TINY
 
 from keras_crosscbam.training.distribution import Workers
 from keras_crosscbam.training.lock import only_process
-from keras_crosscbam.training.resumable import opened_run
+from keras_crosscbam.training.resumable import open_run
 
 HOLDER = """
 import pathlib, sys
@@ -50,18 +50,18 @@ def test_a_second_process_is_kept_out_until_the_first_is_killed(holder, tmp_path
     folder = tmp_path / "run"
     message = f"{folder}: process {holder.pid} on .* is training in this folder. .* remove {folder}"
     for _ in range(2):
-        with pytest.raises(RuntimeError, match=message), opened_run(folder, TINY, 3, {}, Workers()):
+        with pytest.raises(RuntimeError, match=message), open_run(folder, TINY, 3, {}, Workers()):
             pass
     # The other workers of the training that is going on write nothing, and are let in.
-    with opened_run(folder, TINY, 3, {}, Second()) as run:
+    with open_run(folder, TINY, 3, {}, Second()) as run:
         assert run.step == 0
     # Another folder is free.
-    with opened_run(tmp_path / "other", TINY, 3, {}, Workers()):
+    with open_run(tmp_path / "other", TINY, 3, {}, Workers()):
         pass
     holder.kill()
     holder.wait()
     assert (folder / "lock").exists()
-    with opened_run(folder, TINY, 3, {}, Workers()):
+    with open_run(folder, TINY, 3, {}, Workers()):
         assert (folder / "lock").read_text().startswith(f"process {os.getpid()} on ")
 
 

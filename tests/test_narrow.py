@@ -9,9 +9,8 @@ from trained import run
 from training_program import TINY
 
 import keras_crosscbam as kc
-from keras_crosscbam.models.manifest import find_weights
 from keras_crosscbam.models.narrow import narrowed
-from keras_crosscbam.models.weights import Weights, variables_of
+from keras_crosscbam.models.weights import Weights, find_weights, variables_of
 from keras_crosscbam.training import RECIPES, SegmentationCrossEntropy, with_settings
 
 WIDE, NARROW = 0.25, 0.125

@@ -28,7 +28,7 @@ from keras_crosscbam.models.inputs import expects_normalized, normalize, with_pr
 from keras_crosscbam.models.surgery import inference_model, with_input_size
 from keras_crosscbam.runtime.description import METADATA
 from keras_crosscbam.runtime.normalization import Normalization
-from keras_crosscbam.training.validation import SegmentationJudge
+from keras_crosscbam.training.validation import SegmentationValidation
 
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 NAMES = ("m.onnx", "m.xml", "m.tflite", "saved_model")
@@ -150,13 +150,13 @@ def test_segmentation_evaluation_and_views(pair, image, made_camvid, tmp_path):
     path = tmp_path / "m.keras"
     without.save(path)
     np.testing.assert_array_equal(kc.segment(path, image), kc.segment(inside, image))
-    views = [runtime.Averaged(runtime.load(m), (0.5, 1.0), flip=True)(image) for m in pair]
+    views = [runtime.TTARuntime(runtime.load(m), (0.5, 1.0), flip=True)(image) for m in pair]
     np.testing.assert_array_equal(*views)
     data = load_camvid(made_camvid, "val")
     expected = kc.evaluate(inside, data)["confusion"]
     np.testing.assert_array_equal(kc.evaluate(without, data)["confusion"], expected)
-    judged = [SegmentationJudge(model, data)()["val_mean_iou"] for model in pair]
-    assert judged[0] == pytest.approx(judged[1], abs=1e-6)
+    validated = [SegmentationValidation(model, data)()["val_mean_iou"] for model in pair]
+    assert validated[0] == pytest.approx(validated[1], abs=1e-6)
 
 
 def small_pair(size=SIZE):

@@ -19,7 +19,7 @@ from keras_crosscbam.classes import BACKGROUND_COLOR, object_classes
 from keras_crosscbam.datasets import IGNORE, ClassTable
 from keras_crosscbam.evaluation import report
 from keras_crosscbam.models.activation import last_activation
-from keras_crosscbam.runtime import Averaged, Description
+from keras_crosscbam.runtime import Description, TTARuntime
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.coarse_logits import upsample
 from keras_crosscbam.training import (
@@ -456,7 +456,7 @@ def test_views_are_averaged_as_probabilities(output):
         for view in (image, image[:, ::-1, :])
     )
     p = (left + right.flip(1)) / 2
-    run = Averaged(Slope(output), flip=True)
+    run = TTARuntime(Slope(output), flip=True)
     np.testing.assert_allclose(run.scores(image)[..., 1], p, atol=1e-6)
     np.testing.assert_array_equal(run(image), p > 0.5)
 

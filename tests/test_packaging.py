@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from setuptools import find_packages
 
+import keras_crosscbam
+
 ROOT = Path(__file__).parents[1]
 MANIFEST = json.loads((ROOT / "weights/manifest.json").read_text())["weights"]
 SOURCES = ("keras_crosscbam", "weights", "pyproject.toml", "setup.cfg", "MANIFEST.in")
@@ -58,6 +60,7 @@ def test_every_package_is_installed():
 def test_wheel_fits_an_index_and_has_the_weights(build):
     wheel = build("wheel")
     assert wheel.stat().st_size < 95e6
+    assert f"-{keras_crosscbam.__version__}-" in wheel.name
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "keras_crosscbam").rglob("*.py")}
@@ -66,7 +69,7 @@ def test_wheel_fits_an_index_and_has_the_weights(build):
         for entry in MANIFEST
         if entry.get("in_wheel", True)
     }
-    assert modules <= names
+    assert modules | {"keras_crosscbam/py.typed"} <= names
     assert weights | {"keras_crosscbam/weights/manifest.json"} == {
         name for name in names if name.startswith("keras_crosscbam/weights/")
     }

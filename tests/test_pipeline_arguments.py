@@ -23,9 +23,9 @@ from keras_crosscbam.datasets.pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from keras_crosscbam.training.classification import RandomResizedCrop, TopOneJudge
+from keras_crosscbam.training.classification import RandomResizedCrop, TopOneValidation
 from keras_crosscbam.training.fingerprint import describe_augmentations
-from keras_crosscbam.training.validation import SegmentationJudge
+from keras_crosscbam.training.validation import SegmentationValidation
 
 
 class Frames:
@@ -98,8 +98,8 @@ REFUSED = {
     ],
     "`dataset` must be a data set": [lambda: frame_reader("CamVid")],
     "`input_size` must be (height, width)": [lambda: evaluation_batches(Frames(), 1, 64)],
-    "`size` must be (height, width)": [lambda: SegmentationJudge(None, Frames(), 64)],
-    "`size` must be a whole number": [lambda: TopOneJudge(None, Frames(), (64, 64))],
+    "`size` must be (height, width)": [lambda: SegmentationValidation(None, Frames(), 64)],
+    "`size` must be a whole number": [lambda: TopOneValidation(None, Frames(), (64, 64))],
     "`brightness` must be a number, at least 0": [lambda: PhotometricDistortion(brightness=-1)],
     "`contrast` must be a smaller and a larger number, at least 0": [
         lambda: PhotometricDistortion(contrast=0.5),
@@ -175,9 +175,15 @@ NEED_TENSORFLOW = (
     "training.tensorboard",
     "training.classification",
     "training.resumable",
+)
+NEED_NONE = (
+    "datasets",
+    "training",
+    "training.distribution",
+    "training.losses",
+    "training.metrics",
     "training.phases",
 )
-NEED_NONE = ("datasets", "training", "training.losses", "training.metrics", "training.distribution")
 MODULES = (*NEED_TENSORFLOW, *NEED_NONE)
 
 

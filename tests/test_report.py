@@ -398,7 +398,7 @@ def test_curves_stand_out_from_their_page(dark):
 # TensorBoard
 
 
-class Judge:
+class Validation:
     """A judge of few words: scores by epoch, and the same labels each time."""
 
     def __init__(self, dataset):
@@ -430,17 +430,17 @@ def events():
 
 def test_pictures_of_each_validation(val_set, tmp_path, events):
     """In a real `fit` behind `KeepBest`, which judges after the second and the last epoch."""
-    judge = Judge(val_set)
+    validation = Validation(val_set)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    keep = KeepBest(judge, "val_mean_iou", model, None, epochs=3, every=2)
-    shown = TensorBoardPictures(tmp_path / "tensorboard", judge)
+    keep = KeepBest(validation, "val_mean_iou", model, None, epochs=3, validation_freq=2)
+    shown = TensorBoardPictures(tmp_path / "tensorboard", validation)
     model.fit(np.ones((2, 1)), np.ones((2, 1)), epochs=3, callbacks=[keep, shown], verbose=0)
     found = events(tmp_path / "tensorboard")
     names = [f"validation/{i} {val_set.pairs[i][0].name}" for i in (0, 2, 5, 7)]
     assert sorted(found) == sorted(names)
     image, labels = val_set[2]
-    expected = side_by_side(image, labels, judge.samples[2], CLASSES)
+    expected = side_by_side(image, labels, validation.samples[2], CLASSES)
     for steps in found.values():
         assert [step for step, _ in steps] == [1, 2]
     for _, (content,) in found[names[1]]:
@@ -448,7 +448,7 @@ def test_pictures_of_each_validation(val_set, tmp_path, events):
 
 
 def test_no_pictures_without_a_validation(val_set, tmp_path):
-    shown = TensorBoardPictures(tmp_path / "tensorboard", Judge(val_set))
+    shown = TensorBoardPictures(tmp_path / "tensorboard", Validation(val_set))
     shown.on_epoch_end(0, {"loss": 1.0})
     shown.on_train_end()
     assert not (tmp_path / "tensorboard").exists()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import keras_crosscbam as kc
+from keras_crosscbam.confusion import confusion_matrix
 from keras_crosscbam.datasets import CAMVID_CLASSES, ClassTable, load_camvid
-from keras_crosscbam.evaluation import confusion_matrix, report, summarize
+from keras_crosscbam.evaluation import report, summarize
 from keras_crosscbam.images import STREET, read_image
 from keras_crosscbam.runtime.base import Runtime
 

@@ -20,7 +20,7 @@ from keras_crosscbam.training import (
     recipes,
 )
 from keras_crosscbam.training.segmentation import phased_batches, train
-from keras_crosscbam.training.validation import SegmentationJudge
+from keras_crosscbam.training.validation import SegmentationValidation
 
 
 def test_fit_overfits_ten_real_frames(data_root):
@@ -75,10 +75,10 @@ def test_the_best_weights_give_the_logged_score(undisturbed, made_camvid):
 def test_judging_at_another_size_equals_evaluation(network, data_root):
     """Shrunk images and enlarged logits, in the graph and outside it, on smooth real frames."""
     frames = load_camvid(data_root / "camvid-480x360", "val").subset([0, 50])
-    judged = SegmentationJudge(network, frames, (720, 960))()
+    validated = SegmentationValidation(network, frames, (720, 960))()
     expected = evaluate(network, frames, (720, 960))
-    assert judged["val_pixel_accuracy"] == pytest.approx(expected["pixel_accuracy"], abs=2e-3)
-    assert judged["val_mean_iou"] == pytest.approx(expected["mean_iou"], abs=2e-3)
+    assert validated["val_pixel_accuracy"] == pytest.approx(expected["pixel_accuracy"], abs=2e-3)
+    assert validated["val_mean_iou"] == pytest.approx(expected["mean_iou"], abs=2e-3)
 
 
 def test_a_finished_run_is_not_run_again(undisturbed, made_camvid):

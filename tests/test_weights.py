@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import keras_crosscbam as kc
-from keras_crosscbam.models import manifest
-from keras_crosscbam.models.manifest import MANIFEST, find_weights, sha256
+from keras_crosscbam import manifest
+from keras_crosscbam.checksum import file_sha256
+from keras_crosscbam.manifest import MANIFEST
+from keras_crosscbam.models.weights import find_weights
 
 ANY_SIZE = (None, None, 3)
 IMAGE = np.random.default_rng(0).uniform(0, 255, (1, 64, 96, 3)).astype("float32")
@@ -54,7 +56,7 @@ def shipped(file, tmp_path, monkeypatch):
         "name": "streets",
         "architecture": "cross_cbam_stdc1",
         "file": target.name,
-        "sha256": sha256(target),
+        "sha256": file_sha256(target),
         "classes": "none of the known tables",
     }
     (folder / MANIFEST).write_text(json.dumps({"weights": [entry]}))
@@ -167,7 +169,7 @@ def test_tampered_shipped_file_is_refused(shipped):
 
 
 def test_hash_in_the_path_is_checked(file):
-    kc.CrossCBAM_M(weights=f"{file}#sha256={sha256(file)}", input_shape=ANY_SIZE)
+    kc.CrossCBAM_M(weights=f"{file}#sha256={file_sha256(file)}", input_shape=ANY_SIZE)
     with pytest.raises(ValueError, match="SHA-256"):
         kc.CrossCBAM_M(weights=f"{file}#sha256={'0' * 64}", input_shape=ANY_SIZE)
 
@@ -272,7 +274,7 @@ def test_narrow_weights_load_by_path_and_name(shipped, tmp_path):
             **listed["weights"][0],
             "architecture": "cross_cbam_stdc1_050",
             "file": target.name,
-            "sha256": sha256(target),
+            "sha256": file_sha256(target),
         }
     )
     (shipped.parent / MANIFEST).write_text(json.dumps(listed))
@@ -306,7 +308,7 @@ def test_url_is_fetched_and_verified(file, tmp_path, monkeypatch, inference):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_port}/{file.name}"
-        model = kc.CrossCBAM_M(weights=f"{url}#sha256={sha256(file)}", input_shape=ANY_SIZE)
+        model = kc.CrossCBAM_M(weights=f"{url}#sha256={file_sha256(file)}", input_shape=ANY_SIZE)
         np.testing.assert_array_equal(outputs(model), outputs(inference))
         with pytest.raises(ValueError, match=r"could not be fetched: .*hash"):
             kc.CrossCBAM_M(weights=f"{url}#sha256={'0' * 64}", input_shape=ANY_SIZE)

@@ -127,8 +127,8 @@ def say_when_training():
             print("training", flush=True)
         record(self, batch, logs)
 
-    record, training_callbacks.Record.on_train_batch_end = (
-        training_callbacks.Record.on_train_batch_end,
+    record, training_callbacks.LogAndCheckpoint.on_train_batch_end = (
+        training_callbacks.LogAndCheckpoint.on_train_batch_end,
         on_train_batch_end,
     )
 

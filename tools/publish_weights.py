@@ -21,12 +21,13 @@ import h5py
 import keras
 
 import keras_crosscbam as kc
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.datasets.classification import load_image_folders
 from keras_crosscbam.datasets.loading import list_split
-from keras_crosscbam.models.manifest import MANIFEST, sha256
+from keras_crosscbam.manifest import MANIFEST
 from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.classification import MONITOR as ENCODER_MONITOR
-from keras_crosscbam.training.classification import TopOneJudge
+from keras_crosscbam.training.classification import TopOneValidation
 from keras_crosscbam.training.resumable import BEST, DESCRIPTION, LOG
 from keras_crosscbam.training.segmentation import MONITOR
 from keras_crosscbam.variants import VARIANTS, encoder_name
@@ -62,7 +63,7 @@ def main():
     target = WEIGHTS / f"{architecture}_{args.name}.weights.h5"
     to_float16(args.run / BEST, target)
     # Its own hash: the manifest still has that of the file before it.
-    digest = sha256(target)
+    digest = file_sha256(target)
     published = f"{target}#sha256={digest}"
 
     size = tuple(map(int, args.size.split("x")))
@@ -141,7 +142,8 @@ def measure_encoder(build, best, published, data, size, images):
     """The entry's fields of a classifier for ImageNet's classes."""
     val = load_image_folders(data, "val")
     scores = [
-        TopOneJudge(build(weights=p), val, min(size))()[ENCODER_MONITOR] for p in (best, published)
+        TopOneValidation(build(weights=p), val, min(size))()[ENCODER_MONITOR]
+        for p in (best, published)
     ]
     print(f"top-1 float32 {scores[0]:.4f}, float16 {scores[1]:.4f}")
     return {

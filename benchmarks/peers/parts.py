@@ -8,6 +8,7 @@ from keras_crosscbam.layers import ConvBNReLU, ResizeLike
 from keras_crosscbam.layers.conv import batch_norm
 from keras_crosscbam.models.inputs import image_input, normalize
 from keras_crosscbam.models.stdc import stdc_features
+from keras_crosscbam.private_api import resize_nearest_legacy
 
 
 class NearestLike(ResizeLike):
@@ -20,8 +21,7 @@ class NearestLike(ResizeLike):
         import tensorflow as tf
 
         x, reference = inputs
-        size = tf.shape(reference)[1:3]
-        return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size, half_pixel_centers=False)
+        return resize_nearest_legacy(x, tf.shape(reference)[1:3])
 
 
 def conv(filters, kernel_size, name, strides=1):

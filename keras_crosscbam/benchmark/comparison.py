@@ -1,10 +1,15 @@
 """Networks against each other: turns in rounds of shuffled order."""
 
+from __future__ import annotations
+
 import contextlib
+import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.benchmark.contender import Contender, Task, allowed_cores, pinned
 from keras_crosscbam.benchmark.machine import OtherWork, machine, state
@@ -21,25 +26,28 @@ from keras_crosscbam.benchmark.timing import (
 from keras_crosscbam.benchmark.worker_process import Worker
 from keras_crosscbam.images import STREET, read_image
 
+if TYPE_CHECKING:
+    from keras_crosscbam.types import ModelLike, Size, StrPath
+
 
 def benchmark(
-    candidates,
-    against=(),
+    candidates: ModelLike | Sequence[ModelLike],
+    against: ModelLike | Sequence[ModelLike] = (),
     *,
-    scopes=tuple(SCOPES),
-    rounds=20,
-    threads=None,
-    image=None,
-    size=None,
-    batch=1,
-    isolate=None,
-    mixed_sizes=False,
-    paper_protocol=False,
-    turn_seconds=0.3,
-    protocol_seconds=30.0,
-    seed=0,
-    progress=False,
-):
+    scopes: Sequence[str] = tuple(SCOPES),
+    rounds: int = 20,
+    threads: int | None = None,
+    image: StrPath | None = None,
+    size: Size | None = None,
+    batch: int = 1,
+    isolate: bool | None = None,
+    mixed_sizes: bool = False,
+    paper_protocol: bool = False,
+    turn_seconds: float = 0.3,
+    protocol_seconds: float = 30.0,
+    seed: int = 0,
+    progress: bool = False,
+) -> Report:
     """Times networks in interleaved rounds, and says how sure the result is.
 
         >>> import keras_crosscbam as kc
@@ -95,7 +103,7 @@ def benchmark(
     isolate = _isolated(models, isolate)
     path = Path(image or STREET)
     image_size = read_image(path).shape[:2]
-    task = Task(str(path), size and tuple(size), batch, threads)
+    task = Task(str(path), size and (size[0], size[1]), batch, threads)
     names = names_of(models)
 
     def say(text):
@@ -150,7 +158,11 @@ def benchmark(
 
 
 def _listed(value):
-    return [value] if isinstance(value, (str, Path)) or not hasattr(value, "__iter__") else [*value]
+    return (
+        [value]
+        if isinstance(value, (str, os.PathLike)) or not hasattr(value, "__iter__")
+        else [*value]
+    )
 
 
 def _check(candidates, scopes, rounds, batch, size):
@@ -166,7 +178,7 @@ def _check(candidates, scopes, rounds, batch, size):
 
 
 def _isolated(models, isolate):
-    objects = [model for model in models if not isinstance(model, (str, Path))]
+    objects = [model for model in models if not isinstance(model, (str, os.PathLike))]
     if isolate and objects:
         raise ValueError(
             "Expected paths: an object cannot leave this process. "
@@ -220,4 +232,8 @@ def names_of(models):
 
 
 def _whole(model):
-    return str(model) if isinstance(model, (str, Path)) else str(getattr(model, "name", model))
+    return (
+        os.fspath(model)
+        if isinstance(model, (str, os.PathLike))
+        else str(getattr(model, "name", model))
+    )

@@ -1,7 +1,6 @@
 """One of those who compete: a loaded network, and the stopwatch on it."""
 
 import contextlib
-import hashlib
 import math
 import os
 import time
@@ -15,6 +14,7 @@ from keras_crosscbam.benchmark.machine import memory, reset_peak, versions
 from keras_crosscbam.benchmark.paper_protocols import PROTOCOLS, measure
 from keras_crosscbam.benchmark.statistics import is_settled
 from keras_crosscbam.benchmark.timing import stopwatch
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.image_channels import read_channels
 from keras_crosscbam.runtime.loading import ENGINES, split
 from keras_crosscbam.runtime.resize import bilinear
@@ -104,7 +104,7 @@ class Contender:
             "classes": run.num_classes,
             "clock": "device" if hasattr(run, "time_device") else "wall",
             "file_bytes": sum(file.stat().st_size for file in _files(path)) or None,
-            "sha256": _sha256(path) if path.is_file() else None,
+            "sha256": file_sha256(path) if path.is_file() else None,
             "versions": versions(),
         }
 
@@ -173,11 +173,6 @@ def _files(path):
         return [file for file in path.rglob("*") if file.is_file()]
     weights = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
     return [file for file in (path, *weights) if file.is_file()]
-
-
-def _sha256(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def allowed_cores():

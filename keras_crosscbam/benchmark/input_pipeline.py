@@ -1,9 +1,23 @@
 """Speed of the input pipeline, measured in rounds."""
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_crosscbam.datasets.dataset import SegmentationDataset
+    from keras_crosscbam.types import Size
 
 
-def pipeline_throughput(dataset, crop_size, batch_size, seconds=5.0, rounds=5, **options):
+def pipeline_throughput(
+    dataset: SegmentationDataset,
+    crop_size: Size,
+    batch_size: int,
+    seconds: float = 5.0,
+    rounds: int = 5,
+    **options: Any,
+) -> list[float]:
     """Measures how many augmented training images a second the pipeline delivers.
 
     The first epoch, in which the frames are read and cached, is not counted.

@@ -126,7 +126,9 @@ def measure(protocol, runtime, images, limit=30.0):
     if protocol.input == "image":
         time_calls = stopwatch("copies", runtime, images, None)
     else:
-        time_calls = network_stopwatch(runtime, _made_up(protocol.input, runtime.prepare(images)))
+        time_calls = network_stopwatch(
+            runtime, _synthetic_input(protocol.input, runtime.prepare(images))
+        )
     _block(time_calls, protocol.warm_up, limit)
     prescribed = protocol.calls or _calibrated(time_calls, limit)
     calls, seconds = _block(time_calls, prescribed, limit)
@@ -152,7 +154,7 @@ def _block(time_calls, calls, limit):
     return done, seconds
 
 
-def _made_up(kind, prepared):
+def _synthetic_input(kind, prepared):
     """An array like the prepared one, filled as the protocol says."""
     rng = np.random.default_rng(0)
     if kind == "zeros":

@@ -1,5 +1,7 @@
 """What a benchmark found: all that was measured, and what follows from it."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
@@ -92,7 +94,7 @@ class Report:
     seconds: dict
     published: list
 
-    def results(self):
+    def results(self) -> list[Result]:
         """A `Result` for each scope and contender, the fastest first within a scope."""
         found = [
             self._result(scope, name, turns)
@@ -102,16 +104,16 @@ class Report:
         order = list(self.seconds)
         return sorted(found, key=lambda result: (order.index(result.scope), -result.fps))
 
-    def warnings(self):
+    def warnings(self) -> list[str]:
         """Sentences on what stands against the figures; an empty list if nothing does."""
         return warnings(self)
 
-    def table(self):
+    def table(self) -> str:
         """All of it as text to read."""
         return table(self)
 
-    def to_json(self):
-        """All of it as JSON; `results` and `warnings` are there to read, and made anew on loading."""
+    def to_json(self) -> str:
+        """The report as JSON; `from_json` recomputes its `results` and `warnings`."""
         derived = {
             "results": [
                 {**asdict(result), "ratio": result.ratio._asdict()} for result in self.results()
@@ -121,7 +123,7 @@ class Report:
         return json.dumps({**asdict(self), **derived}, indent=1)
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> Report:
         """The report that `to_json` wrote.
 
         Raises:
@@ -133,7 +135,7 @@ class Report:
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"Expected the JSON of a benchmark's report ({error!r})") from error
 
-    def to_csv(self):
+    def to_csv(self) -> str:
         """The results as CSV with the columns `COLUMNS`.
 
         Below them come the published loops: scope `paper:NAME`, calls and FPS.

@@ -101,7 +101,7 @@ def warnings(report):
         *_wide_intervals(report),
         *_other_work(report),
         *_unstable(report),
-        *_unlike(report),
+        *_different_work(report),
         *_few_calls(report),
     ]
 
@@ -146,7 +146,7 @@ def _unstable(report):
                 )
 
 
-def _unlike(report):
+def _different_work(report):
     """Differences between contenders that make them do different work."""
     facts = report.contenders.values()
     outputs = {fact["output"] for fact in facts}

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
-from pathlib import Path
 
 from keras_crosscbam.benchmark.contender import Contender, Task
 
@@ -46,13 +45,9 @@ class Worker:
     """
 
     def __init__(self, model, task):
-        self._model, self._task = str(model), task
+        self._model, self._task = os.fspath(model), task
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        # What is no Keras model does not need Keras' backend, and TensorFlow would take seconds to
-        # start and half a gigabyte.
-        if Path(self._model).suffix.lower() != ".keras":
-            environment["KERAS_BACKEND"] = "numpy"
         if task.threads is not None:
             environment["OMP_NUM_THREADS"] = str(task.threads)
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115

@@ -7,7 +7,8 @@ $ crosscbam evaluate --data CamVid
 import argparse
 import sys
 
-from keras_crosscbam.cli import deployment, inference, information, training
+from keras_crosscbam.cli import deployment, inference, information, training, weights
+from keras_crosscbam.cli.quiet import quiet_tensorflow
 
 
 def main(argv=None):
@@ -16,6 +17,7 @@ def main(argv=None):
     It is 0, 1 for partial failure, 2 for an error, and 130, as shells have it, after Ctrl-C.
     """
     args = _parser().parse_args(argv)
+    quiet_tensorflow()
     try:
         return args.run(args) or 0
     except (ValueError, RuntimeError, ImportError, OSError) as error:
@@ -37,6 +39,6 @@ def _parser():
         sub.set_defaults(run=run, next="The same command starts from the beginning.")
         return sub
 
-    for group in (inference, training, deployment, information):
+    for group in (inference, training, deployment, information, weights):
         group.add_commands(command)
     return parser

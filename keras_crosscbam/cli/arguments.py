@@ -52,6 +52,26 @@ def add_model(sub):
     )
 
 
+def add_input_and_output(sub):
+    sub.add_argument(
+        "--input", choices=("float", "uint8"), default="float", help="pixels (default: float)"
+    )
+    sub.add_argument(
+        "--output",
+        choices=("logits", "probabilities", "labels", "coarse_logits"),
+        default="logits",
+        help="what the network gives (default: logits)",
+    )
+
+
+def add_engine(sub):
+    sub.add_argument(
+        "--precision", choices=("fp32", "tf32", "fp16", "int8", "int8+fp16"), default="fp32"
+    )
+    sub.add_argument("--workspace", type=float, metavar="GIB", help="default: all of the card's")
+    sub.add_argument("--timing-cache", type=Path, help="file that makes the next build faster")
+
+
 def add_normalization(sub):
     for name, example in (("mean", "0.485 0.456 0.406"), ("std", "0.229 0.224 0.225")):
         sub.add_argument(
@@ -120,7 +140,7 @@ def with_views(run, args):
     """A `Runtime`, averaged over the views that the arguments ask for."""
     from keras_crosscbam import runtime
 
-    return runtime.Averaged(run, args.scales, args.flip) if has_views(args) else run
+    return runtime.TTARuntime(run, args.scales, args.flip) if has_views(args) else run
 
 
 def trained_at(weights, architecture):

@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from keras_crosscbam.cli.arguments import add_model, image_size, load_model
+from keras_crosscbam.cli.arguments import (
+    add_engine,
+    add_input_and_output,
+    add_model,
+    image_size,
+    load_model,
+)
 
 FORMATS = ("onnx", "openvino", "litert", "saved-model", "tensorrt")
 
@@ -11,15 +17,7 @@ def add_commands(command):
     sub = command(_export, "export", "Write a file for another runtime, compared with the model.")
     sub.add_argument("--out", type=Path, required=True, help="the file, or folder, to write")
     sub.add_argument("--to", choices=FORMATS, default="onnx", help="format (default: onnx)")
-    sub.add_argument(
-        "--input", choices=("float", "uint8"), default="float", help="pixels (default: float)"
-    )
-    sub.add_argument(
-        "--output",
-        choices=("logits", "probabilities", "labels", "coarse_logits"),
-        default="logits",
-        help="what the network gives (default: logits)",
-    )
+    add_input_and_output(sub)
     sub.add_argument("--layout", choices=("nchw", "nhwc"), default="nchw", help="of ONNX files")
     sub.add_argument(
         "--optimize-for",
@@ -29,12 +27,7 @@ def add_commands(command):
     )
     sub.add_argument("--batch", type=int, default=1, help="batch size, 0 for any (default: 1)")
     sub.add_argument("--frames", type=Path, help="image or folder to compare on")
-    engine = sub.add_argument_group("TensorRT engines")
-    engine.add_argument(
-        "--precision", choices=("fp32", "tf32", "fp16", "int8", "int8+fp16"), default="fp32"
-    )
-    engine.add_argument("--workspace", type=float, metavar="GIB", help="default: all of the card's")
-    engine.add_argument("--timing-cache", type=Path, help="makes the next build faster")
+    add_engine(sub.add_argument_group("TensorRT engines"))
     add_model(sub)
 
     sub = command(_quantize, "quantize", "Write an INT8 file, calibrated and judged on frames.")
@@ -48,10 +41,7 @@ def add_commands(command):
     )
     sub.add_argument("--frames", type=Path, help="image or folder to calibrate on")
     sub.add_argument("--data", type=Path, help="data set: calibrates on train, judges on val")
-    sub.add_argument("--input", choices=("float", "uint8"), default="float")
-    sub.add_argument(
-        "--output", choices=("logits", "probabilities", "labels", "coarse_logits"), default="logits"
-    )
+    add_input_and_output(sub)
     sub.add_argument(
         "--exclude",
         nargs="*",
@@ -132,7 +122,7 @@ def _quantize(args):
     if args.data is None and args.frames is None:
         raise ValueError("INT8 needs real frames: pass --data DATASET or --frames FOLDER")
     frames = image_files(args.frames) if args.frames else load_dataset(args.data, "train")
-    judge = load_dataset(args.data, "val") if args.data else None
+    val_set = load_dataset(args.data, "val") if args.data else None
     model, size = _keras_model(args)
     report = export.quantize(
         model,
@@ -143,7 +133,7 @@ def _quantize(args):
         input=args.input,
         output=args.output,
         exclude=args.exclude,
-        dataset=judge,
+        dataset=val_set,
         max_loss=args.max_loss,
         force=args.force,
     )

@@ -16,7 +16,6 @@ from keras_crosscbam.cli.arguments import (
     with_views,
     working_size,
 )
-from keras_crosscbam.datasets.listing import shortened
 
 
 def add_commands(command):
@@ -101,10 +100,13 @@ def _evaluate(args):
 def _held_out(args):
     """The frames of the group to hold out, with a word where the weights have seen them."""
     from keras_crosscbam.datasets import load_held_out
-    from keras_crosscbam.training.hold_out import has_seen
 
     data = load_held_out(args.data, args.hold_out)
-    if args.model is None and has_seen(args.weights, data.name, args.hold_out):
+    if args.model is not None:
+        return data
+    from keras_crosscbam.training.hold_out import has_seen
+
+    if has_seen(args.weights, data.name, args.hold_out):
         print(
             f"crosscbam evaluate: {args.weights} was trained on frames of {args.hold_out}: the "
             "figure does not say how it does on roads it has not seen",
@@ -116,7 +118,7 @@ def _held_out(args):
 def _evaluate_encoder(args):
     import keras_crosscbam as kc
     from keras_crosscbam.datasets.classification import load_image_folders
-    from keras_crosscbam.training.classification import MONITOR, TopOneJudge
+    from keras_crosscbam.training.classification import MONITOR, TopOneValidation
 
     if has_views(args) or args.pictures or args.hold_out:
         raise ValueError(
@@ -127,18 +129,21 @@ def _evaluate_encoder(args):
     _check_folders(model, data, manifest_entry(args.weights, args.variant.lower()))
     size = args.size or trained_at(args.weights, args.variant.lower()) or 224
     side = size if isinstance(size, int) else min(size)
-    top1 = TopOneJudge(model, data, side)()[MONITOR]
+    top1 = TopOneValidation(model, data, side)()[MONITOR]
     print(f"top-1 {100 * top1:.2f} % on {len(data)} images of {data.name}, {side} pixels")
 
 
 def _check_folders(model, data, entry):
     """Raises a `ValueError` unless the folders are the classes that an encoder was trained on."""
+    from keras_crosscbam.datasets.listing import shorten_list
+
     names, count = (entry or {}).get("class_names"), model.output_shape[-1]
     if count != len(data.classes) or names not in (None, list(data.classes)):
-        theirs = f" ({shortened(names)})" if names else ""
+        theirs = f" ({shorten_list(names)})" if names else ""
         raise ValueError(
             f"the encoder tells {count} classes apart{theirs}, but {data.name}/train has "
-            f"{len(data.classes)} folders ({shortened(data.classes)}); they must be the same ones"
+            f"{len(data.classes)} folders ({shorten_list(data.classes)}); they must be the same "
+            "ones"
         )
 
 

@@ -62,9 +62,8 @@ def _add_settings(sub, default):
 
 def _train(args):
     from keras_crosscbam.datasets import load_dataset
-    from keras_crosscbam.training import RECIPES
+    from keras_crosscbam.training import RECIPES, train
     from keras_crosscbam.training.hold_out import hold_out
-    from keras_crosscbam.training.segmentation import train
 
     recipe, out = _recipe(args, RECIPES)
     if args.hold_out:
@@ -76,22 +75,21 @@ def _train(args):
         )
     else:
         splits = [load_dataset(args.data, split) for split in ("train", "val")]
-    best = _rejoining(lambda: train(*splits, recipe, out))
+    best = _restart_if_worker_lost(lambda: train(*splits, recipe, out))
     print(f"{'Last' if recipe.keep == 'last' else 'Best'} weights: {best}")
 
 
 def _pretrain(args):
     from keras_crosscbam.datasets.classification import load_image_folders
-    from keras_crosscbam.training import PRETRAINING_RECIPES
-    from keras_crosscbam.training.classification import pretrain
+    from keras_crosscbam.training import PRETRAINING_RECIPES, pretrain
 
     recipe, out = _recipe(args, PRETRAINING_RECIPES)
     splits = [load_image_folders(args.data, split) for split in ("train", "val")]
-    best = _rejoining(lambda: pretrain(*splits, recipe, out))
+    best = _restart_if_worker_lost(lambda: pretrain(*splits, recipe, out))
     print(f"Best weights, for backbone_weights=: {best}")
 
 
-def _rejoining(training):
+def _restart_if_worker_lost(training):
     """Runs a training; when another worker dies, this one starts anew and waits for its return."""
     from keras_crosscbam.training.distribution import WorkerLostError
 
@@ -121,9 +119,9 @@ def _changed(name, recipes, settings):
 
 
 def _doctor(args):
-    from keras_crosscbam.doctor import examine, report
+    from keras_crosscbam.doctor import inspect_dataset, report
 
-    findings = examine(args.data)
+    findings = inspect_dataset(args.data)
     print(report(findings))
     return 0 if findings.ok else 1
 

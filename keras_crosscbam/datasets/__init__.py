@@ -1,5 +1,11 @@
-"""Data sets: what they hold, how it is read, and (in `pipeline`, on TensorFlow) batches of it."""
+"""Data sets: what they hold, how it is read, and batches of it for training.
 
+The batches come from TensorFlow's `tf.data`, which is imported when they are first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from keras_crosscbam._lazy import lazy_names
 from keras_crosscbam.classes import (
     CAMVID_CLASSES,
     CITYSCAPES_CLASSES,
@@ -15,6 +21,13 @@ from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.datasets.folder import load_folder
 from keras_crosscbam.datasets.loading import load_dataset, load_held_out, split_images
 
+if TYPE_CHECKING:
+    from keras_crosscbam.datasets.pipeline import (
+        evaluation_batches,
+        steps_per_epoch,
+        training_batches,
+    )
+
 __all__ = [
     "CAMVID_CLASSES",
     "CITYSCAPES_CLASSES",
@@ -24,10 +37,16 @@ __all__ = [
     "ColorEncoding",
     "IndexEncoding",
     "SegmentationDataset",
+    "evaluation_batches",
     "load_camvid",
     "load_cityscapes",
     "load_dataset",
     "load_folder",
     "load_held_out",
     "split_images",
+    "steps_per_epoch",
+    "training_batches",
 ]
+
+_BATCHES = ("evaluation_batches", "steps_per_epoch", "training_batches")
+__getattr__, __dir__ = lazy_names(__name__, _BATCHES, dict.fromkeys(_BATCHES, "pipeline"))

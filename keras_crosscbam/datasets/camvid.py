@@ -1,12 +1,20 @@
 """CamVid (Brostow, Fauqueur and Cipolla, 2009): 701 street frames of Cambridge, 11 classes."""
 
+from __future__ import annotations
+
 import codecs
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.classes import CAMVID_CLASSES, IGNORE, ColorEncoding, IndexEncoding
-from keras_crosscbam.datasets.listing import Frame, Listing, pair, shortened
+from keras_crosscbam.datasets.listing import Frame, Listing, pair, shorten_list
 from keras_crosscbam.image_files import image_files_below
+
+if TYPE_CHECKING:
+    from keras_crosscbam.datasets.dataset import SegmentationDataset
+    from keras_crosscbam.types import StrPath
 
 # The index layout writes the 11 classes as 0..10 and the unlabeled rest as 11.
 _INDICES = IndexEncoding({**{i: i for i in range(11)}, 11: IGNORE, IGNORE: IGNORE})
@@ -62,7 +70,12 @@ DRIVES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
 """The drives that the frames are from, as their names begin: `0016E5_07959`."""
 
 
-def load_camvid(root, split, drives=None, without_drives=()):
+def load_camvid(
+    root: StrPath,
+    split: str,
+    drives: Sequence[str] | None = None,
+    without_drives: Sequence[str] = (),
+) -> SegmentationDataset:
     """CamVid in either of the two layouts met in the wild.
 
         >>> from keras_crosscbam.datasets import load_camvid
@@ -166,7 +179,7 @@ def _original_frames(root, split):
     faults = []
     if strangers:
         faults.append(
-            f"{root}: no frames of CamVid: {shortened(strangers)}. "
+            f"{root}: no frames of CamVid: {shorten_list(strangers)}. "
             "Expected names such as 0016E5_07959."
         )
     return [frame for frame in frames if _split_of(frame.name) == split], faults

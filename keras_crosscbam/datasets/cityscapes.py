@@ -1,10 +1,17 @@
 """Cityscapes (Cordts et al., 2016): street frames of 50 German-speaking cities, 19 classes."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.classes import CITYSCAPES_CLASSES, CITYSCAPES_IDS, IGNORE, IndexEncoding
 from keras_crosscbam.datasets.listing import Listing, pair
 from keras_crosscbam.image_files import image_files_below, is_broken_link
+
+if TYPE_CHECKING:
+    from keras_crosscbam.datasets.dataset import SegmentationDataset
+    from keras_crosscbam.types import StrPath
 
 # License plates have the id -1, which tools write as 255 or, at times, as 34.
 _LABEL_IDS = IndexEncoding(
@@ -18,7 +25,7 @@ _TRAIN_IDS = IndexEncoding({i: i for i in (*range(len(CITYSCAPES_CLASSES)), IGNO
 SPLITS = ("train", "val", "test")
 
 
-def load_cityscapes(root, split):
+def load_cityscapes(root: StrPath, split: str) -> SegmentationDataset:
     """Cityscapes with its fine annotations, in the layout of the official archives.
 
         >>> from keras_crosscbam.datasets import load_cityscapes

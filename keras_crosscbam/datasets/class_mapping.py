@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_crosscbam.classes import ClassTable
-from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.listing import shorten_list
 
 
 def relabeling(source, target, source_name, target_name):
@@ -39,7 +39,7 @@ def relabeling(source, target, source_name, target_name):
     return lookup
 
 
-def agreed(carried, given, name):
+def agreed_classes(carried, given, name):
     """The classes of a network, from the table that it carries and the one that somebody gives.
 
     They are in the network's order, and in the colors given.
@@ -68,4 +68,4 @@ def difference(source, target, source_name="one", target_name="the other"):
     alone = [
         (name, [n for n in table.names if n not in other.names]) for table, other, name in sides
     ]
-    return "; ".join(f"only {name} has {shortened(names)}" for name, names in alone if names)
+    return "; ".join(f"only {name} has {shorten_list(names)}" for name, names in alone if names)

@@ -1,6 +1,9 @@
 """What every data set is to the rest of the package: a list of image and mask files."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,10 +42,10 @@ class SegmentationDataset:
     channels: int = 3
     _palettes: Palettes = field(default_factory=Palettes, init=False, repr=False, compare=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads a pair; a `ValueError` names the file that is unreadable or does not fit.
 
         The palette of a mask must also agree with those of the masks that were read before.
@@ -66,14 +69,14 @@ class SegmentationDataset:
             )
         return image, labels
 
-    def count_pixels(self):
+    def count_pixels(self) -> np.ndarray:
         """Labeled pixels of each class in each frame, int64 `(frames, classes)`.
 
         Reads and checks every file, and that the palettes of masks agree.
         """
-        return self.read_through()[0]
+        return self.read_all()[0]
 
-    def read_through(self):
+    def read_all(self) -> tuple[np.ndarray, dict[str, str]]:
         """Reads and checks every file once, and that the palettes of masks agree.
 
         Returns:
@@ -95,6 +98,6 @@ class SegmentationDataset:
         digests = {part: f"sha256:{digest.hexdigest()}" for part, digest in parts.items()}
         return np.stack(counts)[:, : len(self.classes)], digests
 
-    def subset(self, indices):
+    def subset(self, indices: Iterable[int]) -> SegmentationDataset:
         """The data set of the pairs at these indices."""
         return replace(self, pairs=tuple(self.pairs[i] for i in indices))

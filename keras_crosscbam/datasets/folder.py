@@ -1,15 +1,22 @@
 """People's own data: images and masks in two folders, and a YAML file that names the classes."""
 
+from __future__ import annotations
+
 import re
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.datasets.dataset_yaml import CLASS_FILE, read_class_file
 from keras_crosscbam.datasets.listing import Listing, pair
 from keras_crosscbam.image_files import describe_broken_link, image_files_below, is_broken_link
 
+if TYPE_CHECKING:
+    from keras_crosscbam.datasets.dataset import SegmentationDataset
+    from keras_crosscbam.types import StrPath
 
-def load_folder(root, split):
+
+def load_folder(root: StrPath, split: str) -> SegmentationDataset:
     """A split of one's own data.
 
         >>> from keras_crosscbam.datasets import load_folder

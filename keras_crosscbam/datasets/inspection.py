@@ -1,22 +1,22 @@
 """A look at every file of a split that goes on where loading would stop."""
 
-import hashlib
 from collections import Counter, defaultdict
 
-import keras
 import numpy as np
 
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.classes import IGNORE, IndexEncoding
 from keras_crosscbam.datasets.label_statistics import (
-    are_enough,
     decode_leniently,
+    enough_classes,
     random_crop_is_empty,
     too_few_labels,
 )
-from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.listing import shorten_list
 from keras_crosscbam.datasets.masks import Palettes, UnclearIdsError, read_mask
 from keras_crosscbam.image_channels import read_oriented_channels
 from keras_crosscbam.images import RefusedError, UnknownRangeError
+from keras_crosscbam.progress import progress as with_progress
 
 CROP_SIZE = (360, 480)
 
@@ -72,12 +72,11 @@ class SplitInspection:
         self._palettes = Palettes()
         self._turned_alone = []
         self._faults = defaultdict(list)
-        self._stray_masks = []
-        self._stray_pixels = Counter()
-        self._stray_files = Counter()
+        self._unknown_masks = []
+        self._unknown_pixels = Counter()
+        self._unknown_files = Counter()
         rng = np.random.default_rng(0)
-        bar = keras.utils.Progbar(self.frames, unit_name="frame", verbose=int(progress))
-        for done, frame in enumerate(listing.frames, start=1):
+        for frame in with_progress(listing.frames, "frames", progress):
             size, orientation = self._inspect_image(frame.image) if frame.image else (None, None)
             labels = self._inspect_mask(frame.mask, size, orientation) if frame.mask else None
             if labels is not None and scale_range is not None:
@@ -85,7 +84,6 @@ class SplitInspection:
                 for _ in range(max(4, 400 // self.frames)):
                     crop = crop_size or np.minimum(CROP_SIZE, labels.shape)
                     self.crops.append(random_crop_is_empty(labels, crop, scale_range, rng))
-            bar.update(done)
 
     def _inspect_image(self, path):
         """The image's (height, width) and EXIF orientation, or None for both."""
@@ -95,8 +93,7 @@ class SplitInspection:
             self._refuse(path, error)
             return None, None
         size = image.shape[:2]
-        with path.open("rb") as file:
-            self.hashes[hashlib.file_digest(file, "sha256").hexdigest()] = path
+        self.hashes[file_sha256(path)] = path
         self.sizes[size] += 1
         return size, orientation
 
@@ -127,13 +124,13 @@ class SplitInspection:
         if expects_ids != (mask.ndim == 2):
             self._faults[_wrong_kind(mask)].append(path)
             return None
-        labels, strays = decode_leniently(mask, self._encoding)
-        if strays:
-            self._stray_masks.append(path)
-            self._stray_pixels.update(strays)
-            self._stray_files.update(strays.keys())
+        labels, unknown = decode_leniently(mask, self._encoding)
+        if unknown:
+            self._unknown_masks.append(path)
+            self._unknown_pixels.update(unknown)
+            self._unknown_files.update(unknown.keys())
         left_out = Counter(self._encoding.count_values(mask[labels == IGNORE]))
-        left_out.subtract(strays)
+        left_out.subtract(unknown)
         self.ignored += left_out
         self.pixels += labels.size
         self.counts += np.bincount(labels.ravel(), minlength=256)[: len(self.counts)]
@@ -146,13 +143,13 @@ class SplitInspection:
             if files := self._faults[fault]:
                 errors.append(
                     f"{self.split}: {text}, {len(files)} in {self.frames} frames: "
-                    f"{shortened(files, 3)}"
+                    f"{shorten_list(files, 3)}"
                 )
         if contradiction := self._palettes.contradiction():
             errors.append(f"{self.split}: {contradiction}")
-        if self._stray_masks:
-            errors.append(self._describe_strays())
-        if self.pixels and not are_enough(self.counts):
+        if self._unknown_masks:
+            errors.append(self._describe_unknown_values())
+        if self.pixels and not enough_classes(self.counts):
             errors.append(too_few_labels(self.split, self.classes, self.counts, self.ignored))
         return errors
 
@@ -162,21 +159,21 @@ class SplitInspection:
             yield (
                 f"{self.split}: masks with another EXIF orientation than their images, "
                 f"{len(self._turned_alone)} in {self.frames} frames: "
-                f"{shortened(self._turned_alone, 3)}. Each file is turned by its own; that is "
+                f"{shorten_list(self._turned_alone, 3)}. Each file is turned by its own; that is "
                 "right only if the masks belong to the images as viewers show them"
             )
 
-    def _describe_strays(self):
+    def _describe_unknown_values(self):
         kind = "ids" if isinstance(self._encoding, IndexEncoding) else "colors"
-        strays = (
+        unknown = (
             f"{value} ({100 * pixels / self.pixels:.2g} % of the pixels, masks: "
-            f"{self._stray_files[value]})"
-            for value, pixels in self._stray_pixels.most_common()
+            f"{self._unknown_files[value]})"
+            for value, pixels in self._unknown_pixels.most_common()
         )
         text = (
-            f"{self.split}: {kind} that stand for no class, {len(self._stray_masks)} masks in "
-            f"{self.frames} frames: {shortened(strays)}; for instance in "
-            f"{shortened(self._stray_masks, 3)}"
+            f"{self.split}: {kind} that stand for no class, {len(self._unknown_masks)} masks in "
+            f"{self.frames} frames: {shorten_list(unknown)}; for instance in "
+            f"{shorten_list(self._unknown_masks, 3)}"
         )
         if self.classes.one_logit:
             text += ". If they are background, say `background: rest` in dataset.yaml"

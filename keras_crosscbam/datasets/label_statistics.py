@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 
 from keras_crosscbam.classes import IGNORE, IndexEncoding
-from keras_crosscbam.datasets.listing import shortened
+from keras_crosscbam.datasets.listing import shorten_list
 from keras_crosscbam.datasets.masks import read_mask
 
 
@@ -76,9 +76,9 @@ def decode_leniently(mask, encoding):
         return encoding.decode(mask), {}
     known = encoding.ids if isinstance(encoding, IndexEncoding) else encoding.colors
     found = encoding.count_values(mask)
-    strays = {value: pixels for value, pixels in found.items() if value not in known}
-    everything = {**known, **dict.fromkeys(strays, IGNORE)}
-    return type(encoding)(everything).decode(mask), strays
+    unknown = {value: pixels for value, pixels in found.items() if value not in known}
+    everything = {**known, **dict.fromkeys(unknown, IGNORE)}
+    return type(encoding)(everything).decode(mask), unknown
 
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def check_labels(dataset, split, counts):
     Raises:
         ValueError: if no class is labeled, or one alone of several.
     """
-    if not are_enough(counts):
+    if not enough_classes(counts):
         fault = too_few_labels(split, dataset.classes, counts, _ignored(dataset))
         raise ValueError(f"{dataset.name}, {fault}")
     absent = [dataset.classes.names[i] for i in np.flatnonzero(np.asarray(counts) == 0)]
@@ -104,7 +104,7 @@ def check_labels(dataset, split, counts):
         logger.warning("%s, %s", dataset.name, text)
 
 
-def are_enough(counts):
+def enough_classes(counts):
     """Whether more than one class is labeled, or the only one that there is.
 
     Where one of several is, a network that gives it everywhere has a mean IoU of 100 %.
@@ -132,7 +132,7 @@ def too_few_labels(split, classes, counts, ignored):
     ((value, pixels),) = ignored.most_common(1)
     share = 100 * pixels / (ignored.total() + np.sum(counts))
     kind, shown = ("color", list(value)) if isinstance(value, tuple) else ("id", value)
-    meant = others[0] if len(others) == 1 else f"one of {shortened(others)}"
+    meant = others[0] if len(others) == 1 else f"one of {shorten_list(others)}"
     return (
         f"{sentence}; {share:.2g} % of the pixels have the {kind} {shown}, which does not count. "
         f"If they belong to {meant}, write `{kind}: {shown}` in its entry of dataset.yaml, and "

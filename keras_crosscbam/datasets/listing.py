@@ -71,7 +71,7 @@ class Listing:
         if nameless:
             raise ValueError(
                 f"{self.root}: in the {self.split} split the names of {len(nameless)} frames do "
-                f"not say which group they are of: {shortened(nameless)}"
+                f"not say which group they are of: {shorten_list(nameless)}"
             )
         frames = tuple(
             frame
@@ -118,7 +118,7 @@ class Listing:
 
     def _missing(self, what):
         names = [frame.name for frame in self.frames if getattr(frame, what) is None]
-        return f"{len(names)} frames lack their {what}: {shortened(names)}" if names else ""
+        return f"{len(names)} frames lack their {what}: {shorten_list(names)}" if names else ""
 
 
 def top_folder(name):
@@ -137,7 +137,7 @@ def pair(images, masks, group_of=top_folder):
     )
 
 
-def shortened(items, limit=5):
+def shorten_list(items, limit=5):
     """The first items as text, and how many more there are."""
     items = list(map(str, items))
     rest = f" and {len(items) - limit} more" if len(items) > limit else ""

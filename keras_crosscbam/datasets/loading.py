@@ -1,12 +1,20 @@
 """Any data set from its folder alone: the layout says which one it is."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.datasets.camvid import list_camvid
 from keras_crosscbam.datasets.cityscapes import list_cityscapes
 from keras_crosscbam.datasets.folder import CLASS_FILE, list_folder
+
+if TYPE_CHECKING:
+    from keras_crosscbam.datasets.dataset import SegmentationDataset
+    from keras_crosscbam.types import StrPath
 
 # What a folder holds, and who reads it; the first that is there decides.
 _LAYOUTS = {
@@ -19,7 +27,7 @@ _LAYOUTS = {
 }
 
 
-def load_dataset(root, split, without=()):
+def load_dataset(root: StrPath, split: str, without: Sequence[str] = ()) -> SegmentationDataset:
     """A split of whatever data set a folder holds.
 
         >>> from keras_crosscbam.datasets import load_dataset
@@ -45,7 +53,7 @@ def load_dataset(root, split, without=()):
     return listing.select(without=without).dataset()
 
 
-def load_held_out(root, group):
+def load_held_out(root: StrPath, group: str) -> SegmentationDataset:
     """All labeled frames of one group: what to judge a training without that group by.
 
         >>> from keras_crosscbam.datasets import load_dataset, load_held_out
@@ -92,7 +100,7 @@ def _check_group(listing, group):
         )
 
 
-def split_images(root, split):
+def split_images(root: StrPath, split: str) -> tuple[Path, ...]:
     """The image files of a split, which need no masks: what to predict on.
 
         >>> from keras_crosscbam.datasets import split_images

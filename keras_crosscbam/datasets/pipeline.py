@@ -38,8 +38,7 @@ def training_batches(
 ):
     """Shuffled, augmented batches for `model.fit`.
 
-        >>> from keras_crosscbam.datasets import load_camvid
-        >>> from keras_crosscbam.datasets.pipeline import training_batches
+        >>> from keras_crosscbam.datasets import load_camvid, training_batches
         >>> data = load_camvid("CamVid", "train")  # doctest: +SKIP
         >>> batches = training_batches(data, (360, 480), batch_size=8)  # doctest: +SKIP
 
@@ -99,7 +98,7 @@ def training_batches(
         chance, which, own, classes = tf.unstack(tf.random.split(key, 4))
         frame = tf.random.stateless_uniform([], which, 0, len(dataset), tf.int64)
         return tf.cond(
-            mix.acts(chance),
+            mix.applies(chance),
             lambda: mix(sample, crop(frame, own), classes),
             lambda: sample,
         )

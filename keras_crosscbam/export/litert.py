@@ -1,20 +1,32 @@
 """Keras to a LiteRT (TensorFlow Lite) file."""
 
-from keras_crosscbam.export import parity
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from keras_crosscbam.export.serving import describe, serving_function
-from keras_crosscbam.export.verified import (
-    at_size,
-    frame_batches,
-    kept_if_good,
-    quiet,
-    require_tensorflow,
-)
+from keras_crosscbam.export.verified import at_size, quiet, require_tensorflow, write_verified
+from keras_crosscbam.private_api import freeze, litert_converter_error
 from keras_crosscbam.runtime.description import write_beside
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.litert import LiteRTRuntime
 
+if TYPE_CHECKING:
+    import keras
 
-def to_litert(model, path, input_size=None, batch=1, input="float", output="logits", frames=None):
+    from keras_crosscbam.export.parity import Parity
+    from keras_crosscbam.types import Frames, Size, StrPath
+
+
+def to_litert(
+    model: keras.Model,
+    path: StrPath,
+    input_size: Size | None = None,
+    batch: int = 1,
+    input: str = "float",
+    output: str = "logits",
+    frames: Frames | None = None,
+) -> Parity:
     """Writes a model as a float32 `.tflite` file of static shapes, and proves it on real frames.
 
         >>> import keras_crosscbam as kc
@@ -32,10 +44,7 @@ def to_litert(model, path, input_size=None, batch=1, input="float", output="logi
         path: the file to write. It appears only once it has passed the comparison.
         input_size: `(height, width)`; None for the model's own size.
         batch: the fixed batch size.
-        input: `"float"` or `"uint8"` pixels.
-        output: `"logits"`, `"probabilities"`, `"labels"`, or `"coarse_logits"` before the last
-            upsampling.
-        frames: images, or paths of images, to compare on; None for a street photograph.
+        input, output, frames: as in `to_onnx`.
 
     Returns:
         The `Parity` with the Keras model.
@@ -53,21 +62,18 @@ def to_litert(model, path, input_size=None, batch=1, input="float", output="logi
     model = at_size(model, input_size)
     description, reference = describe(model, input, output), KerasRuntime(model)
     frozen = frozen_function(model, batch, description)
-    with kept_if_good(path) as unchecked:
+
+    def write(unchecked):
         unchecked.write_bytes(converted(converter(frozen).convert, model))
         write_beside(unchecked, description)
-        images = frame_batches(frames, reference.size, batch, reference.channels)
-        return parity.check(reference, LiteRTRuntime(unchecked), images)
+
+    return write_verified(path, write, reference, LiteRTRuntime, frames, batch)
 
 
 def frozen_function(model, batch, description):
     """The `serving_function` of a model of fixed size, with its weights as constants."""
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
-
     serve = serving_function(model, batch, description)
-    return convert_variables_to_constants_v2(serve.get_concrete_function())
+    return freeze(serve.get_concrete_function())
 
 
 def converter(frozen):
@@ -82,12 +88,10 @@ def converter(frozen):
 
 def converted(convert, model):
     """What `convert` returns; a `ValueError` if the model has operations that LiteRT has not."""
-    from tensorflow.lite.python.convert import ConverterError
-
     try:
         with quiet():
             return convert()
-    except ConverterError as error:
+    except litert_converter_error() as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(
             f"{model.name} has operations that LiteRT does not have ({reason}). Build it of "

@@ -1,20 +1,23 @@
 """Keras to ONNX by tf2onnx, checked against the model in ONNX Runtime before it is kept."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_crosscbam.export import parity
 from keras_crosscbam.export.serving import describe, serving_function
-from keras_crosscbam.export.verified import (
-    at_size,
-    frame_batches,
-    kept_if_good,
-    require_tensorflow,
-)
+from keras_crosscbam.export.verified import at_size, require_tensorflow, write_verified
 from keras_crosscbam.runtime.description import LAYOUTS, METADATA
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.onnx import OnnxRuntime
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_crosscbam.export.parity import Parity
+    from keras_crosscbam.types import Frames, StrPath
 
 OPSETS = (13, 15, 16, 17, 18)
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt")
@@ -23,17 +26,17 @@ FREE = (None, None)
 
 
 def to_onnx(
-    model,
-    path,
-    input_size=None,
-    batch=1,
-    layout="nchw",
-    input="float",
-    output="logits",
-    optimize_for="onnxruntime",
-    opset=17,
-    frames=None,
-):
+    model: keras.Model,
+    path: StrPath,
+    input_size: tuple[int | None, int | None] | None = None,
+    batch: int | None = 1,
+    layout: str = "nchw",
+    input: str = "float",
+    output: str = "logits",
+    optimize_for: str | None = "onnxruntime",
+    opset: int = 17,
+    frames: Frames | None = None,
+) -> Parity:
     """Writes a model as an ONNX file, and proves it on real frames.
 
         >>> import keras_crosscbam as kc
@@ -97,10 +100,11 @@ def to_onnx(
 
         proto = rewrite_for(optimize_for, proto)
     _describe(proto, description, optimize_for)
-    with kept_if_good(path) as unchecked:
+
+    def write(unchecked):
         unchecked.write_bytes(proto.SerializeToString())
-        images = frame_batches(frames, reference.size, batch, reference.channels)
-        return parity.check(reference, OnnxRuntime(unchecked), images)
+
+    return write_verified(path, write, reference, OnnxRuntime, frames, batch)
 
 
 def _convert(model, batch, description, opset):

@@ -1,27 +1,35 @@
 """Keras to OpenVINO's own format, by way of ONNX."""
 
+from __future__ import annotations
+
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from keras_crosscbam.export import parity
 from keras_crosscbam.export.onnx import to_onnx
-from keras_crosscbam.export.verified import at_size, frame_batches, kept_if_good
+from keras_crosscbam.export.verified import at_size, write_verified
 from keras_crosscbam.runtime.description import METADATA
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.onnx import OnnxRuntime
 from keras_crosscbam.runtime.openvino import OpenVINORuntime
 
+if TYPE_CHECKING:
+    import keras
+
+    from keras_crosscbam.export.parity import Parity
+    from keras_crosscbam.types import Frames, StrPath
+
 
 def to_openvino(
-    model,
-    path,
-    input_size=None,
-    batch=1,
-    layout="nchw",
-    input="float",
-    output="logits",
-    frames=None,
-):
+    model: keras.Model,
+    path: StrPath,
+    input_size: tuple[int | None, int | None] | None = None,
+    batch: int | None = 1,
+    layout: str = "nchw",
+    input: str = "float",
+    output: str = "logits",
+    frames: Frames | None = None,
+) -> Parity:
     """Writes a model as an OpenVINO `.xml` file with its `.bin`, and proves it on real frames.
 
         >>> import keras_crosscbam as kc
@@ -52,17 +60,19 @@ def to_openvino(
 
     if Path(path).suffix != ".xml":
         raise ValueError(f"`path` must end in .xml. Received: {path}")
-    with tempfile.TemporaryDirectory() as folder, kept_if_good(path) as unchecked:
+    with tempfile.TemporaryDirectory() as folder:
         onnx_file = Path(folder) / "model.onnx"
         to_onnx(
             model, onnx_file, input_size, batch, layout, input, output, "openvino", frames=frames
         )
-        description = OnnxRuntime(onnx_file).description
-        # `convert_model` would compute what is constant, and the file become three times as large.
-        write_xml(openvino.Core().read_model(onnx_file), unchecked, description)
+
+        def write(unchecked):
+            description = OnnxRuntime(onnx_file).description
+            # `convert_model` would compute constants, and triple the size of the file.
+            write_xml(openvino.Core().read_model(onnx_file), unchecked, description)
+
         reference = KerasRuntime(at_size(model, input_size, free=True))
-        images = frame_batches(frames, reference.size, batch, reference.channels)
-        return parity.check(reference, OpenVINORuntime(unchecked), images)
+        return write_verified(path, write, reference, OpenVINORuntime, frames, batch)
 
 
 def write_xml(graph, path, description):

@@ -1,5 +1,7 @@
 """The gate that every exported file passes: the same answers as the model, on real frames."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,7 +33,7 @@ class Parity:
     max_difference: float | None
     probability_difference: float | None = field(default=None, compare=False)
 
-    def __str__(self):
+    def __str__(self) -> str:
         text = f"{self.frames} frames: argmax equal on {100 * self.argmax_agreement:.4f} % of the "
         if self.max_difference is None:
             return f"{text}pixels"

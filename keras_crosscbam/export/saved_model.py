@@ -1,18 +1,31 @@
 """Keras to a SavedModel, for TensorFlow Serving and all that reads TensorFlow's own format."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 
-from keras_crosscbam.export import parity
 from keras_crosscbam.export.serving import describe, serving_function
-from keras_crosscbam.export.verified import at_size, frame_batches, kept_if_good, require_tensorflow
+from keras_crosscbam.export.verified import at_size, require_tensorflow, write_verified
 from keras_crosscbam.runtime.description import write_beside
 from keras_crosscbam.runtime.keras_model import KerasRuntime
 from keras_crosscbam.runtime.saved_model import SavedModelRuntime
 
+if TYPE_CHECKING:
+    from keras_crosscbam.export.parity import Parity
+    from keras_crosscbam.types import Frames, StrPath
+
 
 def to_saved_model(
-    model, folder, input_size=None, batch=None, input="float", output="logits", frames=None
-):
+    model: keras.Model,
+    folder: StrPath,
+    input_size: tuple[int | None, int | None] | None = None,
+    batch: int | None = None,
+    input: str = "float",
+    output: str = "logits",
+    frames: Frames | None = None,
+) -> Parity:
     """Writes a model as a SavedModel folder, and proves it on real frames.
 
         >>> import keras_crosscbam as kc
@@ -30,10 +43,7 @@ def to_saved_model(
             once it has passed the comparison.
         input_size: `(height, width)`; None for the model's own, which may be any size.
         batch: a fixed batch size, or None for any.
-        input: `"float"` or `"uint8"` pixels.
-        output: `"logits"`, `"probabilities"`, `"labels"`, or `"coarse_logits"` before the last
-            upsampling.
-        frames: images, or paths of images, to compare on; None for a street photograph.
+        input, output, frames: as in `to_onnx`.
 
     Returns:
         The `Parity` with the Keras model.
@@ -47,11 +57,12 @@ def to_saved_model(
     require_tensorflow("SavedModel")
     model = at_size(model, input_size, free=True)
     description, reference = describe(model, input, output), KerasRuntime(model)
-    with kept_if_good(folder) as unchecked:
+
+    def write(unchecked):
         archive = keras.export.ExportArchive()
         archive.track(model)
         archive.add_endpoint("serving_default", serving_function(model, batch, description))
         archive.write_out(str(unchecked), verbose=False)
         write_beside(unchecked, description)
-        images = frame_batches(frames, reference.size, batch, reference.channels)
-        return parity.check(reference, SavedModelRuntime(unchecked), images)
+
+    return write_verified(folder, write, reference, SavedModelRuntime, frames, batch)

@@ -5,9 +5,11 @@ import hashlib
 import keras
 import numpy as np
 
+from keras_crosscbam._version import __version__
 from keras_crosscbam.layers import ResizeLike
 from keras_crosscbam.models.activation import final_activation, without_activation
 from keras_crosscbam.models.class_names import classes_of
+from keras_crosscbam.private_api import origin
 from keras_crosscbam.runtime.description import OUTPUTS, Description
 
 PIXELS = {"float": "float32", "uint8": "uint8"}
@@ -27,8 +29,6 @@ def describe(model, input, output):
     Raises:
         ValueError: for another input or output, and for logits of a model that ends in a sigmoid.
     """
-    from keras_crosscbam import __version__
-
     if input not in PIXELS or output not in OUTPUTS:
         raise ValueError(
             f"`input` must be one of {tuple(PIXELS)}, `output` of {OUTPUTS}. "
@@ -98,10 +98,10 @@ def serving_function(model, batch, description):
 
 def without_upsampling(model):
     """The part of a model before the upsampling to the size of the image that it ends in."""
-    layer, node_index, _ = model.outputs[0]._keras_history
+    layer, node, _ = origin(model.outputs[0])
     if not isinstance(layer, ResizeLike):
         raise ValueError(
             "Coarse logits need a model that ends in the layer ResizeLike. "
             f"Received: {model.name}, which ends in {layer.name}; use output='logits'."
         )
-    return keras.Model(model.input, layer._inbound_nodes[node_index].input_tensors[0])
+    return keras.Model(model.input, node.input_tensors[0])

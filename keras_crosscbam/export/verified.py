@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_crosscbam.export import parity
 from keras_crosscbam.image_channels import read_channels, street
 from keras_crosscbam.models.inputs import with_preprocessing
 from keras_crosscbam.models.precision import in_float32
@@ -105,8 +106,27 @@ def as_image(frame, channels=3):
     return image
 
 
+def write_verified(path, write, reference, run, frames, batch):
+    """Writes a file, which is kept only if it computes what the model computes.
+
+    Args:
+        path: the file, or folder.
+        write: function of a path that writes it there.
+        reference: the model, a `Runtime`.
+        run: function of a path that makes a `Runtime` of the file.
+        frames, batch: as in `frame_batches`.
+
+    Returns:
+        The `Parity` of the two.
+    """
+    with keep_if_verified(path) as unchecked:
+        write(unchecked)
+        batches = frame_batches(frames, reference.size, batch, reference.channels)
+        return parity.check(reference, run(unchecked), batches)
+
+
 @contextlib.contextmanager
-def kept_if_good(path):
+def keep_if_verified(path):
     """Gives a path to write to; what lies there is moved to `path` unless an exception is raised.
 
     The file may be a folder, and may have companions: its description beside it, and the `.bin`

@@ -1,5 +1,9 @@
 """The two gates of CBAM as Cross-CBAM uses them (paper, section 3.2, Figures 4 and 5)."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -12,7 +16,7 @@ class GateConv2D(layers.Conv2D):
         filters: number of gates per position.
     """
 
-    def __init__(self, filters, **kwargs):
+    def __init__(self, filters: int, **kwargs: Any) -> None:
         kwargs = {
             "kernel_size": 1,
             "kernel_initializer": "he_normal",
@@ -20,6 +24,18 @@ class GateConv2D(layers.Conv2D):
             **kwargs,
         }
         super().__init__(filters, **kwargs)
+
+
+def activation_name(activation):
+    """The name of a gate's activation, a function's or a class's; None for none.
+
+    >>> from keras_crosscbam.layers.attention import activation_name
+    >>> activation_name("relu"), activation_name("linear"), activation_name(None)
+    ('relu', None, None)
+    """
+    function = keras.activations.get(activation)
+    name = getattr(function, "__name__", type(function).__name__)
+    return None if name == "linear" else name
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
@@ -50,7 +66,9 @@ class ChannelAttention(layers.Layer):
         ValueError: if `reduction` is not a positive integer.
     """
 
-    def __init__(self, reduction=16, gate_activation=None, **kwargs):
+    def __init__(
+        self, reduction: int = 16, gate_activation: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if not isinstance(reduction, int) or reduction < 1:
             raise ValueError(f"`reduction` must be a positive integer. Received: {reduction!r}")
@@ -112,7 +130,7 @@ class SpatialAttention(layers.Layer):
         Gates of shape `(batch, height, width, 1)`, to be multiplied with feature maps.
     """
 
-    def __init__(self, gate_activation=None, **kwargs):
+    def __init__(self, gate_activation: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gate_activation = gate_activation
 

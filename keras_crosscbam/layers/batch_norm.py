@@ -3,6 +3,8 @@
 import keras
 from keras import layers, ops
 
+from keras_crosscbam.layers.backend import fused_batch_norm
+
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class BatchNormalization(layers.BatchNormalization):
@@ -32,51 +34,16 @@ class BatchNormalization(layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         training = training and not self.frozen_statistics
-        normalize = _FUSED.get(keras.backend.backend())
         fused = training and self.trainable and mask is None and not self.synchronized
         # PyTorch's operation refuses a single value per channel.
         fused = fused and any(side != 1 for side in inputs.shape[:-1])
-        if normalize is None or not fused:
+        batch = fused_batch_norm(inputs, self.gamma, self.beta, self.epsilon) if fused else None
+        if batch is None:
             return super().call(inputs, training=training, mask=mask)
-        outputs, mean, variance = normalize(inputs, self.gamma, self.beta, self.epsilon)
+        outputs, mean, variance = batch
         # The variance comes with Bessel's correction, Keras keeps the one without.
         count = ops.cast(ops.size(inputs) / ops.size(mean), "float32")
         variance = variance * (count - 1) / count
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + value * (1 - self.momentum))
         return ops.cast(outputs, self.compute_dtype)
-
-
-def _by_tensorflow(inputs, gamma, beta, epsilon):
-    import tensorflow as tf
-
-    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs,
-        scale=gamma,
-        offset=beta,
-        mean=tf.zeros([0]),
-        variance=tf.zeros([0]),
-        epsilon=epsilon,
-    )
-    return outputs, mean, variance
-
-
-def _by_torch(inputs, gamma, beta, epsilon):
-    import torch
-
-    # With a momentum of 1 the running statistics become those of the batch.
-    mean, variance = (torch.zeros_like(gamma.value, requires_grad=False) for _ in range(2))
-    outputs = torch.nn.functional.batch_norm(
-        torch.movedim(inputs, -1, 1),  # the memory stays as it is
-        mean,
-        variance,
-        gamma.value,
-        beta.value,
-        training=True,
-        momentum=1.0,
-        eps=epsilon,
-    )
-    return torch.movedim(outputs, 1, -1), mean, variance
-
-
-_FUSED = {"tensorflow": _by_tensorflow, "torch": _by_torch}

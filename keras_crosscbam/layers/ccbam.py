@@ -1,13 +1,18 @@
 """The Cross Convolutional Block Attention Module: fuses detail with meaning."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import layers
 
-from keras_crosscbam.layers.attention import ChannelAttention, SpatialAttention
+from keras_crosscbam.layers.attention import ChannelAttention, SpatialAttention, activation_name
+from keras_crosscbam.layers.switches import Switched
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
-class CCBAM(layers.Layer):
+class CCBAM(Switched, layers.Layer):
     """Fuses two feature maps, each weighted by attention computed on the other one.
 
         >>> import numpy as np
@@ -36,7 +41,9 @@ class CCBAM(layers.Layer):
         ValueError: if the two inputs differ in their number of channels.
     """
 
-    def __init__(self, reduction=16, gate_activation=None, **kwargs):
+    def __init__(
+        self, reduction: int = 16, gate_activation: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         common = {"gate_activation": gate_activation, "dtype": self.dtype_policy}
         self.reduction = reduction
@@ -69,6 +76,11 @@ class CCBAM(layers.Layer):
         return from_high * self.low_spatial_attention(
             from_low
         ) + from_low * self.high_spatial_attention(from_high)
+
+    @property
+    def switches(self):
+        name = activation_name(self.gate_activation)
+        return {"gate_activation": name} if name else {}
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape[0])

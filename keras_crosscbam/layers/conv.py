@@ -1,10 +1,14 @@
 """Convolution, batch normalization, ReLU: the unit that STDC and the decoder are made of."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import layers
 
+from keras_crosscbam.layers.backend import convolve_dilated
 from keras_crosscbam.layers.batch_norm import BatchNormalization
-from keras_crosscbam.layers.dilated import dilated_convolution
 
 EPSILON = 1e-5
 """What batch normalization adds to the variance."""
@@ -44,7 +48,14 @@ class ConvBNReLU(layers.Layer):
         ValueError: if `kernel_size` is even: no symmetric padding exists for it.
     """
 
-    def __init__(self, filters, kernel_size=3, strides=1, dilation_rate=1, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        strides: int = 1,
+        dilation_rate: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if kernel_size % 2 == 0:
             raise ValueError(f"`kernel_size` must be odd. Received: {kernel_size}")
@@ -83,8 +94,8 @@ class ConvBNReLU(layers.Layer):
         self.bn.build((*input_shape[:-1], self.filters))
 
     def call(self, inputs, training=None):
-        if training and self._dilated and keras.backend.backend() == "tensorflow":
-            x = dilated_convolution(inputs, self.conv.kernel, self.dilation_rate)
+        if training and self._dilated:
+            x = convolve_dilated(self.conv, inputs)
         else:
             x = self.conv(inputs if self.pad is None else self.pad(inputs))
         return self.relu(self.bn(x, training=training))

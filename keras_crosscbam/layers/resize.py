@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_crosscbam.layers.backend import resize_bilinear
+
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class ResizeLike(keras.layers.Layer):
@@ -31,16 +33,7 @@ class ResizeLike(keras.layers.Layer):
         x, reference = inputs
         # In float32, as TensorFlow's resize answers; XLA cannot differentiate it in bfloat16.
         x = ops.cast(x, "float32")
-        if keras.backend.backend() == "tensorflow":
-            # keras.ops.image.resize compares the size with 0, which a symbolic size cannot answer.
-            import tensorflow as tf
-
-            resized = tf.image.resize(x, tf.shape(reference)[1:3], method="bilinear")
-        else:
-            resized = ops.image.resize(
-                x, ops.shape(reference)[1:3], interpolation="bilinear", data_format="channels_last"
-            )
-        return ops.cast(resized, self.compute_dtype)
+        return ops.cast(resize_bilinear(x, reference), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         (batch, _, _, channels), (_, height, width, _) = input_shape

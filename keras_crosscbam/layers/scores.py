@@ -1,6 +1,9 @@
 """The layer that a segmentation network ends in: scores at the size of the image."""
 
+from __future__ import annotations
+
 import json
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,7 +41,7 @@ class Scores(ResizeLike):
             other classes, or the same ones in another order.
     """
 
-    def __init__(self, classes=None, **kwargs):
+    def __init__(self, classes: ClassTable | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.classes = classes
 

@@ -1,14 +1,20 @@
 """Squeeze-and-Excitation Atrous Spatial Pyramid Pooling: context at several scales, cheaply."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
 
-from keras_crosscbam.layers.attention import GateConv2D
+from keras_crosscbam.layers.attention import GateConv2D, activation_name
 from keras_crosscbam.layers.conv import ConvBNReLU
+from keras_crosscbam.layers.switches import Switched
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
-class SEASPP(layers.Layer):
+class SEASPP(Switched, layers.Layer):
     """Gathers context with a few atrous convolutions and a squeeze-and-excitation gate.
 
         >>> import numpy as np
@@ -39,7 +45,13 @@ class SEASPP(layers.Layer):
         ValueError: if `dilation_rates` is empty, repeats a rate or holds one below 1.
     """
 
-    def __init__(self, filters=256, dilation_rates=(1, 3), gate_activation=None, **kwargs):
+    def __init__(
+        self,
+        filters: int = 256,
+        dilation_rates: Sequence[int] = (1, 3),
+        gate_activation: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         rates = tuple(dilation_rates)
         if not rates or len(set(rates)) < len(rates) or min(rates) < 1:
@@ -84,6 +96,11 @@ class SEASPP(layers.Layer):
         atrous = sum(branch(inputs, training=training) for branch in self.branches)
         gate = ops.sigmoid(self.expand(self.relu(self.reduce(self.squeeze(inputs)))))
         return self.project(ops.concatenate([inputs * gate, atrous], axis=-1), training=training)
+
+    @property
+    def switches(self):
+        name = activation_name(self.gate_activation)
+        return {"gate_activation": name} if name else {}
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

@@ -1,5 +1,6 @@
 """Model builders: `CrossCBAM`, its named variants, and the `STDC` encoders."""
 
+from keras_crosscbam.manifest import list_weights
 from keras_crosscbam.models.cross_cbam import CrossCBAM
 from keras_crosscbam.models.cross_cbam_variants import (
     CrossCBAM_L,
@@ -11,11 +12,10 @@ from keras_crosscbam.models.cross_cbam_variants import (
     CrossCBAM_S,
     CrossCBAM_S1,
     CrossCBAM_S2,
-    list_models,
 )
-from keras_crosscbam.models.manifest import list_weights
 from keras_crosscbam.models.stdc import STDC, STDC1, STDC2
 from keras_crosscbam.models.surgery import freeze_backbone, inference_model, with_input_size
+from keras_crosscbam.variants import list_models
 
 __all__ = [
     "STDC",

@@ -4,6 +4,7 @@ import keras
 
 from keras_crosscbam.models.class_names import rewired
 from keras_crosscbam.models.surgery import as_functional, inference_model
+from keras_crosscbam.private_api import origin
 
 ACTIVATIONS = ("softmax", "sigmoid")
 """The activations that make probabilities of logits."""
@@ -89,9 +90,9 @@ def without_activation(model):
 
 def _activation_behind(tensor):
     """The activation that the values of a Keras tensor went through last."""
-    operation, node = _origin(tensor)
+    operation, node, index = origin(tensor)
     if isinstance(operation, keras.Model):
-        inner = _inner_output(operation, tensor)
+        inner = _inner_output(operation, index)
         return None if inner is None else _activation_behind(inner)
     name = _activation_of(operation)
     looked_through = _changes_nothing(operation, name) or _interpolates(operation)
@@ -102,10 +103,10 @@ def _activation_behind(tensor):
 
 def _logits_of(tensor, model_name):
     """The Keras tensor of the logits that a tensor of probabilities was made of."""
-    operation, node = _origin(tensor)
+    operation, node, index = origin(tensor)
     arguments, options = node.arguments.args, node.arguments.kwargs
     if isinstance(operation, keras.Model):
-        inner = _inner_output(operation, tensor)
+        inner = _inner_output(operation, index)
         logits = keras.Model(as_functional(operation).input, _logits_of(inner, model_name))
         return logits(*arguments, **options)
     if _interpolates(operation):
@@ -125,16 +126,10 @@ def _logits_of(tensor, model_name):
     return logits
 
 
-def _origin(tensor):
-    """The operation that made a Keras tensor, and the node of the graph that says of what."""
-    operation, node_index, _ = tensor._keras_history
-    return operation, operation._inbound_nodes[node_index]
-
-
-def _inner_output(model, tensor):
-    """What a model used as a layer calls a tensor that it made; None for a subclassed model."""
+def _inner_output(model, index):
+    """An output of a model used as a layer, inside that model; None for a subclassed model."""
     outputs = getattr(model, "outputs", None)
-    return outputs and outputs[tensor._keras_history.tensor_index]
+    return outputs and outputs[index]
 
 
 def _activation_of(operation):

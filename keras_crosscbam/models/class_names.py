@@ -4,6 +4,7 @@ import keras
 
 from keras_crosscbam.classes import class_table, object_classes
 from keras_crosscbam.layers import Scores
+from keras_crosscbam.private_api import origin
 
 # What may stand behind the scores and leaves each class in its channel.
 _BEHIND_SCORES = ("Activation", "Resizing", "ResizeLike", "Sigmoid", "Softmax", "UpSampling2D")
@@ -83,11 +84,11 @@ def _scores_layer(tensor):
     """The layer `Scores` that a tensor comes from, or None."""
     if tensor is None:
         return None
-    layer, node, index = tensor._keras_history
+    layer, node, index = origin(tensor)
     if isinstance(layer, Scores):
         return layer
     if isinstance(layer, keras.Model):
         return _scores_layer(layer.outputs[index])
     if type(layer).__name__ in _BEHIND_SCORES:
-        return _scores_layer(layer._inbound_nodes[node].input_tensors[0])
+        return _scores_layer(node.input_tensors[0])
     return None

@@ -18,8 +18,8 @@ from keras_crosscbam.models.argument_types import (
 )
 from keras_crosscbam.models.class_names import SegmentationModel
 from keras_crosscbam.models.inputs import encoder_input, image_input
-from keras_crosscbam.models.manifest import find_weights
 from keras_crosscbam.models.stdc import check_classifier, scaled, stdc_features
+from keras_crosscbam.models.weights import find_weights, switch
 from keras_crosscbam.variants import encoder_name
 
 HEAD_FILTERS = 128
@@ -54,7 +54,8 @@ BASE_DOCSTRING = """{summary}
             tells what attention is worth. None leaves them out, and the logits are made at 1/32;
             without SE-ASPP too, the model is the baseline of Table 4, an FCN head on stage 5.
         gate_activation: activation before the sigmoid of every gate, in both modules. The paper
-            has none; `"relu"` is what the authors' FLOPs hint at (`flops.count_macs`).
+            has none; `"relu"` is what the authors' FLOPs hint at (`flops.count_macs`). None
+            follows the weights, or means none without weights.
         aux_head: whether to add the auxiliary FCN head on stage 4, for training. The model then
             returns `{{"main": ..., "aux": ...}}`; `inference_model` gives the main part back.
         weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
@@ -70,6 +71,8 @@ BASE_DOCSTRING = """{summary}
         input_tensor: optional Keras tensor to build on instead of a new input.
         alpha: width multiplier on all channels of encoder and decoder, `aspp_filters` included, as
             in `keras.applications.MobileNet`; a multiple of 1/32. {default_alpha}
+        count_include_pad: whether the encoder's average poolings count the zero padding, as in
+            `STDC`. None follows the weights, or means True without weights.
         name: name of the model.
 
     Returns:
@@ -92,7 +95,7 @@ def CrossCBAM(
     aspp_dilation_rates: Sequence[int] = (1, 3),
     use_se_aspp: bool = True,
     fusion: Fusion = "ccbam",
-    gate_activation: Activation = None,
+    gate_activation: str | None = None,
     aux_head: bool = False,
     weights: WeightsSource = None,
     backbone_weights: WeightsSource = None,
@@ -101,6 +104,7 @@ def CrossCBAM(
     dropout_rate: float = 0.1,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 1.0,
+    count_include_pad: bool | None = None,
     name: str | None = None,
 ) -> SegmentationModel:
     if fusion not in ("ccbam", "sum", None):
@@ -114,9 +118,11 @@ def CrossCBAM(
     classes = None if classes is None else class_table(classes)
     num_classes = _number_of(classes, num_classes, pretrained)
     check_classifier(num_classes, classifier_activation)
+    gate_activation = switch("gate_activation", gate_activation, pretrained)
     inputs, source = image_input(input_shape, input_tensor)
     pixels = encoder_input(inputs, include_preprocessing)
-    features = stdc_features(pixels, backbone, alpha)
+    count_include_pad = switch("count_include_pad", count_include_pad, pretrained or encoder)
+    features = stdc_features(pixels, backbone, alpha, count_include_pad)
 
     def logits(x, prefix=""):
         """Dropout, 1x1 convolution, resizing to the image; float32 also in mixed precision."""

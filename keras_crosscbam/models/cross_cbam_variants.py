@@ -62,7 +62,7 @@ def CrossCBAM_M1(
     aspp_dilation_rates: Sequence[int] = (1, 3),
     use_se_aspp: bool = True,
     fusion: Fusion = "ccbam",
-    gate_activation: Activation = None,
+    gate_activation: str | None = None,
     aux_head: bool = False,
     weights: WeightsSource = None,
     backbone_weights: WeightsSource = None,
@@ -71,6 +71,7 @@ def CrossCBAM_M1(
     dropout_rate: float = 0.1,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 1.0,
+    count_include_pad: bool | None = None,
     name: str = "cross_cbam_m1",
 ) -> SegmentationModel:
     return _build(VARIANTS["M1"], locals())
@@ -84,7 +85,7 @@ def CrossCBAM_L1(
     aspp_dilation_rates: Sequence[int] = (1, 3),
     use_se_aspp: bool = True,
     fusion: Fusion = "ccbam",
-    gate_activation: Activation = None,
+    gate_activation: str | None = None,
     aux_head: bool = False,
     weights: WeightsSource = None,
     backbone_weights: WeightsSource = None,
@@ -93,6 +94,7 @@ def CrossCBAM_L1(
     dropout_rate: float = 0.1,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 1.0,
+    count_include_pad: bool | None = None,
     name: str = "cross_cbam_l1",
 ) -> SegmentationModel:
     return _build(VARIANTS["L1"], locals())
@@ -106,7 +108,7 @@ def CrossCBAM_M2(
     aspp_dilation_rates: Sequence[int] = (1, 3),
     use_se_aspp: bool = True,
     fusion: Fusion = "ccbam",
-    gate_activation: Activation = None,
+    gate_activation: str | None = None,
     aux_head: bool = False,
     weights: WeightsSource = None,
     backbone_weights: WeightsSource = None,
@@ -115,6 +117,7 @@ def CrossCBAM_M2(
     dropout_rate: float = 0.1,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 1.0,
+    count_include_pad: bool | None = None,
     name: str = "cross_cbam_m2",
 ) -> SegmentationModel:
     return _build(VARIANTS["M2"], locals())
@@ -128,7 +131,7 @@ def CrossCBAM_L2(
     aspp_dilation_rates: Sequence[int] = (1, 3),
     use_se_aspp: bool = True,
     fusion: Fusion = "ccbam",
-    gate_activation: Activation = None,
+    gate_activation: str | None = None,
     aux_head: bool = False,
     weights: WeightsSource = None,
     backbone_weights: WeightsSource = None,
@@ -137,6 +140,7 @@ def CrossCBAM_L2(
     dropout_rate: float = 0.1,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 1.0,
+    count_include_pad: bool | None = None,
     name: str = "cross_cbam_l2",
 ) -> SegmentationModel:
     return _build(VARIANTS["L2"], locals())
@@ -150,7 +154,7 @@ def CrossCBAM_M(
     aspp_dilation_rates: Sequence[int] = (1, 3),
     use_se_aspp: bool = True,
     fusion: Fusion = "ccbam",
-    gate_activation: Activation = None,
+    gate_activation: str | None = None,
     aux_head: bool = False,
     weights: WeightsSource = None,
     backbone_weights: WeightsSource = None,
@@ -159,6 +163,7 @@ def CrossCBAM_M(
     dropout_rate: float = 0.1,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 1.0,
+    count_include_pad: bool | None = None,
     name: str = "cross_cbam_m",
 ) -> SegmentationModel:
     return _build(VARIANTS["M"], locals())
@@ -172,7 +177,7 @@ def CrossCBAM_L(
     aspp_dilation_rates: Sequence[int] = (1, 3),
     use_se_aspp: bool = True,
     fusion: Fusion = "ccbam",
-    gate_activation: Activation = None,
+    gate_activation: str | None = None,
     aux_head: bool = False,
     weights: WeightsSource = None,
     backbone_weights: WeightsSource = None,
@@ -181,6 +186,7 @@ def CrossCBAM_L(
     dropout_rate: float = 0.1,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 1.0,
+    count_include_pad: bool | None = None,
     name: str = "cross_cbam_l",
 ) -> SegmentationModel:
     return _build(VARIANTS["L"], locals())
@@ -194,7 +200,7 @@ def CrossCBAM_S1(
     aspp_dilation_rates: Sequence[int] = (1, 3),
     use_se_aspp: bool = True,
     fusion: Fusion = "ccbam",
-    gate_activation: Activation = None,
+    gate_activation: str | None = None,
     aux_head: bool = False,
     weights: WeightsSource = None,
     backbone_weights: WeightsSource = None,
@@ -203,6 +209,7 @@ def CrossCBAM_S1(
     dropout_rate: float = 0.1,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 0.5,
+    count_include_pad: bool | None = None,
     name: str = "cross_cbam_s1",
 ) -> SegmentationModel:
     return _build(VARIANTS["S1"], locals())
@@ -216,7 +223,7 @@ def CrossCBAM_S2(
     aspp_dilation_rates: Sequence[int] = (1, 3),
     use_se_aspp: bool = True,
     fusion: Fusion = "ccbam",
-    gate_activation: Activation = None,
+    gate_activation: str | None = None,
     aux_head: bool = False,
     weights: WeightsSource = None,
     backbone_weights: WeightsSource = None,
@@ -225,6 +232,7 @@ def CrossCBAM_S2(
     dropout_rate: float = 0.1,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 0.5,
+    count_include_pad: bool | None = None,
     name: str = "cross_cbam_s2",
 ) -> SegmentationModel:
     return _build(VARIANTS["S2"], locals())
@@ -238,7 +246,7 @@ def CrossCBAM_S(
     aspp_dilation_rates: Sequence[int] = (1, 3),
     use_se_aspp: bool = True,
     fusion: Fusion = "ccbam",
-    gate_activation: Activation = None,
+    gate_activation: str | None = None,
     aux_head: bool = False,
     weights: WeightsSource = None,
     backbone_weights: WeightsSource = None,
@@ -247,6 +255,7 @@ def CrossCBAM_S(
     dropout_rate: float = 0.1,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 0.5,
+    count_include_pad: bool | None = None,
     name: str = "cross_cbam_s",
 ) -> SegmentationModel:
     return _build(VARIANTS["S"], locals())

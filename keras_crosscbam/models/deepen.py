@@ -14,7 +14,7 @@ def deepened(weights):
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.models.deepen import deepened
-        >>> from keras_crosscbam.models.manifest import find_weights
+        >>> from keras_crosscbam.models.weights import find_weights
         >>> model = kc.STDC2(num_classes=20)
         >>> deepened(find_weights("imagenet20", "stdc1")).load_into(model)  # doctest: +SKIP
 

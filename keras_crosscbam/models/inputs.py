@@ -4,6 +4,7 @@ import keras
 
 from keras_crosscbam.models.class_names import carry_classes
 from keras_crosscbam.models.surgery import as_functional
+from keras_crosscbam.private_api import nodes_in_order
 
 # Mean and standard deviation of ImageNet's R, G, B on a scale of 0..1, the field's convention.
 MEAN = (0.485, 0.456, 0.406)
@@ -127,15 +128,14 @@ def expects_normalized(model):
     """
     model = as_functional(model)
     pixels = {id(tensor) for tensor in model.inputs}
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            operation = node.operation
-            if pixels.isdisjoint(map(id, node.input_tensors)):
-                continue
-            if operation.name == _FIRST_LAYER or _is_such_a_model(operation):
-                return True
-            if _keeps_scale(operation):
-                pixels |= set(map(id, node.output_tensors))
+    for node in nodes_in_order(model):
+        operation = node.operation
+        if pixels.isdisjoint(map(id, node.input_tensors)):
+            continue
+        if operation.name == _FIRST_LAYER or _is_such_a_model(operation):
+            return True
+        if _keeps_scale(operation):
+            pixels |= set(map(id, node.output_tensors))
     return False
 
 

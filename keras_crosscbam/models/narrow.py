@@ -15,7 +15,7 @@ def narrowed(weights, model):
     """Weights of a wide network, cut down to the channels that a narrower one has room for.
 
         >>> import keras_crosscbam as kc
-        >>> from keras_crosscbam.models.manifest import find_weights
+        >>> from keras_crosscbam.models.weights import find_weights
         >>> from keras_crosscbam.models.narrow import narrowed
         >>> model = kc.CrossCBAM_S(num_classes=11)
         >>> wide = find_weights("camvid", "cross_cbam_stdc1")  # doctest: +SKIP

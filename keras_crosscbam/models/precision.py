@@ -6,6 +6,7 @@ import keras
 
 from keras_crosscbam.models.class_names import carry_classes
 from keras_crosscbam.models.surgery import as_functional
+from keras_crosscbam.private_api import flatten_layers
 
 HALF = ("float16", "bfloat16")
 
@@ -56,7 +57,7 @@ def _is_half(layers):
     return any(
         inner.compute_dtype in HALF or inner.variable_dtype in HALF
         for layer in layers
-        for inner in layer._flatten_layers()
+        for inner in flatten_layers(layer)
         if not isinstance(inner, (keras.layers.InputLayer, keras.Model))
     )
 

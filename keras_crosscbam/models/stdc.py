@@ -3,10 +3,11 @@
 import keras
 from keras import layers
 
+from keras_crosscbam.layers import Square, UncountPadding
 from keras_crosscbam.layers.conv import ConvBNReLU, batch_norm
 from keras_crosscbam.models.argument_types import Activation, InputShape, WeightsSource
 from keras_crosscbam.models.inputs import encoder_input, image_input
-from keras_crosscbam.models.manifest import find_weights
+from keras_crosscbam.models.weights import find_weights, switch
 from keras_crosscbam.variants import encoder_name
 
 STEM_FILTERS = (32, 64)
@@ -38,6 +39,11 @@ BASE_DOCSTRING = """{summary}
         input_tensor: optional Keras tensor to build the model on.
         alpha: width multiplier on all channels, as in `keras.applications.MobileNet`; a multiple of
             1/32.
+        count_include_pad: whether the average poolings count the zero padding. PyTorch's STDC
+            counts it, Paddle's does not. None follows the weights, or means True without weights.
+        square_top: whether the classifier squares its first feature maps before the global average
+            pooling, as the published classifiers do. None follows the weights, or means False
+            without weights.
         name: name of the model.
 
     Returns:
@@ -69,16 +75,17 @@ def scaled(filters, alpha):
     return int(filters * alpha)
 
 
-def stdc_block(x, filters, strides, name, output_name=None):
+def stdc_block(x, filters, strides, name, output_name=None, count_include_pad=True):
     """One STDC block (paper, section 3.1, Figure 2): four ever narrower ConvBNReLU, concatenated.
 
     Args:
         x: feature maps of shape `(batch, height, width, channels)`.
         filters: output channels, a multiple of 8; the four parts have 1/2, 1/4, 1/8, 1/8 of them.
         strides: 1 or 2. At 2 a depthwise convolution halves the size before the second part, and
-            an average pooling, which counts the zero padding, before the concatenation.
+            an average pooling before the concatenation.
         name: prefix of the layers' names.
         output_name: name of the concatenation, where it should differ from `{name}_concat`.
+        count_include_pad: whether the average pooling counts the zero padding.
 
     Returns:
         Feature maps of shape `(batch, ceil(height / strides), ceil(width / strides), filters)`.
@@ -97,10 +104,15 @@ def stdc_block(x, filters, strides, name, output_name=None):
             dtype="float32",
         )(y)
         y = batch_norm(name=f"{name}_down_bn")(y)
-        first = layers.ZeroPadding2D(1, data_format="channels_last", name=f"{name}_pool_pad")(first)
-        first = layers.AveragePooling2D(
+        padded = layers.ZeroPadding2D(1, data_format="channels_last", name=f"{name}_pool_pad")(
+            first
+        )
+        pooled = layers.AveragePooling2D(
             3, strides=2, data_format="channels_last", name=f"{name}_pool"
-        )(first)
+        )(padded)
+        if not count_include_pad:
+            pooled = UncountPadding(name=f"{name}_pool_uncounted")([pooled, first])
+        first = pooled
     second = ConvBNReLU(filters // 4, 3, name=f"{name}_conv2")(y)
     third = ConvBNReLU(filters // 8, 3, name=f"{name}_conv3")(second)
     fourth = ConvBNReLU(filters // 8, 3, name=f"{name}_conv4")(third)
@@ -108,13 +120,14 @@ def stdc_block(x, filters, strides, name, output_name=None):
     return concat([first, second, third, fourth])
 
 
-def stdc_features(x, backbone, alpha=1.0):
+def stdc_features(x, backbone, alpha=1.0, count_include_pad=True):
     """The encoder's graph on normalized pixels.
 
     Args:
         x: images of shape `(batch, height, width, channels)`, normalized.
         backbone: `"stdc1"` or `"stdc2"`.
         alpha: width multiplier.
+        count_include_pad: as in `STDC`.
 
     Returns:
         A dict of the feature maps at 1/8, 1/16 and 1/32 of the size, with 256, 512 and 1024
@@ -139,6 +152,7 @@ def stdc_features(x, backbone, alpha=1.0):
                 strides=2 if block == 1 else 1,
                 name=f"{stage}_block{block}",
                 output_name=stage if block == blocks else None,
+                count_include_pad=count_include_pad,
             )
         features[stage] = x
     return features
@@ -166,6 +180,8 @@ def STDC(
     dropout_rate: float = 0.2,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 1.0,
+    count_include_pad: bool | None = None,
+    square_top: bool | None = None,
     name: str | None = None,
 ) -> keras.Model:
     width = scaled(CLASSIFIER_FILTERS, alpha)
@@ -174,11 +190,14 @@ def STDC(
     if num_classes is None:
         num_classes = (pretrained and pretrained.num_classes) or 1000
     check_classifier(num_classes, classifier_activation)
+    count_include_pad = switch("count_include_pad", count_include_pad, pretrained)
     inputs, source = image_input(input_shape, input_tensor)
     pixels = encoder_input(inputs, include_preprocessing)
-    outputs = stdc_features(pixels, backbone, alpha)
+    outputs = stdc_features(pixels, backbone, alpha, count_include_pad)
     if include_top:
         x = ConvBNReLU(width, 1, name="top_conv")(outputs["stage5"])
+        if switch("square_top", square_top, pretrained):
+            x = Square(name="top_square")(x)
         x = layers.GlobalAveragePooling2D(data_format="channels_last", name="top_pool")(x)
         x = layers.Dense(width, use_bias=False, activation="relu", name="top_dense")(x)
         x = layers.Dropout(dropout_rate, name="top_dropout")(x)
@@ -205,6 +224,8 @@ def STDC1(
     dropout_rate: float = 0.2,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 1.0,
+    count_include_pad: bool | None = None,
+    square_top: bool | None = None,
     name: str | None = None,
 ) -> keras.Model:
     return STDC("stdc1", **locals())
@@ -220,6 +241,8 @@ def STDC2(
     dropout_rate: float = 0.2,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float = 1.0,
+    count_include_pad: bool | None = None,
+    square_top: bool | None = None,
     name: str | None = None,
 ) -> keras.Model:
     return STDC("stdc2", **locals())

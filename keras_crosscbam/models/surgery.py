@@ -1,5 +1,7 @@
 """Operations on built models: dropping the auxiliary head, freezing the encoder."""
 
+from __future__ import annotations
+
 import keras
 
 from keras_crosscbam.models.class_names import carry_classes, rewired
@@ -7,7 +9,7 @@ from keras_crosscbam.models.class_names import carry_classes, rewired
 _BACKBONE_PREFIXES = ("stem_", "stage")
 
 
-def inference_model(model):
+def inference_model(model: keras.Model) -> keras.Model:
     """The model without its auxiliary head, over the very same weights.
 
         >>> import keras_crosscbam
@@ -33,7 +35,7 @@ def is_backbone(layer_name):
     return layer_name.startswith(_BACKBONE_PREFIXES)
 
 
-def freeze_backbone(model, trainable=False):
+def freeze_backbone(model: keras.Model, trainable: bool = False) -> None:
     """Freezes the encoder, the statistics of its BatchNormalization layers included.
 
         >>> import keras_crosscbam
@@ -60,7 +62,7 @@ def freeze_backbone(model, trainable=False):
         layer.trainable = trainable
 
 
-def with_input_size(model, size):
+def with_input_size(model: keras.Model, size: tuple[int | None, int | None]) -> keras.Model:
     """The same network for another input size, with a copy of the weights.
 
         >>> import keras_crosscbam

@@ -9,6 +9,8 @@ import numpy as np
 from keras_crosscbam.classes import CLASS_TABLES, ClassTable
 from keras_crosscbam.datasets.class_mapping import difference, relabeling
 from keras_crosscbam.layers.scores import read_classes
+from keras_crosscbam.layers.switches import DEFAULTS, read_switches
+from keras_crosscbam.manifest import find_file
 from keras_crosscbam.models.class_names import classes_of
 from keras_crosscbam.models.surgery import is_backbone
 
@@ -31,12 +33,15 @@ class Weights:
             Keras keeps them (kernel, bias; gamma, beta, moving mean, moving variance).
         entry: what the manifest says of the file; empty for files that do not stand in it.
         stored_classes: the `ClassTable` in the file, or None.
+        switches: what the file says of `count_include_pad`, `square_top` and `gate_activation`, as
+            far as it is not the default.
     """
 
     source: str
     variables: dict[str, list[np.ndarray]] = field(repr=False)
     entry: dict
     stored_classes: ClassTable | None = None
+    switches: dict = field(default_factory=dict)
 
     @property
     def num_classes(self):
@@ -82,6 +87,7 @@ class Weights:
         wanted, skipped = self._split(model, backbone_only)
         self._check_channels(model.name, wanted)
         self._check_width(model.name, wanted)
+        self._check_switches(model, backbone_only)
         problems = self.mismatches(model, backbone_only)
         if problems:
             more = f", and {len(problems) - 4} more" if len(problems) > 4 else ""
@@ -151,6 +157,24 @@ class Weights:
                 "training start from wider ones by `narrowed_from`."
             )
 
+    def _check_switches(self, model, backbone_only):
+        """Refuses weights of a network that computes something else from the same weights."""
+        ours = switches_of(model)
+        relevant = {"count_include_pad"}
+        if not backbone_only:
+            # Files of older versions do not tell `gate_activation`.
+            relevant |= {"gate_activation"} & self.switches.keys()
+        if not backbone_only and "predictions" in self.variables and _has_classifier(model):
+            relevant |= {"square_top"}
+        for name in sorted(relevant):
+            theirs, own = (s.get(name, DEFAULTS[name]) for s in (self.switches, ours))
+            if theirs != own:
+                raise ValueError(
+                    f"{self.source} does not fit the model {model.name!r}: its weights are of a "
+                    f"network with {name}={theirs!r}, the model has {own!r}. Nothing was loaded. "
+                    f"Build the model with {name}={theirs!r}."
+                )
+
     def reach_beyond_encoder(self, model):
         """Whether file and model have more layers of one name than those of an encoder."""
         return any(path in self.variables and not is_backbone(path) for path in variables_of(model))
@@ -217,12 +241,33 @@ class Weights:
             )
 
 
+def find_weights(weights, architecture):
+    """Reads weights by name, path or URL, and verifies their SHA-256 where one is known.
+
+        >>> from keras_crosscbam.models.weights import find_weights
+        >>> find_weights("camvid", "cross_cbam_stdc1").num_classes  # doctest: +SKIP
+        11
+
+    Args:
+        weights, architecture: as in `keras_crosscbam.manifest.find_file`.
+
+    Returns:
+        `Weights`.
+
+    Raises:
+        ValueError: if there is no such name or file, the hash is wrong, or the file is damaged.
+    """
+    path, entry = find_file(weights, architecture)
+    variables, classes, switches = read_weights(path)
+    return Weights(str(path), variables, entry, classes, switches)
+
+
 def read_weights(path):
-    """What Keras' weights format holds: variables by layer names, and a `ClassTable` or None.
+    """What Keras' weights format holds: variables by layer names, a `ClassTable` or None, switches.
 
     Keras stores each layer as a group `.../vars` that carries the layer's name and datasets "0",
     "1", ...; the groups of optimizers, metrics and random seeds hold no network weights. The layer
-    `Scores` keeps the names of the classes beside them.
+    `Scores` keeps the names of the classes beside them, and layers with switches keep those.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -231,9 +276,9 @@ def read_weights(path):
                     "no Keras weights file (it has no group 'layers'). Expected what "
                     "`model.save_weights('NAME.weights.h5')` writes."
                 )
-            found, tables = {}, []
-            _walk(file["layers"], (), found, tables)
-            return found, tables[0] if tables else None
+            found, tables, switches = {}, [], {}
+            _walk(file["layers"], (), found, tables, switches)
+            return found, tables[0] if tables else None, switches
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except (OSError, RuntimeError, KeyError) as error:
@@ -242,7 +287,7 @@ def read_weights(path):
         ) from error
 
 
-def _walk(group, path, found, tables):
+def _walk(group, path, found, tables, switches):
     for name, child in group.items():
         if name == "vars" or not isinstance(child, h5py.Group) or name == "seed_generator":
             continue
@@ -250,12 +295,13 @@ def _walk(group, path, found, tables):
         own = child.get("vars")
         if own is not None and "name" in own.attrs:
             inner = (*path, own.attrs["name"])
-            table = read_classes(own)
+            table, told = read_classes(own), read_switches(own)
+            switches |= told
             if table is not None:
                 tables.append(table)
-            elif len(own):
+            elif len(own) and not told:
                 found["/".join(inner)] = [own[str(i)][()] for i in range(len(own))]
-        _walk(child, inner, found, tables)
+        _walk(child, inner, found, tables, switches)
 
 
 def variables_of(model):
@@ -264,3 +310,28 @@ def variables_of(model):
     for variable in model.weights:
         grouped.setdefault(variable.path.rsplit("/", 1)[0], []).append(variable)
     return grouped
+
+
+def switches_of(model):
+    """The switches of a model that differ from their defaults, such as `gate_activation`."""
+    found = {}
+    for layer in model.layers:
+        found |= getattr(layer, "switches", {})
+    return found
+
+
+def switch(name, value, weights):
+    """The value of a builder's argument that follows the weights where it is None.
+
+    Args:
+        name: of the argument, one of `layers.switches.DEFAULTS`.
+        value: what was given, or None.
+        weights: the `Weights` that the model is built for, or None.
+    """
+    if value is not None:
+        return value
+    return (weights.switches if weights else {}).get(name, DEFAULTS[name])
+
+
+def _has_classifier(model):
+    return any(layer.name == "predictions" for layer in model.layers)

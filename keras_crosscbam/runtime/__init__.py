@@ -5,9 +5,9 @@
 >>> labels = run(image)  # doctest: +SKIP
 """
 
-from keras_crosscbam.runtime.averaged import Averaged
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.loading import load
+from keras_crosscbam.runtime.tta import TTARuntime
 
-__all__ = ["Averaged", "Description", "Runtime", "load"]
+__all__ = ["Description", "Runtime", "TTARuntime", "load"]

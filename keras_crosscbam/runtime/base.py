@@ -1,23 +1,31 @@
 """The one interface that evaluation, segmentation and benchmarks are written against."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_crosscbam.classes import class_table, count_labels, unnamed_classes
-from keras_crosscbam.datasets.class_mapping import agreed
+from keras_crosscbam.datasets.class_mapping import agreed_classes
+from keras_crosscbam.runtime.class_indices import as_labels
 from keras_crosscbam.runtime.coarse_logits import (
+    argmax_of_planes,
     labels_of_coarse,
     labels_of_scores,
     upsample,
-    winners,
 )
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.errors import one_line
+from keras_crosscbam.runtime.input_size import input_size
 from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest
 
-MAX_ASPECT = 4
-"""How many times a shorter side that is asked for the longer side may become by enlarging."""
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from keras_crosscbam.runtime.normalization import Normalization
+    from keras_crosscbam.types import Classes, Size
 
 
 class Runtime(ABC):
@@ -47,16 +55,16 @@ class Runtime(ABC):
 
     def __init__(
         self,
-        name,
-        size,
-        num_classes,
-        classes=None,
-        batch=None,
-        description=None,
-        dtype=None,
-        scores_layout=None,
-        channels=3,
-    ):
+        name: str,
+        size: Size | None,
+        num_classes: int | None,
+        classes: Classes | None = None,
+        batch: int | None = None,
+        description: Description | None = None,
+        dtype: npt.DTypeLike | None = None,
+        scores_layout: str | None = None,
+        channels: int = 3,
+    ) -> None:
         self.description = description or Description()
         classes = classes and class_table(classes)
         labels = num_classes and count_labels(num_classes)
@@ -65,7 +73,7 @@ class Runtime(ABC):
                 raise ValueError(
                     f"{name} has {labels} classes, but the class table names {len(table)}"
                 )
-        classes = agreed(self.description.classes, classes, name)
+        classes = agreed_classes(self.description.classes, classes, name)
         if (labels or 0) > 256:
             raise ValueError(f"Labels are uint8, so {name} cannot have {labels} classes")
         self.name = name
@@ -76,9 +84,9 @@ class Runtime(ABC):
         self.classes = classes or unnamed_classes(num_classes or 256)
         self.dtype = np.dtype(dtype or self.description.pixels)
         self.scores_layout = scores_layout or self.description.layout
-        self.normalization = None
+        self.normalization: Normalization | None = None
 
-    def normalize_by(self, normalization):
+    def normalize_by(self, normalization: Normalization) -> None:
         """Sets the `Normalization` of a network that takes pixels normalized.
 
         Raises:
@@ -96,7 +104,7 @@ class Runtime(ABC):
         self.normalization = normalization
 
     @abstractmethod
-    def run(self, prepared):
+    def run(self, prepared: np.ndarray) -> np.ndarray:
         """Runs the network alone.
 
         Args:
@@ -106,7 +114,7 @@ class Runtime(ABC):
             The output as the network gives it. The next call may write over it.
         """
 
-    def prepare(self, images):
+    def prepare(self, images: np.ndarray) -> np.ndarray:
         """Images as the network takes them: its layout and type, contiguous.
 
         Args:
@@ -130,7 +138,7 @@ class Runtime(ABC):
             images = images.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(images, self.dtype)
 
-    def logits(self, images):
+    def logits(self, images: np.ndarray) -> np.ndarray:
         """Runs the network and returns its scores.
 
         Args:
@@ -149,7 +157,7 @@ class Runtime(ABC):
             )
         return self._in_batches(images, self._scores)
 
-    def labels(self, images):
+    def labels(self, images: np.ndarray) -> np.ndarray:
         """Runs the network and returns uint8 labels `(batch, height, width)`.
 
         Args:
@@ -160,7 +168,7 @@ class Runtime(ABC):
         """
         return self._in_batches(images, self._labels)
 
-    def __call__(self, image, size=None):
+    def __call__(self, image: np.ndarray, size: Size | int | None = None) -> np.ndarray:
         """Segments images of any size.
 
         Args:
@@ -179,7 +187,9 @@ class Runtime(ABC):
         """
         return self.predict(image, size)
 
-    def predict(self, image, size=None, output_size=None):
+    def predict(
+        self, image: np.ndarray, size: Size | int | None = None, output_size: Size | None = None
+    ) -> np.ndarray:
         """Like a call, but the labels have the `(height, width)` that `output_size` says.
 
         The scores are resized bilinearly before the argmax. Labels of a network that gives nothing
@@ -191,10 +201,12 @@ class Runtime(ABC):
             labels = [nearest(array, output_size) for array in self.labels(resized)]
         else:
             scores = self.logits(resized)
-            labels = [winners(bilinear_planes(array, output_size)) for array in scores]
+            labels = [argmax_of_planes(bilinear_planes(array, output_size)) for array in scores]
         return np.stack(labels) if np.ndim(image) == 4 else labels[0]
 
-    def scores(self, image, size=None, output_size=None):
+    def scores(
+        self, image: np.ndarray, size: Size | int | None = None, output_size: Size | None = None
+    ) -> np.ndarray:
         """Like `predict`, but returns float32 scores `(height, width, num_classes)`.
 
         Raises:
@@ -250,7 +262,9 @@ class Runtime(ABC):
 
     def _labels(self, output, images):
         if self.description.output == "labels":
-            labels = self._whole(output)
+            if output.ndim == 4:
+                output = self._channels_last(output)[..., 0]
+            labels = as_labels(output, len(self.classes), self.name)
             return np.stack([nearest(array, images.shape[1:3]) for array in labels])
         scores = self._scores_of_labels(output)
         if scores.shape[1:3] != images.shape[1:3]:
@@ -269,45 +283,19 @@ class Runtime(ABC):
     def _channels_last(self, output):
         return output.transpose(0, 2, 3, 1) if self.scores_layout == "nchw" else output
 
-    def _whole(self, output):
-        """Labels of any type, `(batch, height, width)` with or without a channel, as uint8."""
-        if output.ndim == 4:
-            output = self._channels_last(output)[..., 0]
-        labels = output.astype(np.uint8, copy=False)
-        last = len(self.classes) - 1
-        if labels.max() > last or (labels is not output and (labels != output).any()):
-            raise ValueError(
-                f"{self.name} was taken to give class indices, which must be whole numbers of "
-                f"0..{last}. Received: values in {output.min()}..{output.max()}. Its first output "
-                "must be scores of all classes, or their argmax. A network of one class must give "
-                "labels (logit > 0, or probability > 0.5): its file does not say which it gives."
-            )
-        return labels
-
     def _resized(self, image, size):
         """The images as a batch, of the size for the network."""
         images = image[None] if np.ndim(image) == 3 else np.asarray(image)
-        size = self._network_size(images.shape[1:3], size)
+        self.check_size(size)
+        size = tuple(self.size) if self.size else input_size(images.shape[1:3], size)
         if size == images.shape[1:3]:
             return images
         return np.stack([bilinear(array, size) for array in images])
 
-    def check_size(self, size):
+    def check_size(self, size: Size | int | None) -> None:
         """Raises a `ValueError` for a `size`, as in a call, that a network of fixed size lacks."""
         if self.size is not None and size not in (None, self.size, list(self.size)):
             raise ValueError(
                 f"{self.name} is fixed to {self.size[0]}x{self.size[1]} pixels. "
                 f"Received: size={size}"
             )
-
-    def _network_size(self, image_size, size):
-        self.check_size(size)
-        if self.size is not None:
-            return tuple(self.size)
-        if size is None:
-            return tuple(image_size)
-        if isinstance(size, int):
-            longest = max(MAX_ASPECT * size, *image_size)
-            scale = min(size / min(image_size), longest / max(image_size))
-            return tuple(max(round(side * scale), 1) for side in image_size)
-        return tuple(size)

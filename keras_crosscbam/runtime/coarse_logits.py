@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 
-def winners(planes):
+def argmax_of_planes(planes):
     """The index of the largest of up to 256 planes at each place, the first of equal ones.
 
     It is what `numpy.argmax` computes, in less time.
 
         >>> import numpy as np
-        >>> from keras_crosscbam.runtime.coarse_logits import winners
-        >>> winners(np.array([[1.0, 0.0, 2.0], [0.0, 3.0, 2.0]]))
+        >>> from keras_crosscbam.runtime.coarse_logits import argmax_of_planes
+        >>> argmax_of_planes(np.array([[1.0, 0.0, 2.0], [0.0, 3.0, 2.0]]))
         array([0, 1, 0], dtype=uint8)
 
     Args:
@@ -43,10 +43,10 @@ def labels_of_scores(scores):
     """The argmax of scores `(batch, height, width, classes)`, uint8 `(batch, height, width)`."""
     planes = np.moveaxis(scores, -1, 0)
     if planes.strides[-1] == planes.itemsize:
-        return winners(planes)
+        return argmax_of_planes(planes)
     # Classes that lie side by side are parted a few rows at a time, which stay in the cache.
     strips = range(0, planes.shape[2], 16)
-    parts = [winners(np.ascontiguousarray(planes[:, :, top : top + 16])) for top in strips]
+    parts = [argmax_of_planes(np.ascontiguousarray(planes[:, :, top : top + 16])) for top in strips]
     return np.concatenate(parts, axis=1)
 
 
@@ -145,7 +145,7 @@ def _labels(planes, rows, columns):
             for down, right in ((0, 0), (0, 1), (1, 0), (1, 1))
         ]
     )
-    best = winners(planes).ravel()[corners]
+    best = argmax_of_planes(planes).ravel()[corners]
     blocks = np.empty((*best.shape[1:], rows.weights.shape[1], columns.weights.shape[1]), np.uint8)
     blocks[:] = best[0][..., None, None]
     mixed = np.nonzero((best[1:] != best[0]).any(axis=0))
@@ -189,7 +189,7 @@ def _mixed(scores, best, rows, columns):
         some = slice(0, np.count_nonzero(counts > rank))
         candidate = candidates[first[some] + rank]
         values = _interpolate(scores[candidate, :, order[some]].T, rows[:, some], columns[:, some])
-        # As in `winners`: candidates rise, so the larger one of two is the later one.
+        # As in `argmax_of_planes`: candidates rise, so the larger one of two is the later one.
         later = (values > highest[..., some]) * candidate.astype(np.uint8)
         np.maximum(labels[..., some], later, out=labels[..., some])
         np.maximum(highest[..., some], values, out=highest[..., some])

@@ -1,5 +1,7 @@
 """What an exported file says about itself, whatever its format."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,21 +46,21 @@ class Description:
     classes: ClassTable | None = None
     extra: dict = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, allowed in (("layout", LAYOUTS), ("pixels", PIXELS), ("output", OUTPUTS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(
                     f"`{name}` must be one of {allowed}. Received: {getattr(self, name)!r}"
                 )
 
-    def to_json(self):
+    def to_json(self) -> str:
         """One JSON object as a string: the fields, and what is in `extra` beside them."""
         named = self.classes and {"classes": self.classes.names, "colors": self.classes.colors}
         fields = {"layout": self.layout, "pixels": self.pixels, "output": self.output}
         return json.dumps({**fields, **(named or {}), **self.extra})
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> Description:
         """The description that `to_json` wrote; `ValueError` for any other text."""
         try:
             entries = dict(json.loads(text))

@@ -8,6 +8,7 @@ from keras_crosscbam.models.activation import final_activation, last_activation
 from keras_crosscbam.models.class_names import classes_of
 from keras_crosscbam.models.inputs import NORMALIZATION, with_preprocessing
 from keras_crosscbam.models.surgery import inference_model
+from keras_crosscbam.private_api import flatten_layers
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.errors import unreadable
 from keras_crosscbam.runtime.signature import Tensor, only, signature
@@ -57,7 +58,7 @@ class KerasRuntime(Runtime):
         self.model = self._given
 
     def _takes_raw_pixels(self):
-        return any(layer.name == NORMALIZATION for layer in self._given._flatten_layers())
+        return any(layer.name == NORMALIZATION for layer in flatten_layers(self._given))
 
     def run(self, prepared):
         return self.model.predict_on_batch(prepared)

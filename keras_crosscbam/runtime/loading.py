@@ -1,14 +1,19 @@
 """From a file to the runtime that runs it."""
 
+from __future__ import annotations
+
 import importlib
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.normalization import Normalization
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import Channels, Classes, ModelLike
 
 SAVED_MODEL = "a SavedModel folder"
 
@@ -33,7 +38,7 @@ class Engine:
 
 
 _KERAS = ("keras_model", "keras_file")
-_ONNX = ("onnx", "OnnxRuntime"), (".onnx",), "onnx", ("threads", "device")
+_ONNX = ("onnx", "OnnxRuntime"), (".onnx",), "runtime", ("threads", "device")
 _OPENVINO = (
     ("openvino", "OpenVINORuntime"),
     (".xml", ".onnx", ".tflite"),
@@ -50,22 +55,22 @@ ENGINES = {
     "litert": Engine(("litert", "LiteRTRuntime"), (".tflite",), "litert", ("threads",)),
     "openvino": Engine(*_OPENVINO),
     "openvino-bf16": Engine(*_OPENVINO, {"precision": "bf16"}),
-    "tensorrt": Engine(("tensorrt", "TensorRTRuntime"), (".engine", ".plan"), "tensorrt"),
+    "tensorrt": Engine(("tensorrt.runtime", "TensorRTRuntime"), (".engine", ".plan"), "tensorrt"),
     "tensorflow": Engine(("saved_model", "SavedModelRuntime"), (SAVED_MODEL,), "cpu"),
 }
 """What `load` takes as `engine`, or before the colon of a path."""
 
 
 def load(
-    model,
-    classes=None,
-    engine=None,
-    device=None,
-    threads=None,
-    precision=None,
-    mean=None,
-    std=None,
-):
+    model: ModelLike,
+    classes: Classes | None = None,
+    engine: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
+    mean: Channels | None = None,
+    std: Channels | None = None,
+) -> Runtime:
     """Makes a `Runtime` of a model or a file.
 
         >>> import keras_crosscbam as kc
@@ -110,7 +115,7 @@ def load(
         if normalization is not None:
             raise ValueError(f"`mean` and `std` go where {model.name} is loaded from its file.")
         return model
-    if isinstance(model, keras.Model):
+    if _is_keras_model(model):
         from keras_crosscbam.runtime.keras_model import KerasRuntime
 
         run = KerasRuntime(model, classes)
@@ -126,6 +131,11 @@ def load(
             "pixels of 0..255 as they are."
         )
     return run
+
+
+def _is_keras_model(model):
+    # Where there is a Keras model, Keras has been imported.
+    return "keras" in sys.modules and isinstance(model, sys.modules["keras"].Model)
 
 
 def _open(model, classes, engine, device, threads, precision):

@@ -1,8 +1,14 @@
 """The normalization of pixels for networks that expect it done."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import Channels
 
 
 @dataclass(frozen=True)
@@ -20,11 +26,11 @@ class Normalization:
             `mean=0, std=1` gives pixels of 0..1; `mean=0, std=1/255` leaves them at 0..255.
 
     Raises:
-        ValueError: for other numbers, such as those on a scale of 0..255.
+        ValueError: for other numbers, such as those on a scale of 0..255, and for None.
     """
 
-    mean: float | tuple
-    std: float | tuple
+    mean: Channels | None
+    std: Channels | None
 
     def __post_init__(self):
         for name, lowest in (("mean", 0.0), ("std", np.finfo(np.float32).tiny)):
@@ -52,7 +58,7 @@ class Normalization:
                     f"Received: {field}={getattr(self, field)!r}"
                 )
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """Normalizes images `(..., channels)` of 0..255, into float32."""
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
         return np.asarray(images, np.float32) * (1 / (255 * std)) - mean / std

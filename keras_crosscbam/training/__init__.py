@@ -1,9 +1,13 @@
 """Losses, metrics and schedules for `compile` and `fit`, and recipes for whole trainings.
 
-`keras_crosscbam.training.segmentation.train` runs a recipe. It is not imported here because it
-needs TensorFlow, whose `tf.data` feeds all backends; the rest runs on any backend.
+`train` and `pretrain` run a recipe. They need TensorFlow, whose `tf.data` feeds all backends, and
+import it when they are first used; the rest runs on any backend.
 """
 
+from typing import TYPE_CHECKING
+
+from keras_crosscbam._lazy import lazy_names
+from keras_crosscbam.confusion import iou_per_class
 from keras_crosscbam.training.losses.distillation import SegmentationDistillation
 from keras_crosscbam.training.losses.specification import (
     SegmentationCrossEntropy,
@@ -13,11 +17,16 @@ from keras_crosscbam.training.losses.specification import (
     WeightedSum,
     make_loss,
 )
-from keras_crosscbam.training.metrics import SegmentationMeanIoU, iou_per_class
+from keras_crosscbam.training.metrics import SegmentationMeanIoU
 from keras_crosscbam.training.optimizers import SGD, AdamW
-from keras_crosscbam.training.recipe import Phase, PretrainingRecipe, Recipe, with_settings
+from keras_crosscbam.training.recipe import Phase, PretrainingRecipe, Recipe
+from keras_crosscbam.training.recipe_settings import with_settings
 from keras_crosscbam.training.recipes import PRETRAINING_RECIPES, RECIPES
 from keras_crosscbam.training.schedules import PolySchedule
+
+if TYPE_CHECKING:
+    from keras_crosscbam.training.classification import pretrain
+    from keras_crosscbam.training.segmentation import train
 
 __all__ = [
     "PRETRAINING_RECIPES",
@@ -37,5 +46,11 @@ __all__ = [
     "WeightedSum",
     "iou_per_class",
     "make_loss",
+    "pretrain",
+    "train",
     "with_settings",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__, ["pretrain", "train"], {"pretrain": "classification", "train": "segmentation"}
+)

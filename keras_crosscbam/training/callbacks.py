@@ -13,7 +13,7 @@ import numpy as np
 from keras_crosscbam.datasets.argument_checks import check_list
 from keras_crosscbam.training.atomic import replacing
 from keras_crosscbam.training.early_stopping import as_logged
-from keras_crosscbam.training.final_epochs import late_average
+from keras_crosscbam.training.final_epochs import average_with_checkpoints
 
 
 def check_callbacks(callbacks):
@@ -81,44 +81,57 @@ class KeepBest(keras.callbacks.Callback):
     Where the optimizer averages the weights (`use_ema`), the averaged ones are judged and kept.
 
     Args:
-        judge: function without arguments that returns scores, a dict; they enter the epoch's logs.
+        validation: function without arguments that returns scores, a dict; they enter the logs.
         monitor: the score to choose by.
         model: the model to save, over the weights of the one trained.
         path: a `.weights.h5` file, replaced whole or not at all; None to save nothing.
         epochs: number of epochs of the training.
-        every: epochs between two judgments; the last epoch always has one.
-        last: whether each judged epoch's weights replace those before, whatever the score.
-        others: function of an epoch, counted from 0, that gives files of weights; the mean of
-            those and the model's own is judged and kept. None for none.
+        validation_freq: epochs between two judgments; the last epoch always has one.
+        keep_last: whether each judged epoch's weights replace those before, whatever the score.
+        checkpoints_of: function of an epoch, counted from 0, that gives files of weights; the mean
+            of those and the model's own is judged and kept. None for none.
     """
 
-    def __init__(self, judge, monitor, model, path, epochs, every, last=False, others=None):
+    def __init__(
+        self,
+        validation,
+        monitor,
+        model,
+        path,
+        epochs,
+        validation_freq,
+        keep_last=False,
+        checkpoints_of=None,
+    ):
         super().__init__()
-        self.judge = judge
+        self.validation = validation
         self.monitor = monitor
-        self.kept = model
+        self.model_to_save = model
         self.path = path
         self.epochs = epochs
-        self.every = every
-        self.last = last
-        self.others = others or (lambda epoch: [])
+        self.validation_freq = validation_freq
+        self.keep_last = keep_last
+        self.checkpoints_of = checkpoints_of or (lambda epoch: [])
         self.best = best_score(path) if path else None
 
     def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self.every and epoch + 1 < self.epochs:
+        if (epoch + 1) % self.validation_freq and epoch + 1 < self.epochs:
             return
-        with averaged_weights(self.model), late_average(self.model, self.others(epoch)):
-            logs.update(self.judge())
+        with (
+            ema_weights(self.model),
+            average_with_checkpoints(self.model, self.checkpoints_of(epoch)),
+        ):
+            logs.update(self.validation())
             score = logs[self.monitor]
             # Any number is better than NaN.
-            if self.last or self.best is None or np.isnan(self.best) or score > self.best:
+            if self.keep_last or self.best is None or np.isnan(self.best) or score > self.best:
                 self.best = score
                 if self.path:
                     self._save(epoch, score)
 
     def _save(self, epoch, score):
         with replacing(self.path) as unfinished:
-            self.kept.save_weights(unfinished)
+            self.model_to_save.save_weights(unfinished)
             with h5py.File(unfinished, "r+") as file:
                 file.attrs.update({"score": score, "epoch": epoch + 1})
 
@@ -135,7 +148,7 @@ def best_score(path):
 
 
 @contextlib.contextmanager
-def averaged_weights(model):
+def ema_weights(model):
     """Within this context a model has its optimizer's averaged weights, if there are any."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if not optimizer.use_ema:
@@ -144,8 +157,7 @@ def averaged_weights(model):
     # Keras' SwapEMAWeights swaps by addition and subtraction, which leaves a rounding error.
     variables = model.trainable_variables
     raw = [keras.ops.convert_to_numpy(variable) for variable in variables]
-    for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
-        variable.assign(keras.ops.convert_to_numpy(average))
+    optimizer.finalize_variable_values(variables)
     try:
         yield
     finally:
@@ -158,7 +170,7 @@ def learning_rate(model):
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
-class Record(keras.callbacks.Callback):
+class LogAndCheckpoint(keras.callbacks.Callback):
     """Writes each epoch's row into the log, and then the checkpoint that counts it as done.
 
     Args:

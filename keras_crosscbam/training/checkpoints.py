@@ -4,7 +4,7 @@ import logging
 import os
 import re
 
-from keras_crosscbam.models.manifest import sha256
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.training.atomic import writing
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             model.save_weights(unfinished)
             _flush_to_disk(unfinished)
-            digest = sha256(unfinished)[:16]
+            digest = file_sha256(unfinished)[:16]
             written = unfinished.replace(self.folder / f"step-{step:09d}-{digest}.weights.h5")
             _flush_to_disk(self.folder)
         # What claims to be as new was passed over as damaged.
@@ -63,7 +63,7 @@ class Checkpoints:
             Its step and path; `(0, None)` if there is none.
         """
         for step, file in self._files():
-            if sha256(file)[:16] == _NAME.fullmatch(file.name)[2]:
+            if file_sha256(file)[:16] == _NAME.fullmatch(file.name)[2]:
                 return step, file
             logger.warning("%s is damaged: going back to the checkpoint before it", file)
         return 0, None
@@ -72,7 +72,7 @@ class Checkpoints:
         """The newest intact checkpoints, newest first, up to so many."""
         found = []
         for _, file in self._files():
-            if len(found) < count and sha256(file)[:16] == _NAME.fullmatch(file.name)[2]:
+            if len(found) < count and file_sha256(file)[:16] == _NAME.fullmatch(file.name)[2]:
                 found.append(file)
         return found
 

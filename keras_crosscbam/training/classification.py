@@ -23,7 +23,7 @@ from keras_crosscbam.tf_data import tf
 from keras_crosscbam.training.callbacks import check_callbacks
 from keras_crosscbam.training.distribution import find_workers
 from keras_crosscbam.training.phases import in_phases
-from keras_crosscbam.training.resumable import opened_run
+from keras_crosscbam.training.resumable import open_run
 from keras_crosscbam.variants import encoder_name
 
 MONITOR = "val_top1"
@@ -34,8 +34,7 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1, callbacks
     """Trains an STDC classifier by a recipe and keeps the weights with the best top-1 accuracy.
 
         >>> from keras_crosscbam.datasets.classification import load_image_folders
-        >>> from keras_crosscbam.training import PRETRAINING_RECIPES
-        >>> from keras_crosscbam.training.classification import pretrain
+        >>> from keras_crosscbam.training import PRETRAINING_RECIPES, pretrain
         >>> best = pretrain(load_image_folders("imagenet", "train"),
         ...     load_image_folders("imagenet", "val"),
         ...     PRETRAINING_RECIPES["imagenet1k-stdc1"], "runs/stdc1")  # doctest: +SKIP
@@ -70,7 +69,7 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1, callbacks
         "train_files": train_set.digest(),
         "val_files": val_set.digest(),
     }
-    with opened_run(out, recipe, steps, data, workers or find_workers()) as run:
+    with open_run(out, recipe, steps, data, workers or find_workers()) as run:
 
         def make():
             model = STDC(
@@ -125,9 +124,9 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1, callbacks
         return run.fit(
             model,
             batches_of,
-            judge=TopOneJudge(model, val_set, recipe.validation_size),
+            validation=TopOneValidation(model, val_set, recipe.validation_size),
             monitor=MONITOR,
-            kept=keras.Model(model.input, model.output),
+            model_to_save=keras.Model(model.input, model.output),
             files_of=files_of,
             scores={"top-1": "accuracy", "val top-1": MONITOR},
             extra=callbacks,
@@ -202,7 +201,7 @@ def _augmented(read, crop, recipe, classes, images):
     return augmented
 
 
-class TopOneJudge:
+class TopOneValidation:
     """Top-1 accuracy of a classifier, as it is at each call, on central crops.
 
     Args:

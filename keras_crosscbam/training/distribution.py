@@ -15,6 +15,8 @@ import os
 import keras
 import numpy as np
 
+from keras_crosscbam.private_api import BuiltByExample, flatten_layers
+
 
 def find_workers():
     """The devices and machines that this process trains on; see the module's text.
@@ -66,12 +68,14 @@ class Workers:
     Attributes:
         index, count: this process among those that share the training.
         replicas: devices of all processes together.
+        strategy: the `tf.distribute` strategy, or None.
         lost: the exceptions that tell of another process's end.
     """
 
     index = 0
     count = 1
     replicas = 1
+    strategy = None
     lost = ()
 
     @property
@@ -81,7 +85,7 @@ class Workers:
 
     def scope(self):
         """The context to build and compile the model in."""
-        return contextlib.nullcontext()
+        return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
     def adapt(self, model):
         """The model to fit, over the same layers."""
@@ -117,8 +121,8 @@ class Replicas(Workers):
         self.strategy = tf.distribute.MirroredStrategy(devices)
         self.replicas = self.strategy.num_replicas_in_sync
 
-    def scope(self):
-        return self.strategy.scope()
+    def adapt(self, model):
+        return _with_synchronized_batch_norm(model) if self.replicas > 1 else model
 
 
 class MultiWorkers(Workers):
@@ -136,10 +140,8 @@ class MultiWorkers(Workers):
         self.index = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
         self.replicas = self.strategy.num_replicas_in_sync
 
-    def scope(self):
-        return self.strategy.scope()
-
     def adapt(self, model):
+        model = _with_synchronized_batch_norm(model)
         return _multi_worker_model(self)(model.inputs, model.output, name=model.name)
 
     def feed(self, batches_of):
@@ -180,10 +182,21 @@ class JaxDevices(Workers):
         keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
+def _with_synchronized_batch_norm(model):
+    """The model, whose BatchNormalization now takes its statistics over all replicas.
+
+    On JAX a batch is one array over all devices, and its statistics are global anyway.
+    """
+    for layer in flatten_layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+    return model
+
+
 def _multi_worker_model(workers):
     import tensorflow as tf
 
-    class MultiWorkerModel(keras.Model):
+    class MultiWorkerModel(BuiltByExample, keras.Model):
         """A model whose `fit` runs under MultiWorkerMirroredStrategy.
 
         Keras 3's own does not (github.com/keras-team/keras/issues/20585): it averages the
@@ -204,13 +217,11 @@ def _multi_worker_model(workers):
 
             self.train_function = step
 
-        def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-            batch = keras.tree.map_structure(
+        def example_batch(self):
+            return keras.tree.map_structure(
                 lambda spec: np.zeros([n or 32 for n in spec.shape], spec.dtype.as_numpy_dtype),
                 workers.spec,
             )
-            with workers.strategy.scope():
-                self._symbolic_build(data_batch=batch)
 
     return MultiWorkerModel
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_crosscbam.layers import BatchNormalization
 from keras_crosscbam.models.weights import read_weights, variables_of
+from keras_crosscbam.private_api import flatten_layers
 
 
 class FreezeStatistics(keras.callbacks.Callback):
@@ -28,7 +29,7 @@ class FreezeStatistics(keras.callbacks.Callback):
         if self.frozen or epoch < self.epoch:
             return
         self.frozen = True
-        for layer in self.model._flatten_layers():
+        for layer in flatten_layers(self.model):
             if isinstance(layer, BatchNormalization):
                 layer.frozen_statistics = True
         # The step that was traced so far still moves them.
@@ -36,7 +37,7 @@ class FreezeStatistics(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def late_average(model, files):
+def average_with_checkpoints(model, files):
     """Within this context a model has the mean of its own weights and those in checkpoints.
 
     The statistics of BatchNormalization are averaged like all the rest.

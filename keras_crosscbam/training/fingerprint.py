@@ -14,9 +14,9 @@ from pathlib import Path
 
 import keras
 
+from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.datasets.argument_checks import check_list
 from keras_crosscbam.datasets.keras_augmentation import KerasAugmentation
-from keras_crosscbam.models.manifest import sha256
 from keras_crosscbam.training.atomic import replacing
 
 REMEDY = "Choose another folder, or remove this one to start anew."
@@ -37,7 +37,7 @@ def describe(recipe, data):
     weights = {}
     for name, value in settings.items():
         files = filter(Path.is_file, _weight_files(value))
-        if digests := [f"sha256:{sha256(file)}" for file in files]:
+        if digests := [f"sha256:{file_sha256(file)}" for file in files]:
             weights[name] = digests[0] if isinstance(value, str) else digests
     return _as_json({"recipe": settings, "data": data, "weights": weights})
 
@@ -49,20 +49,20 @@ def _weight_files(value):
     return [Path(place) for place in places if place.endswith((".h5", ".hdf5", ".keras"))]
 
 
-def bind(file, description, recipe, has_learned, write):
+def bind(file, description, recipe, has_weights, write):
     """Writes the description of a run into its folder; what the folder has learned must fit it.
 
     Args:
         file: path of the description.
         description: what `describe` gives.
         recipe: the `Optimization` in it.
-        has_learned: whether the folder holds weights or checkpoints.
+        has_weights: whether the folder holds weights or checkpoints.
         write: whether this process writes.
 
     Raises:
         ValueError: if the folder holds a run of something else, with what has changed.
     """
-    written = _read(file, recipe) if has_learned else {}
+    written = _read(file, recipe) if has_weights else {}
     for part, before in written.items():
         _refuse_changes(file.parent, part, before, description[part])
     if written and (unknown := description["data"].keys() - written["data"].keys()):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keras_crosscbam.datasets import load_dataset, load_held_out
 from keras_crosscbam.datasets.pipeline import steps_per_epoch
-from keras_crosscbam.models.manifest import list_weights
+from keras_crosscbam.manifest import list_weights
 from keras_crosscbam.training.recipe import STARTS
 from keras_crosscbam.training.resumable import DESCRIPTION
 
@@ -14,8 +14,7 @@ from keras_crosscbam.training.resumable import DESCRIPTION
 def hold_out(root, group, recipe):
     """Divides a data set for a training without one group of frames, such as a drive.
 
-        >>> from keras_crosscbam.training import RECIPES
-        >>> from keras_crosscbam.training.segmentation import train
+        >>> from keras_crosscbam.training import RECIPES, train
         >>> from keras_crosscbam.training.hold_out import hold_out
         >>> train_set, held_out, recipe = hold_out(
         ...     "CamVid", "0006R0", RECIPES["camvid-m"])  # doctest: +SKIP

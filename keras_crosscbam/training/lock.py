@@ -37,7 +37,7 @@ def only_process(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(path.open("a+"))
-            if _taken(file):
+            if _try_lock(file):
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {socket.gethostname()}")
                 file.flush()
@@ -52,7 +52,7 @@ def only_process(folder):
         yield
 
 
-def _taken(file):
+def _try_lock(file):
     """Takes the lock of a file, or raises `BlockingIOError`; False where there are no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

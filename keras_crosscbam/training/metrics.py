@@ -1,28 +1,19 @@
-"""Mean intersection over union: the confusion matrix, and a Keras metric over it."""
+"""Mean intersection over union as a Keras metric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_crosscbam.classes import IGNORE, count_labels
+from keras_crosscbam.confusion import iou_per_class
 from keras_crosscbam.datasets.argument_checks import check_whole
 from keras_crosscbam.training.losses.valid_pixels import logits_of_labels
 
-
-def iou_per_class(confusion):
-    """Intersection over union of each class.
-
-    Args:
-        confusion: `(classes, classes)` pixel counts, rows the truth, columns the prediction.
-
-    Returns:
-        float64 `(classes,)` in 0..1; NaN for a class that is neither there nor predicted.
-    """
-    confusion = np.asarray(confusion, np.float64)
-    intersection = np.diag(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - intersection
-    with np.errstate(invalid="ignore"):
-        return intersection / union
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
@@ -55,7 +46,9 @@ class SegmentationMeanIoU(keras.metrics.Metric):
         ValueError: for logits of another number of classes, and for sample weights.
     """
 
-    def __init__(self, num_classes, ignore_class=IGNORE, name="mean_iou", **kwargs):
+    def __init__(
+        self, num_classes: int, ignore_class: int = IGNORE, name: str = "mean_iou", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
         # What Keras' callbacks ask for in mode "auto": a higher value is better.
         self._direction = "up"
@@ -98,7 +91,7 @@ class SegmentationMeanIoU(keras.metrics.Metric):
         iou = intersection / ops.maximum(union, 1)
         return ops.sum(iou) / ops.maximum(ops.sum(present), 1)
 
-    def per_class(self):
+    def per_class(self) -> np.ndarray:
         """IoU of each label as a NumPy array; NaN where one never occurred."""
         return iou_per_class(ops.convert_to_numpy(self.confusion))
 

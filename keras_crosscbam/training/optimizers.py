@@ -1,8 +1,13 @@
 """Optimizers with what a pretrained encoder needs: rates of its own, and PyTorch's weight decay."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 
 from keras_crosscbam.models.surgery import is_backbone
+from keras_crosscbam.private_api import variable_index
 
 
 class _SlowBackbone:
@@ -11,10 +16,10 @@ class _SlowBackbone:
     The decoupled weight decay of Keras keeps the full rate.
     """
 
-    def __init__(self, *args, backbone_rate=1.0, **kwargs):
+    def __init__(self, *args: Any, backbone_rate: float = 1.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.backbone_rate = backbone_rate
-        self._rates = []
+        self._rates: list[float] = []
 
     def build(self, variables):
         super().build(variables)
@@ -22,7 +27,7 @@ class _SlowBackbone:
         self._rates = [self.backbone_rate if is_backbone(v.path) else 1.0 for v in variables]
 
     def update_step(self, gradient, variable, learning_rate):
-        rate = self._rates[self._get_variable_index(variable)]
+        rate = self._rates[variable_index(self, variable)]
         super().update_step(gradient, variable, learning_rate * rate)
 
     def get_config(self):
@@ -60,7 +65,7 @@ class SGD(_SlowBackbone, keras.optimizers.SGD):
         *args, **kwargs: of `keras.optimizers.SGD`.
     """
 
-    def __init__(self, *args, l2=0.0, **kwargs):
+    def __init__(self, *args: Any, l2: float = 0.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.l2 = l2
 

@@ -2,7 +2,7 @@
 
 from functools import reduce
 
-from keras_crosscbam.tf_data import tf
+from keras_crosscbam.private_api import with_unknown_shape
 
 
 def in_phases(recipe, steps_per_epoch, start_step, batches_of):
@@ -31,4 +31,4 @@ def in_phases(recipe, steps_per_epoch, start_step, batches_of):
 def _of_any_size(images):
     # Neither side known: with one alone TensorFlow pads dilated convolutions wrongly on a CPU.
     batch, _, _, channels = images.shape
-    return tf.compat.v1.placeholder_with_default(images, (batch, None, None, channels))
+    return with_unknown_shape(images, (batch, None, None, channels))

@@ -1,9 +1,8 @@
 """What a recipe is: a frozen dataclass with every number of a training."""
 
-import json
 import math
-from dataclasses import dataclass, field, fields, replace
-from types import UnionType
+from dataclasses import dataclass, field
+from typing import Any
 
 from keras_crosscbam.datasets.argument_checks import (
     check_number,
@@ -22,6 +21,7 @@ SWITCHES = {
     "fusion",
     "gate_activation",
     "alpha",
+    "count_include_pad",
 }
 """The arguments of `CrossCBAM` that a recipe may set."""
 STARTS = ("weights", "deepened_from", "narrowed_from")
@@ -35,7 +35,7 @@ class Phase:
     epochs: int
     crop_size: tuple[int, int]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_whole("epochs", self.epochs, least=1)
         check_size("crop_size", self.crop_size)
 
@@ -105,7 +105,7 @@ class Optimization:
     cache: bool = True
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.phases:
             raise ValueError("`phases` must hold epochs to train. Received: ()")
         for name in ("batch_size", "accumulate", "validation_freq"):
@@ -154,7 +154,7 @@ class Optimization:
         _check_choice(self, "dtype_policy", ("float32", "mixed_float16", "mixed_bfloat16"))
 
     @property
-    def epochs(self):
+    def epochs(self) -> int:
         """Epochs of all phases together."""
         return sum(phase.epochs for phase in self.phases)
 
@@ -195,7 +195,7 @@ class Recipe(Optimization):
         teacher_variant: the variant that a name in `teacher` stands for. Which network a file
             holds is found from the file.
         teacher_architecture: what a teacher's file does not tell, arguments of `CrossCBAM` of the
-            names in `SWITCHES`; only needed for `gate_activation`.
+            names in `SWITCHES`; only needed for `gate_activation` of files of version 0.1.
         distillation_weight: weight of the distillation loss beside the main head's 1.
         temperature: of the distillation loss; see `SegmentationDistillation`.
     """
@@ -224,7 +224,7 @@ class Recipe(Optimization):
     distillation_weight: float = 1.0
     temperature: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         _check_choice(self, "variant", tuple(VARIANTS))
         _check_choice(self, "teacher_variant", tuple(VARIANTS))
@@ -253,7 +253,7 @@ class Recipe(Optimization):
                 )
 
     @property
-    def network(self):
+    def network(self) -> dict[str, Any]:
         """Arguments of `CrossCBAM`: those of the variant, changed by `architecture`."""
         variant = VARIANTS[self.variant]
         return {"backbone": variant.backbone, "alpha": variant.alpha, **self.architecture}
@@ -285,7 +285,7 @@ class PretrainingRecipe(Optimization):
     mixup: float = 0.0
     cutmix: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         _check_choice(self, "backbone", tuple(STAGE_BLOCKS))
         check_range("area_range", self.area_range, positive=True, most=1)
@@ -298,71 +298,3 @@ class PretrainingRecipe(Optimization):
 def _check_choice(recipe, name, choices):
     if getattr(recipe, name) not in choices:
         raise ValueError(f"`{name}` must be one of {choices}. Received: {getattr(recipe, name)!r}")
-
-
-def with_settings(recipe, settings):
-    """A recipe with fields replaced as the command line says.
-
-        >>> from keras_crosscbam.training import RECIPES, with_settings
-        >>> changed = with_settings(RECIPES["camvid-m"], ["seed=1", "phases=2x64x96,1x128x192"])
-        >>> changed.epochs
-        3
-
-    Args:
-        recipe: the recipe.
-        settings: texts `FIELD=VALUE`; a value is a number, `true`, `false`, `null`, a word, a list
-            such as `[0.5,2.0]` or `["a","b"]`, or for phases `EPOCHSxHEIGHTxWIDTH,...`.
-
-    Raises:
-        ValueError: for an unknown field or a value of another kind.
-    """
-    kinds = {f.name: f.type for f in fields(recipe)}
-    values = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if name not in kinds or not equals:
-            raise ValueError(f"--set takes FIELD=VALUE of {', '.join(kinds)}; got {setting!r}")
-        try:
-            values[name] = _phases(text) if name == "phases" else _value(text, kinds[name])
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"--set {name} takes {_kind_name(kinds[name])}; got {text!r}"
-            ) from error
-    return replace(recipe, **values)
-
-
-def _phases(text):
-    numbers = [tuple(map(int, phase.split("x"))) for phase in text.split(",")]
-    return tuple(Phase(epochs, tuple(crop)) for epochs, *crop in numbers)
-
-
-def _value(text, kind):
-    """A value of one of the types of an annotation, read as JSON or else as a word."""
-    kinds = kind.__args__ if isinstance(kind, UnionType) else (kind,)
-    names = tuple[str, ...] in kinds
-    kinds = [getattr(k, "__origin__", k) for k in kinds]
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    if isinstance(value, list) and names:
-        if not value or any(type(name) is not str for name in value):
-            raise ValueError(value)
-        return tuple(value)
-    if isinstance(value, list) and tuple in kinds:
-        if len(value) != 2 or any(type(number) not in (int, float) for number in value):
-            raise ValueError(value)
-        return tuple(value)
-    if str in kinds and type(value) not in kinds and not isinstance(value, list | dict):
-        return text
-    if type(value) is int and int not in kinds and float in kinds:
-        return float(value)
-    if type(value) not in kinds:
-        raise ValueError(value)
-    return value
-
-
-def _kind_name(kind):
-    if kind == tuple[Phase, ...]:
-        return "EPOCHSxHEIGHTxWIDTH,..."
-    return getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import keras
 
+from keras_crosscbam.manifest import list_weights
 from keras_crosscbam.models.deepen import deepened
-from keras_crosscbam.models.manifest import find_weights, list_weights
 from keras_crosscbam.models.narrow import narrowed
+from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.tf_data import tf
 from keras_crosscbam.training.callbacks import (
     EpochLog,
     KeepBest,
+    LogAndCheckpoint,
     Progress,
-    Record,
     SeedDropout,
     StopOnNaN,
 )
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def opened_run(out, recipe, steps_per_epoch, data, workers):
+def open_run(out, recipe, steps_per_epoch, data, workers):
     """The `Run` in a folder, which no other process trains in within this context.
 
     Args:
@@ -88,7 +89,7 @@ class Run:
             self.out / DESCRIPTION,
             description,
             self.recipe,
-            has_learned=self.best.is_file() or self.checkpoints.any(),
+            has_weights=self.best.is_file() or self.checkpoints.any(),
             write=self.workers.is_chief,
         )
         self.step, self.state = self.checkpoints.newest()
@@ -141,10 +142,7 @@ class Run:
         keras.config.set_dtype_policy(self.recipe.dtype_policy)
         try:
             with self.workers.scope():
-                model = make()
-                if self.workers.replicas > 1 and keras.backend.backend() == "tensorflow":
-                    synchronize_batch_norm(model)
-                return self.workers.adapt(model)
+                return self.workers.adapt(make())
         finally:
             keras.config.set_dtype_policy(policy)
 
@@ -159,13 +157,24 @@ class Run:
             # Built now, so that a checkpoint finds its places.
             model.optimizer.build(model.trainable_variables)
 
-    def fit(self, model, batches_of, judge, monitor, kept, files_of, scores, extra=(), verbose=1):
+    def fit(
+        self,
+        model,
+        batches_of,
+        validation,
+        monitor,
+        model_to_save,
+        files_of,
+        scores,
+        extra=(),
+        verbose=1,
+    ):
         """Trains from the newest checkpoint to the end.
 
         Args:
             model: the compiled model.
             batches_of: function of a shard `(index, count)` that makes the batches from `step` on.
-            judge, monitor, kept: what `KeepBest` takes.
+            validation, monitor, model_to_save: what `KeepBest` takes.
             files_of: function of a step that names its files.
             scores: what `Progress` shows.
             extra: callbacks of one's own, behind `KeepBest`: they see the scores of each epoch.
@@ -198,14 +207,14 @@ class Run:
             SeedDropout(recipe.seed),
             StopOnNaN(self.steps_per_epoch, files_of),
             KeepBest(
-                judge,
+                validation,
                 monitor,
-                kept,
+                model_to_save,
                 best,
                 recipe.epochs,
                 recipe.validation_freq,
-                last=recipe.keep == "last",
-                others=self._averaged_with,
+                keep_last=recipe.keep == "last",
+                checkpoints_of=self._averaged_with,
             ),
             *extra,
             stopping,
@@ -215,7 +224,7 @@ class Run:
             callbacks.insert(0, FreezeStatistics(first))
         size = (self.steps_per_epoch, recipe.batch_size)
         if chief:
-            callbacks += [Record(log, self.checkpoints, *size)]
+            callbacks += [LogAndCheckpoint(log, self.checkpoints, *size)]
             if find_spec("tensorboard"):
                 folder = self.out / "tensorboard"
                 callbacks.append(keras.callbacks.TensorBoard(folder, write_graph=False))
@@ -285,16 +294,6 @@ def make_optimizer(recipe, total_steps):
     if recipe.optimizer == "sgd":
         return SGD(momentum=0.9, l2=recipe.weight_decay, **common)
     return AdamW(weight_decay=recipe.weight_decay, **common)
-
-
-def synchronize_batch_norm(model):
-    """Lets BatchNormalization count over all replicas, in place; for TensorFlow's strategies.
-
-    On JAX a batch is one array over all devices, and its statistics are global anyway.
-    """
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = True
 
 
 def _number(values):

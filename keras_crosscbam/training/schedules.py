@@ -1,5 +1,7 @@
 """The poly learning rate (paper, section 4.2)."""
 
+from __future__ import annotations
+
 import keras
 from keras import ops
 
@@ -23,12 +25,12 @@ class PolySchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(
         self,
-        initial_learning_rate,
-        decay_steps,
-        end_learning_rate=0.0,
-        power=0.9,
-        warmup_steps=0,
-    ):
+        initial_learning_rate: float,
+        decay_steps: int,
+        end_learning_rate: float = 0.0,
+        power: float = 0.9,
+        warmup_steps: int = 0,
+    ) -> None:
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
         self.end_learning_rate = end_learning_rate

@@ -25,10 +25,10 @@ from keras_crosscbam.training.losses.specification import make_loss
 from keras_crosscbam.training.metrics import SegmentationMeanIoU
 from keras_crosscbam.training.phases import in_phases
 from keras_crosscbam.training.report import write_report
-from keras_crosscbam.training.resumable import opened_run
+from keras_crosscbam.training.resumable import open_run
 from keras_crosscbam.training.teachers import find_teachers, with_teachers
 from keras_crosscbam.training.tensorboard import TensorBoardPictures
-from keras_crosscbam.training.validation import SegmentationJudge
+from keras_crosscbam.training.validation import SegmentationValidation
 from keras_crosscbam.variants import encoder_name
 
 MONITOR = "val_mean_iou"
@@ -41,8 +41,7 @@ def train(
     """Trains a network by a recipe and keeps the weights with the best validation mean IoU.
 
         >>> from keras_crosscbam.datasets import load_camvid
-        >>> from keras_crosscbam.training import RECIPES
-        >>> from keras_crosscbam.training.segmentation import train
+        >>> from keras_crosscbam.training import RECIPES, train
         >>> best = train(load_camvid("CamVid", "train"), load_camvid("CamVid", "val"),
         ...     RECIPES["camvid-m"], out="runs/camvid-m")  # doctest: +SKIP
 
@@ -88,8 +87,8 @@ def train(
         )
     teachers = find_teachers(recipe, train_set.classes)
     # Reading everything once also finds bad files now, not hours into the training.
-    counts, train_digests = train_set.read_through()
-    val_counts, val_digests = val_set.read_through()
+    counts, train_digests = train_set.read_all()
+    val_counts, val_digests = val_set.read_all()
     check_labels(train_set, "train", counts.sum(axis=0))
     check_labels(val_set, "val", val_counts.sum(axis=0))
     steps = recipe.steps_per_epoch or steps_per_epoch(train_set, recipe.batch_size)
@@ -104,7 +103,7 @@ def train(
         "augmentations": describe_augmentations(augmentations),
         "left_out": list(train_set.left_out),
     }
-    with opened_run(out, recipe, steps, data, workers or find_workers()) as run:
+    with open_run(out, recipe, steps, data, workers or find_workers()) as run:
         model = run.build(lambda: _training_model(train_set, recipe, run, teachers))
         compile_for(run, model, recipe, counts.sum(axis=0))
         sampling = class_balanced_weights(counts) if recipe.balanced_sampling else None
@@ -113,18 +112,18 @@ def train(
             frames = frames_of_step(len(train_set), recipe.batch_size, step, recipe.seed, sampling)
             return [train_set.pairs[i][0] for i in frames]
 
-        judge = SegmentationJudge(model, val_set, recipe.validation_size)
+        validation = SegmentationValidation(model, val_set, recipe.validation_size)
         pictures = []
         if run.workers.is_chief and find_spec("tensorboard"):
-            pictures.append(TensorBoardPictures(run.out / "tensorboard" / "pictures", judge))
+            pictures.append(TensorBoardPictures(run.out / "tensorboard" / "pictures", validation))
         best = run.fit(
             model,
             lambda shard: phased_batches(
                 train_set, recipe, steps, run.step, augmentations, sampling, shard
             ),
-            judge=judge,
+            validation=validation,
             monitor=MONITOR,
-            kept=inference_model(model),
+            model_to_save=inference_model(model),
             files_of=files_of,
             scores=progress_scores(len(val_set.classes)),
             extra=[*pictures, *callbacks],

@@ -10,7 +10,7 @@ from keras import layers, ops
 from keras_crosscbam.classes import class_table
 from keras_crosscbam.models.architecture import architecture_of
 from keras_crosscbam.models.cross_cbam import CrossCBAM
-from keras_crosscbam.models.manifest import find_weights
+from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.training.losses.valid_pixels import logits_of_labels
 from keras_crosscbam.variants import VARIANTS
 

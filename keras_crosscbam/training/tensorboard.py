@@ -25,10 +25,10 @@ _PANELS = (
 class TensorBoardPictures(keras.callbacks.Callback):
     """Shows some validation frames as image, truth and prediction after each validation.
 
-        >>> from keras_crosscbam.training.validation import SegmentationJudge
+        >>> from keras_crosscbam.training.validation import SegmentationValidation
         >>> from keras_crosscbam.training.tensorboard import TensorBoardPictures
-        >>> judge = SegmentationJudge(model, val_set)  # doctest: +SKIP
-        >>> pictures = TensorBoardPictures("runs/camvid-m/tensorboard", judge)  # doctest: +SKIP
+        >>> validation = SegmentationValidation(model, val_set)  # doctest: +SKIP
+        >>> pictures = TensorBoardPictures("runs/tensorboard", validation)  # doctest: +SKIP
 
     The labels shown are the very ones that were judged: those of the averaged weights, where the
     optimizer averages. It stands behind `KeepBest`, and steps are epochs counted from 0, as those
@@ -36,14 +36,14 @@ class TensorBoardPictures(keras.callbacks.Callback):
 
     Args:
         folder: folder of the event files; made if need be. It needs `tensorboard`.
-        judge: has `dataset`, a `SegmentationDataset`, and `samples`, the labels that it predicted
-            last, uint8 `(height, width)`, by index of the frame.
+        validation: has `dataset`, a `SegmentationDataset`, and `samples`, the labels that it
+            predicted last, uint8 `(height, width)`, by index of the frame.
     """
 
-    def __init__(self, folder, judge):
+    def __init__(self, folder, validation):
         super().__init__()
         self.folder = folder
-        self.judge = judge
+        self.validation = validation
         self._writer = None
 
     def on_epoch_end(self, epoch, logs=None):
@@ -51,9 +51,9 @@ class TensorBoardPictures(keras.callbacks.Callback):
             return
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(str(self.folder))
-        dataset = self.judge.dataset
+        dataset = self.validation.dataset
         with self._writer.as_default(step=epoch):
-            for index, predicted in self.judge.samples.items():
+            for index, predicted in self.validation.samples.items():
                 picture = side_by_side(*dataset[index], predicted, dataset.classes)
                 name = f"validation/{index} {dataset.pairs[index][0].name}"
                 tf.summary.image(name, np.asarray(picture)[None])
@@ -130,13 +130,13 @@ def plot_curves(rows, best=None, dark=False):
         if best and "val_mean_iou" in columns:
             point = [best["epoch"]], [factor * best["val_mean_iou"]]
             axes.plot(*point, "o", color=colors["text"], fillstyle="none", label="best")
-        _furnish(axes, title, rows, colors)
+        _format_axes(axes, title, rows, colors)
     file = io.BytesIO()
     figure.savefig(file, format="png", transparent=True)
     return file.getvalue()
 
 
-def _furnish(axes, title, rows, colors):
+def _format_axes(axes, title, rows, colors):
     """Axes from the first to the last epoch and from 0 up, with a grid and a legend."""
     axes.set_title(title, loc="left", color=colors["text"], fontsize=11)
     last = max((row["epoch"] for row in rows), default=1)

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_crosscbam.confusion import confusion_matrix
 from keras_crosscbam.datasets.argument_checks import check_size
 from keras_crosscbam.datasets.pipeline import evaluation_batches
-from keras_crosscbam.evaluation import confusion_matrix, summarize
+from keras_crosscbam.evaluation import summarize
 from keras_crosscbam.layers import ResizeLike
 from keras_crosscbam.models.inputs import with_preprocessing
 from keras_crosscbam.models.surgery import inference_model
@@ -14,7 +15,7 @@ from keras_crosscbam.training.losses.valid_pixels import logits_of_labels
 from keras_crosscbam.training.tensorboard import evenly_spaced
 
 
-class SegmentationJudge:
+class SegmentationValidation:
     """Judges a model, as it is at each call, on the whole frames of a data set.
 
     Args:

@@ -1,7 +1,11 @@
 """How other streets look through other cameras, as one list of augmentations with a strength."""
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.datasets.argument_checks import check_number
 from keras_crosscbam.datasets.augment.camera import RandomBlur, RandomJpeg, RandomNoise
@@ -15,11 +19,14 @@ from keras_crosscbam.datasets.augment.color import (
 from keras_crosscbam.datasets.augment.geometry import RandomRotation
 from keras_crosscbam.tf_data import tf
 
+if TYPE_CHECKING:
+    from keras_crosscbam.types import Sample, Seed
+
 SHARE = 0.25
 """The share of the crops that each of the augmentations of `appearance` acts on."""
 
 
-def appearance(strength):
+def appearance(strength: float) -> list[Sometimes]:
     """Augmentations that change how a scene looks, in the order in which a camera has them.
 
         >>> from keras_crosscbam.datasets.augment import RandomFlip, appearance
@@ -41,7 +48,7 @@ def appearance(strength):
     return [Sometimes(change, SHARE) for change in _changes(strength)]
 
 
-def rand_augment(strength):
+def rand_augment(strength: float) -> RandomChoice:
     """Two changes for each image, of appearance or a rotation, after Cubuk et al. (2020).
 
         >>> from keras_crosscbam.datasets.augment import RandomFlip, rand_augment
@@ -86,13 +93,13 @@ class Sometimes:
         share: of the samples, in 0..1.
     """
 
-    augmentation: object
+    augmentation: Callable[[Sample, Seed], Sample]
     share: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("share", self.share, most=1)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         chance, own = tf.unstack(tf.random.split(seed, 2))
         # Both branches must be of one type, whatever the augmentation makes of integers.
         sample = {**sample, "images": tf.cast(sample["images"], tf.float32)}
@@ -112,10 +119,10 @@ class RandomChoice:
         count: how many are drawn; one may be drawn twice.
     """
 
-    augmentations: tuple
+    augmentations: tuple[Callable[[Sample, Seed], Sample], ...]
     count: int = 2
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         sample = {**sample, "images": tf.cast(sample["images"], tf.float32)}
         for key in tf.unstack(tf.random.split(seed, self.count)):
             which, own = tf.unstack(tf.random.split(key, 2))

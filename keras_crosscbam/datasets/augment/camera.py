@@ -1,10 +1,16 @@
 """What lens, sensor and file do to an image; labels stay as they are."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.datasets.argument_checks import check_number, check_range
 from keras_crosscbam.datasets.augment.color import clip, require_color
 from keras_crosscbam.tf_data import tf
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import Sample, Seed
 
 
 @dataclass(frozen=True)
@@ -18,10 +24,10 @@ class RandomBlur:
 
     sigma: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("sigma", self.sigma)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         images = tf.cast(sample["images"], tf.float32)
         sigma = tf.random.stateless_uniform([], seed, 0.25, max(self.sigma, 0.25))
         radius = tf.cast(tf.math.ceil(3 * sigma), tf.int32)
@@ -57,10 +63,10 @@ class RandomNoise:
 
     sigma: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("sigma", self.sigma)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         amount, values = tf.unstack(tf.random.split(seed, 2))
         images = tf.cast(sample["images"], tf.float32)
         sigma = tf.random.stateless_uniform([], amount, 0.0, self.sigma)
@@ -78,15 +84,13 @@ class RandomJpeg:
 
     quality: tuple[int, int]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("quality", self.quality, most=100)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         require_color(self, sample["images"])
         low, high = self.quality
         images = tf.cast(tf.round(tf.cast(sample["images"], tf.float32)), tf.uint8)
         quality = tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
-        decoded = tf.io.decode_jpeg(
-            tf.raw_ops.EncodeJpegVariableQuality(images=images, quality=quality), channels=3
-        )
+        decoded = tf.image.adjust_jpeg_quality(images, quality)
         return {**sample, "images": tf.ensure_shape(tf.cast(decoded, tf.float32), images.shape)}

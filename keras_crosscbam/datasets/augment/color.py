@@ -1,9 +1,15 @@
 """Colors of an image; labels stay as they are."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.datasets.argument_checks import check_number, check_range, check_size
 from keras_crosscbam.tf_data import tf
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import Sample, Seed
 
 
 @dataclass(frozen=True)
@@ -25,28 +31,28 @@ class PhotometricDistortion:
     saturation: tuple[float, float] = (0.5, 1.5)
     hue: float = 0.05
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("brightness", self.brightness)
         check_range("contrast", self.contrast)
         check_range("saturation", self.saturation)
         check_number("hue", self.hue, most=0.5)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         images = tf.cast(sample["images"], tf.float32)
         chance, amount = tf.unstack(tf.random.split(seed, 2))
-        acts = tf.random.stateless_uniform([4], chance) < 0.5
+        applies = tf.random.stateless_uniform([4], chance) < 0.5
         brightness, contrast, saturation, hue = tf.unstack(tf.random.split(amount, 4))
-        steps = (
+        steps = [
             lambda x: tf.image.stateless_random_brightness(x, self.brightness, brightness),
             lambda x: tf.image.adjust_contrast(
                 x, tf.random.stateless_uniform([], contrast, *self.contrast)
             ),
             lambda x: _saturate(x, tf.random.stateless_uniform([], saturation, *self.saturation)),
             lambda x: tf.image.stateless_random_hue(x, self.hue, hue),
-        )
+        ]
         if images.shape[-1] not in (3, None):
-            acts, steps = acts[:2], steps[:2]
-        for act, step in zip(tf.unstack(acts), steps, strict=True):
+            applies, steps = applies[:2], steps[:2]
+        for act, step in zip(tf.unstack(applies), steps, strict=True):
 
             def distort(x=images, step=step):
                 return tf.clip_by_value(step(x), 0.0, 255.0)
@@ -65,10 +71,10 @@ class RandomGamma:
 
     octaves: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("octaves", self.octaves)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         power = 2.0 ** tf.random.stateless_uniform([], seed, -self.octaves, self.octaves)
         images = tf.cast(sample["images"], tf.float32)
         # A quarter of the time of `**`.
@@ -85,10 +91,10 @@ class RandomContrast:
 
     change: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("change", self.change, most=1)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         factor = 1 + tf.random.stateless_uniform([], seed, -self.change, self.change)
         images = tf.cast(sample["images"], tf.float32)
         mean = tf.reduce_mean(images, axis=[0, 1], keepdims=True)
@@ -106,10 +112,10 @@ class RandomTemperature:
 
     octaves: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("octaves", self.octaves)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         warm = 2.0 ** tf.random.stateless_uniform([], seed, -self.octaves, self.octaves)
         images = tf.cast(sample["images"], tf.float32)
         require_color(self, images)
@@ -153,11 +159,11 @@ class RandomShade:
     depth: float
     cells: tuple[int, int] = (4, 5)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("depth", self.depth, most=1)
         check_size("cells", self.cells)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         field, amount = tf.unstack(tf.random.split(seed, 2))
         images = tf.cast(sample["images"], tf.float32)
         hills = tf.random.stateless_uniform((*self.cells, 1), field, -1.0, 1.0)
@@ -181,11 +187,11 @@ class RandomLowLight:
     stops: float
     pale: float = 0.4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("stops", self.stops)
         check_number("pale", self.pale, most=1)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         share = tf.random.stateless_uniform([], seed)
         images = tf.cast(sample["images"], tf.float32)
         gray = tf.reduce_mean(images, axis=-1, keepdims=True)

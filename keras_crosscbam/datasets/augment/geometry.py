@@ -1,12 +1,19 @@
 """Where the pixels of a crop come from: scale, position, mirror image, rotation."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.classes import IGNORE
 from keras_crosscbam.datasets.argument_checks import check_number, check_range, check_size
 from keras_crosscbam.models.inputs import statistics
+from keras_crosscbam.private_api import transform_projectively
 from keras_crosscbam.tf_data import tf
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import Sample, Seed
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,11 @@ class RandomScaleCrop:
     crop_size: tuple[int, int]
     scale_range: tuple[float, float] = (0.5, 2.0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_size("crop_size", self.crop_size)
         check_range("scale_range", self.scale_range, positive=True)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         images, labels = sample["images"], sample["segmentation_masks"]
         channels, mean = images.shape[-1], _mean_color(images)
         seeds = tf.random.split(seed, 3)
@@ -68,7 +75,7 @@ class RandomScaleCrop:
 class RandomFlip:
     """Mirrors image and labels left to right with a probability of one half."""
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         flip = tf.random.stateless_uniform([], seed) < 0.5
         return {
             name: tf.cond(flip, lambda x=x: tf.reverse(x, axis=[1]), lambda x=x: x)
@@ -97,10 +104,10 @@ class RandomRotation:
 
     degrees: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("degrees", self.degrees, most=180)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         limit = self.degrees * math.pi / 180
         angle = tf.random.stateless_uniform([], seed, -limit, limit)
         images = tf.cast(sample["images"], tf.float32)
@@ -121,13 +128,9 @@ def _rotate(images, angle, interpolation, outside):
     right = column - cos * column + sin * row
     down = row - sin * column - cos * row
     zero = tf.zeros([])
-    rotated = tf.raw_ops.ImageProjectiveTransformV3(
-        images=images[None],
-        transforms=tf.stack([cos, -sin, right, sin, cos, down, zero, zero])[None],
-        output_shape=size,
-        fill_value=outside,
-        interpolation=interpolation,
-        fill_mode="CONSTANT",
+    transform = tf.stack([cos, -sin, right, sin, cos, down, zero, zero])
+    rotated = transform_projectively(
+        images[None], transform[None], size, interpolation, fill_value=outside
     )
     return tf.ensure_shape(rotated[0], images.shape)
 
@@ -168,11 +171,11 @@ class RandomErasing:
     area_range: tuple[float, float] = (0.02, 0.25)
     aspect_range: tuple[float, float] = (0.3, 3.3)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("area_range", self.area_range, most=1)
         check_range("aspect_range", self.aspect_range, positive=True)
 
-    def __call__(self, sample, seed):
+    def __call__(self, sample: Sample, seed: Seed) -> Sample:
         images = tf.cast(sample["images"], tf.float32)
         area, aspect, place = tf.unstack(tf.random.split(seed, 3))
         area = tf.random.stateless_uniform([], area, *self.area_range)

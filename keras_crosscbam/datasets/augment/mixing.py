@@ -1,10 +1,16 @@
 """One crop out of two."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.classes import IGNORE
 from keras_crosscbam.datasets.argument_checks import check_number
 from keras_crosscbam.tf_data import tf
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import Sample, Seed
 
 
 @dataclass(frozen=True)
@@ -20,14 +26,14 @@ class ClassMix:
 
     share: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("share", self.share, most=1)
 
-    def acts(self, seed):
+    def applies(self, seed: Seed) -> tf.Tensor:
         """Whether a sample is among those that get something pasted over."""
         return tf.random.stateless_uniform([], seed) < self.share
 
-    def __call__(self, sample, other, seed):
+    def __call__(self, sample: Sample, other: Sample, seed: Seed) -> Sample:
         labels = other["segmentation_masks"]
         pasted = tf.random.stateless_uniform([IGNORE + 1], seed) < 0.5
         over = tf.gather(pasted, tf.cast(labels, tf.int32)) & (labels != IGNORE)
@@ -50,7 +56,7 @@ class MixUp:
 
     alpha: float
 
-    def __call__(self, sample, other, seed):
+    def __call__(self, sample: Sample, other: Sample, seed: Seed) -> Sample:
         share = _beta(self.alpha, seed)
         return {name: share * x + (1 - share) * other[name] for name, x in sample.items()}
 
@@ -68,7 +74,7 @@ class CutMix:
 
     alpha: float
 
-    def __call__(self, sample, other, seed):
+    def __call__(self, sample: Sample, other: Sample, seed: Seed) -> Sample:
         area, place = tf.unstack(tf.random.split(seed, 2))
         size = tf.cast(tf.shape(sample["images"])[:2], tf.float32)
         sides = size * tf.sqrt(1 - _beta(self.alpha, area))

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from keras_crosscbam.private_api import litert_schema
+
 
 @dataclass(frozen=True)
 class Node:
@@ -89,8 +91,7 @@ def openvino_nodes(model):
 
 def litert_nodes(content):
     """The operations in the bytes of a `.tflite` file in order, named by their first output."""
-    from tensorflow.lite.python import schema_py_generated as schema
-
+    schema = litert_schema()
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     graph = model.subgraphs[0]
     kinds = schema.BuiltinOperator

@@ -1,10 +1,14 @@
 """INT8 files, calibrated on real frames and kept only if they are as good as they have to be."""
 
+from __future__ import annotations
+
 import dataclasses
+import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +21,17 @@ from keras_crosscbam.export.quantization.pooling import pools_as_convolutions
 from keras_crosscbam.export.verified import (
     at_size,
     frame_batches,
-    kept_if_good,
+    keep_if_verified,
     require_convolutions,
 )
 from keras_crosscbam.models.precision import in_float32
 from keras_crosscbam.runtime.loading import load
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_crosscbam.datasets.dataset import SegmentationDataset
+    from keras_crosscbam.types import Channels, Frames, Size, StrPath
 
 
 @dataclass(frozen=True)
@@ -83,25 +93,25 @@ class QuantizationReport:
     max_loss: float
 
     @property
-    def loss(self):
+    def loss(self) -> float:
         """Points of mean IoU lost; without a data set, per cent of the labels that changed."""
         return 100 * (self.reference - self.quantized)
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         return self.loss <= self.max_loss
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{self.path}: INT8 for {self.runtime}, {self.int8_convolutions} of "
             f"{self.convolutions} convolutions, calibrated on {self.calibration_frames} frames\n"
-            f"{self.judgment}"
+            f"{self.comparison}"
         )
 
     @property
-    def judgment(self):
+    def comparison(self) -> str:
         """The comparison with FP32 in a sentence."""
-        if self.dataset is None:
+        if self.classes_in_mean is None:
             return (
                 f"no labeled frames given, so no mean IoU: on the {self.frames} calibration "
                 f"frames {100 * self.quantized:.2f} % of the pixels have the label of FP32; "
@@ -117,22 +127,22 @@ class QuantizationReport:
 
 
 def quantize(
-    source,
-    path,
-    frames,
-    runtime="onnxruntime",
-    input_size=None,
-    batch=1,
-    input="float",
-    output="logits",
-    exclude=("first", "last"),
-    dataset=None,
-    max_loss=1.0,
-    force=False,
-    max_frames=MAX_FRAMES,
-    mean=None,
-    std=None,
-):
+    source: keras.Model | StrPath,
+    path: StrPath,
+    frames: SegmentationDataset | Frames,
+    runtime: str = "onnxruntime",
+    input_size: Size | None = None,
+    batch: int = 1,
+    input: str = "float",
+    output: str = "logits",
+    exclude: Sequence[str] = ("first", "last"),
+    dataset: SegmentationDataset | None = None,
+    max_loss: float = 1.0,
+    force: bool = False,
+    max_frames: int = MAX_FRAMES,
+    mean: Channels | None = None,
+    std: Channels | None = None,
+) -> QuantizationReport:
     """Writes a network in INT8, and proves on real frames that it lost little.
 
         >>> import keras_crosscbam as kc
@@ -140,7 +150,7 @@ def quantize(
         >>> model = kc.CrossCBAM_M(weights="camvid", input_shape=(360, 480, 3))  # doctest: +SKIP
         >>> train, val = (load_camvid("CamVid", s) for s in ("train", "val"))  # doctest: +SKIP
         >>> report = kc.export.quantize(model, "m.onnx", train, dataset=val)  # doctest: +SKIP
-        >>> print(report.judgment)  # doctest: +SKIP
+        >>> print(report.comparison)  # doctest: +SKIP
         mean IoU on 101 frames of camvid: FP32 66.46 % over 11 classes, INT8 66.39 % over 11; 0.07
         points lost of at most 1
 
@@ -190,11 +200,10 @@ def quantize(
             f"takes pixels of 0..255. Received: mean={mean!r}, std={std!r}"
         )
     target = TARGETS[runtime]
-    with tempfile.TemporaryDirectory() as folder, kept_if_good(path) as unchecked:
+    with tempfile.TemporaryDirectory() as folder, keep_if_verified(path) as unchecked:
         options = {"input_size": input_size, "batch": batch, "input": input, "output": output}
         network, float_file = _float_network(source, runtime, Path(folder), options)
-        normalization = {"mean": mean, "std": std}
-        reference = load(float_file, engine=target.engine, **normalization)
+        reference = load(float_file, engine=target.engine, mean=mean, std=std)
         remedy = "quantize the Keras model, or a file written with optimize_for=None"
         require_convolutions(source, reference.description, remedy)
         extra = {**reference.description.extra, "precision": "int8", "runtime": runtime}
@@ -203,26 +212,27 @@ def quantize(
         images = calibration_images(frames, max_frames, channels)
         batches = list(frame_batches(images, reference.size, reference.batch or batch, channels))
         inputs = [reference.prepare(batch) for batch in batches]
-        counts = target.quantizer(network, unchecked, inputs, exclude, description)
-        candidate = _load(unchecked, target.engine, normalization)
+        int8, total = target.quantizer(network, unchecked, inputs, exclude, description)
+        candidate = _load(unchecked, target.engine, mean, std)
         report = QuantizationReport(
             Path(path),
             runtime,
-            *counts,
-            calibration_frames=len(images),
+            int8,
+            total,
+            len(images),
             max_loss=max_loss,
-            **_judge(reference, candidate, dataset, batches),
+            **_compare(reference, candidate, dataset, batches),
         )
         if not (report.ok or force):
             raise QuantizationError(
-                f"{path} was not kept: {report.judgment}. Exclude layers, calibrate on frames "
+                f"{path} was not kept: {report.comparison}. Exclude layers, calibrate on frames "
                 "like those it was judged on, or pass a larger `max_loss` or `force=True`."
             )
     return report
 
 
 def _is_onnx(source):
-    return isinstance(source, str | Path) and Path(source).suffix == ".onnx"
+    return isinstance(source, str | os.PathLike) and Path(source).suffix == ".onnx"
 
 
 def _float_network(source, runtime, folder, options):
@@ -256,9 +266,9 @@ def _rewrite(path, runtime):
     onnx.save(rewrite_for(runtime, onnx.load(path), keep_convolutions=True), path)
 
 
-def _load(path, engine, normalization):
+def _load(path, engine, mean, std):
     try:
-        return load(path, engine=engine, **normalization)
+        return load(path, engine=engine, mean=mean, std=std)
     except ValueError as error:
         raise QuantizationError(
             f"{engine} does not run the INT8 file ({error}). Feature maps that were 0 on all "
@@ -266,7 +276,7 @@ def _load(path, engine, normalization):
         ) from error
 
 
-def _judge(reference, candidate, dataset, batches):
+def _compare(reference, candidate, dataset, batches):
     """The fields of the report that compare the two."""
     if dataset is not None:
         results = [evaluate(run, dataset) for run in (reference, candidate)]

@@ -54,12 +54,11 @@ def _with_scale_nodes(network, path, inputs, exclude, description, activations, 
     """ONNX Runtime's static quantization into QuantizeLinear and DequantizeLinear nodes."""
     import onnx
     from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     simplified = path.with_suffix(".simplified.onnx")
     try:
         with quiet():
-            quant_pre_process(str(network), str(simplified), skip_symbolic_shape=True)
+            quantization.quant_pre_process(str(network), str(simplified), skip_symbolic_shape=True)
             model = onnx.load(simplified)
             for number, node in enumerate(model.graph.node):
                 node.name = node.name or f"{node.op_type}_{number}"

@@ -116,7 +116,7 @@ def make_config(trt, builder, precision, workspace_gib, optimization_level):
     return config
 
 
-def aim(trt, config, compute_capability):
+def aim_at_card(trt, config, compute_capability):
     """Builds for a card that is not there; `ValueError` where the library cannot."""
     known = getattr(trt, "ComputeCapability", None)
     name = "SM{}{}".format(*compute_capability)

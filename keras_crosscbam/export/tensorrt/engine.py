@@ -1,14 +1,19 @@
 """ONNX to a TensorRT engine, by one code path for TensorRT 8.6, 10, 11 and TensorRT-RTX."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.export.tensorrt.builder import (
     add_profile,
-    aim,
+    aim_at_card,
     check_card,
     kept_timings,
     make_config,
@@ -16,12 +21,15 @@ from keras_crosscbam.export.tensorrt.builder import (
     read_graph,
 )
 from keras_crosscbam.export.tensorrt.precision import engine_precisions, network_precisions
-from keras_crosscbam.export.verified import kept_if_good
+from keras_crosscbam.export.verified import keep_if_verified
 from keras_crosscbam.runtime.description import METADATA, Description, write_beside
 from keras_crosscbam.runtime.signature import signature
 from keras_crosscbam.runtime.tensorrt import cuda
 from keras_crosscbam.runtime.tensorrt.engine_file import find_tensorrt, flavour_of, logger
 from keras_crosscbam.runtime.tensorrt.runtime import tensor
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import StrPath
 
 PRECISIONS = ("fp32", "tf32", "fp16", "int8", "int8+fp16")
 _OLDER = (
@@ -63,12 +71,12 @@ class EngineReport:
     sha256: str
 
     @property
-    def missing(self):
+    def missing(self) -> list[str]:
         """Precisions that were asked for and that no layer has, such as `["FP16"]`."""
         asked = [kind.upper() for kind in self.precision.split("+")]
         return [kind for kind in asked if kind not in " ".join(self.precisions)]
 
-    def __str__(self):
+    def __str__(self) -> str:
         capability = self.compute_capability
         card = "every card from Ampere on"
         if capability:
@@ -86,16 +94,16 @@ class EngineReport:
 
 
 def build_engine(
-    onnx_path,
-    engine_path,
-    precision="fp32",
-    workspace_gib=None,
-    timing_cache=None,
-    profile=None,
-    builder_optimization_level=None,
-    compute_capability=None,
-    trt=None,
-):
+    onnx_path: StrPath,
+    engine_path: StrPath,
+    precision: str = "fp32",
+    workspace_gib: float | None = None,
+    timing_cache: StrPath | None = None,
+    profile: Sequence[int] | Sequence[Sequence[int]] | None = None,
+    builder_optimization_level: int | None = None,
+    compute_capability: tuple[int, int] | None = None,
+    trt: ModuleType | None = None,
+) -> EngineReport:
     """Builds a TensorRT engine for the card of this machine, and reads its precision back.
 
         >>> from keras_crosscbam.export.tensorrt.engine import build_engine
@@ -151,7 +159,7 @@ def build_engine(
     description = _description(onnx_path, model, network)
     config = make_config(trt, builder, precision, workspace_gib, builder_optimization_level)
     if compute_capability:
-        aim(trt, config, compute_capability)
+        aim_at_card(trt, config, compute_capability)
     add_profile(builder, config, network, profile)
     begin = time.perf_counter()
     with kept_timings(trt, config, timing_cache):
@@ -179,7 +187,7 @@ def build_engine(
     )
     entry = {key: value for key, value in dataclasses.asdict(report).items() if key != "path"}
     extra = {**description.extra, "engine": entry}
-    with kept_if_good(engine_path) as unfinished:
+    with keep_if_verified(engine_path) as unfinished:
         unfinished.write_bytes(data)
         write_beside(unfinished, dataclasses.replace(description, extra=extra))
     return report

@@ -20,7 +20,7 @@ from keras_crosscbam.runtime.tensorrt import cuda
 # The first four bytes of an engine; four bytes of version stand at 24.
 FLAVOURS = {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}
 MODULES = {"TensorRT": ("tensorrt",), "TensorRT-RTX": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
-_INSTALL = {
+_INSTALL: dict[str | None, str] = {
     "TensorRT": "`pip install keras-crosscbam[tensorrt]` installs TensorRT. Cards before Turing "
     'need an older one: Pascal, such as the GTX 1080 Ti, `"tensorrt==8.6.1.post1"`, Volta '
     '`"tensorrt==10.4.0"`.',

@@ -1,6 +1,9 @@
 """Cross-entropy over the labeled pixels, and the two losses that turn it to the hard ones."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
@@ -12,6 +15,9 @@ from keras_crosscbam.training.losses.valid_pixels import (
     labeled_pixels,
     mean_over_pixels,
 )
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import ClassWeights
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
@@ -56,12 +62,12 @@ class SegmentationCrossEntropy(ClassWeightedLoss):
 
     def __init__(
         self,
-        class_weights=None,
-        label_smoothing=0.0,
-        ignore_class=IGNORE,
-        name="segmentation_cross_entropy",
-        **kwargs,
-    ):
+        class_weights: ClassWeights | None = None,
+        label_smoothing: float = 0.0,
+        ignore_class: int = IGNORE,
+        name: str = "segmentation_cross_entropy",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(class_weights, ignore_class, name, **kwargs)
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"`label_smoothing` must be in 0..1. Received: {label_smoothing!r}")
@@ -107,12 +113,12 @@ class SegmentationFocalLoss(ClassWeightedLoss):
 
     def __init__(
         self,
-        gamma=2.0,
-        class_weights=None,
-        ignore_class=IGNORE,
-        name="segmentation_focal_loss",
-        **kwargs,
-    ):
+        gamma: float = 2.0,
+        class_weights: ClassWeights | None = None,
+        ignore_class: int = IGNORE,
+        name: str = "segmentation_focal_loss",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(class_weights, ignore_class, name, **kwargs)
         if not 0 <= gamma <= 5:
             raise ValueError(f"`gamma` must be in 0..5. Received: {gamma!r}")
@@ -160,13 +166,13 @@ class SegmentationOHEM(ClassWeightedLoss):
 
     def __init__(
         self,
-        threshold=0.7,
-        min_kept=1 / 16,
-        class_weights=None,
-        ignore_class=IGNORE,
-        name="segmentation_ohem",
-        **kwargs,
-    ):
+        threshold: float = 0.7,
+        min_kept: float = 1 / 16,
+        class_weights: ClassWeights | None = None,
+        ignore_class: int = IGNORE,
+        name: str = "segmentation_ohem",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(class_weights, ignore_class, name, **kwargs)
         for argument, value in (("threshold", threshold), ("min_kept", min_kept)):
             if not 0 <= value <= 1:

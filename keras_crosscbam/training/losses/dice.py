@@ -1,6 +1,9 @@
 """The overlap of prediction and truth as a loss."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -32,7 +35,13 @@ class SegmentationDice(SegmentationLoss):
         ignore_class: the label that does not count; neither do labels that are no class.
     """
 
-    def __init__(self, smooth=1.0, ignore_class=IGNORE, name="segmentation_dice", **kwargs):
+    def __init__(
+        self,
+        smooth: float = 1.0,
+        ignore_class: int = IGNORE,
+        name: str = "segmentation_dice",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         if not 0 <= smooth < math.inf:
             raise ValueError(f"`smooth` must not be negative. Received: {smooth!r}")

@@ -1,6 +1,9 @@
 """What a small network learns from a large one's scores."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -52,8 +55,12 @@ class SegmentationDistillation(SegmentationLoss):
     """
 
     def __init__(
-        self, temperature=1.0, ignore_class=IGNORE, name="segmentation_distillation", **kwargs
-    ):
+        self,
+        temperature: float = 1.0,
+        ignore_class: int = IGNORE,
+        name: str = "segmentation_distillation",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         if not 0 < temperature < math.inf:
             raise ValueError(f"`temperature` must be a positive number. Received: {temperature!r}")

@@ -1,6 +1,10 @@
 """The losses by name, and weighted sums of them."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -12,6 +16,9 @@ from keras_crosscbam.training.losses.cross_entropy import (
 from keras_crosscbam.training.losses.dice import SegmentationDice
 from keras_crosscbam.training.losses.valid_pixels import SegmentationLoss
 
+if TYPE_CHECKING:
+    from keras_crosscbam.types import ClassWeights
+
 # Each name with what makes its loss of the options that any of them has.
 LOSSES = {
     "ce": lambda weights, gamma, smoothing: SegmentationCrossEntropy(weights, smoothing),
@@ -21,7 +28,12 @@ LOSSES = {
 }
 
 
-def make_loss(spec, class_weights=None, focal_gamma=2.0, label_smoothing=0.0):
+def make_loss(
+    spec: str,
+    class_weights: ClassWeights | None = None,
+    focal_gamma: float = 2.0,
+    label_smoothing: float = 0.0,
+) -> SegmentationLoss:
     """Makes a loss of a short text.
 
         >>> from keras_crosscbam.training import make_loss
@@ -46,9 +58,9 @@ def make_loss(spec, class_weights=None, focal_gamma=2.0, label_smoothing=0.0):
     """
     terms = []
     for term in spec.split(","):
-        name, colon, weight = (part.strip() for part in term.partition(":"))
+        name, colon, number = (part.strip() for part in term.partition(":"))
         try:
-            make, weight = LOSSES[name], float(weight) if colon else 1.0
+            make, weight = LOSSES[name], float(number) if colon else 1.0
         except (KeyError, ValueError):
             raise ValueError(
                 f"A loss is written as names out of {', '.join(LOSSES)}, each with a weight if "
@@ -77,7 +89,12 @@ class WeightedSum(SegmentationLoss):
         losses: pairs of a loss of this package and a positive number.
     """
 
-    def __init__(self, losses, name="weighted_sum", **kwargs):
+    def __init__(
+        self,
+        losses: Iterable[tuple[SegmentationLoss, float]],
+        name: str = "weighted_sum",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         losses = [(loss, float(weight)) for loss, weight in losses]
         if not losses or not all(

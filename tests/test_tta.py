@@ -10,7 +10,7 @@ import keras_crosscbam as kc
 from keras_crosscbam.cli import main
 from keras_crosscbam.datasets import load_camvid
 from keras_crosscbam.evaluation import report
-from keras_crosscbam.runtime import Averaged, Description
+from keras_crosscbam.runtime import Description, TTARuntime
 from keras_crosscbam.runtime.base import Runtime
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -30,18 +30,18 @@ class Slope(Runtime):
 
 
 def test_one_view_changes_no_label():
-    np.testing.assert_array_equal(Averaged(Slope())(IMAGE), Slope()(IMAGE))
+    np.testing.assert_array_equal(TTARuntime(Slope())(IMAGE), Slope()(IMAGE))
 
 
 def test_the_mirror_image_is_averaged_like_torch_does():
     views = Slope().logits(IMAGE[None]), Slope().logits(IMAGE[None, :, ::-1])[:, :, ::-1]
     expected = sum(torch.from_numpy(view.copy()).softmax(dim=-1) for view in views) / 2
-    found = Averaged(Slope(), flip=True).scores(IMAGE)
+    found = TTARuntime(Slope(), flip=True).scores(IMAGE)
     np.testing.assert_allclose(found, expected[0], atol=1e-6)
 
 
 def test_the_mirror_image_gets_mirrored_labels():
-    run = Averaged(Slope(), scales=(1.0, 1.5), flip=True)
+    run = TTARuntime(Slope(), scales=(1.0, 1.5), flip=True)
     np.testing.assert_allclose(
         run.scores(IMAGE)[:, ::-1], run.scores(np.ascontiguousarray(IMAGE[:, ::-1])), atol=1e-5
     )
@@ -50,7 +50,7 @@ def test_the_mirror_image_gets_mirrored_labels():
 def test_scales_are_averaged_like_torch_does():
     """A constant image has no borders that two ways of resizing could differ at."""
     image, run = np.full((24, 32, 3), 90, np.uint8), Slope()
-    found = Averaged(run, scales=(0.5, 1.0)).scores(image)
+    found = TTARuntime(run, scales=(0.5, 1.0)).scores(image)
     assert run.seen == [(12, 16), (24, 32)]
     small, large = (
         torch.from_numpy(Slope().logits(array[None])).softmax(dim=-1).permute(0, 3, 1, 2)
@@ -62,14 +62,14 @@ def test_scales_are_averaged_like_torch_does():
 
 def test_scales_are_of_the_size_asked_for():
     run = Slope()
-    labels = Averaged(run, scales=(0.75, 1.25))(IMAGE, 48)
+    labels = TTARuntime(run, scales=(0.75, 1.25))(IMAGE, 48)
     assert run.seen == [(36, 48), (60, 80)]
     assert labels.shape == (24, 32)
 
 
 def test_probabilities_stay_what_they_are():
     run = Slope(output="probabilities")
-    np.testing.assert_allclose(Averaged(run).scores(IMAGE), run.scores(IMAGE), atol=1e-6)
+    np.testing.assert_allclose(TTARuntime(run).scores(IMAGE), run.scores(IMAGE), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_probabilities_stay_what_they_are():
 )
 def test_what_cannot_be_averaged_is_refused(run, views, message):
     with pytest.raises(ValueError, match=message):
-        Averaged(run, **views)
+        TTARuntime(run, **views)
 
 
 def test_a_network_of_fixed_size_has_a_mirror_image():
     run = Slope((12, 16))
-    assert Averaged(run, flip=True)(IMAGE).shape == (24, 32)
+    assert TTARuntime(run, flip=True)(IMAGE).shape == (24, 32)
     assert run.seen == [(12, 16)] * 2
 
 
@@ -96,7 +96,7 @@ def test_the_commands_take_views(network, made_camvid, tmp_path, capsys):
     """As `evaluate` and `predict` print and write it, against the same in Python."""
     path = tmp_path / "network.keras"
     network.save(path)
-    many = Averaged(kc.runtime.load(path), scales=(0.5, 1.0), flip=True)
+    many = TTARuntime(kc.runtime.load(path), scales=(0.5, 1.0), flip=True)
     data = load_camvid(made_camvid, "val")
     views = ["--model", str(path), "--data", str(made_camvid), "--flip", "--scales", "0.5", "1"]
     main(["evaluate", *views])

@@ -1,6 +1,9 @@
 """Test-time augmentation: one answer from several views of an image."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,12 +13,12 @@ from keras_crosscbam.runtime.probabilities import as_probabilities
 from keras_crosscbam.runtime.resize import bilinear, bilinear_planes
 
 
-class Averaged(Runtime):
+class TTARuntime(Runtime):
     """A runtime whose probabilities are the mean over scales of the image and its mirror image.
 
         >>> import keras_crosscbam as kc
         >>> run = kc.runtime.load("m.onnx")  # doctest: +SKIP
-        >>> many = kc.runtime.Averaged(run, scales=(0.75, 1.0, 1.25), flip=True)  # doctest: +SKIP
+        >>> many = kc.runtime.TTARuntime(run, scales=(0.75, 1.0, 1.25), flip=True)  # doctest: +SKIP
         >>> kc.evaluate(many, data)["mean_iou"]  # doctest: +SKIP
 
     Results get better by a little and slower by the number of views, here six; published figures
@@ -32,7 +35,7 @@ class Averaged(Runtime):
             size, and for a network that gives labels alone.
     """
 
-    def __init__(self, run, scales=(1.0,), flip=False):
+    def __init__(self, run: Runtime, scales: Sequence[float] = (1.0,), flip: bool = False) -> None:
         self.inner, self.scales, self.flips = run, tuple(scales), (False, True)[: 1 + flip]
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
             raise ValueError(f"`scales` must be positive numbers. Received: {scales}")
@@ -52,7 +55,7 @@ class Averaged(Runtime):
             channels=run.channels,
         )
 
-    def run(self, prepared):
+    def run(self, prepared: np.ndarray) -> np.ndarray:
         views = [
             np.stack([*self._probabilities(prepared, scale, flip)])
             for scale in self.scales

@@ -1,28 +1,29 @@
-"""Where weights come from: the manifest of shipped files, paths, URLs; and whether they are intact.
+"""Files of weights: the shipped ones, paths and URLs; and whether they are intact.
 
 >>> import keras_crosscbam
 >>> list(keras_crosscbam.list_weights())
 ['camvid-scratch', 'imagenet20', 'camvid']
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
-import keras
-
-from keras_crosscbam.models.weights import Weights, read_weights
+from keras_crosscbam.checksum import file_sha256
 
 MANIFEST = "manifest.json"
 # Inside an installed wheel the weights lie within the package, in a checkout beside it.
 _FOLDERS = (
+    Path(__file__).parents[0] / "weights",
     Path(__file__).parents[1] / "weights",
-    Path(__file__).parents[2] / "weights",
 )
 
 
-def list_weights():
+def list_weights() -> dict[str, list[dict[str, Any]]]:
     """The shipped weights: name to a list of manifest entries, one for each architecture.
 
         >>> import keras_crosscbam
@@ -32,14 +33,14 @@ def list_weights():
 
     An entry says what the file was trained on and how, and what it was measured to reach.
     """
-    listed = {}
+    listed: dict[str, list[dict[str, Any]]] = {}
     for entry in _manifest():
         listed.setdefault(entry["name"], []).append(entry)
     return listed
 
 
-def find_weights(weights, architecture):
-    """Reads weights by name, path or URL, and verifies their SHA-256 where one is known.
+def find_file(weights, architecture):
+    """Finds weights by name, path or URL, and verifies their SHA-256 where one is known.
 
     Args:
         weights: a name of `list_weights()`, the path of a `.weights.h5` file as written by
@@ -48,10 +49,10 @@ def find_weights(weights, architecture):
         architecture: `"cross_cbam_stdc1"` or the like, chooses among entries of one name.
 
     Returns:
-        `Weights`.
+        The path of the file, and its entry in the manifest, a dict; empty for other files.
 
     Raises:
-        ValueError: if there is no such name or file, the hash is wrong, or the file is damaged.
+        ValueError: if there is no such name or file, or the hash is wrong.
     """
     text = str(weights)
     location, _, expected = text.partition("#sha256=")
@@ -65,14 +66,7 @@ def find_weights(weights, architecture):
         entry = _named_entry(text, architecture)
         path = _shipped_file(entry)
     _verify(path, expected or entry.get("sha256"))
-    variables, classes = read_weights(path)
-    return Weights(str(path), variables, entry, classes)
-
-
-def sha256(path):
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return path, entry
 
 
 def _manifest():
@@ -114,6 +108,8 @@ def _shipped_file(entry):
 
 def _fetch(url, expected):
     """Downloads into Keras' cache; files of one name from different places do not collide."""
+    import keras
+
     place = hashlib.sha256(url.encode()).hexdigest()[:12]
     name = f"{place}-{url.rsplit('/', 1)[-1]}"
     try:
@@ -128,8 +124,8 @@ def _fetch(url, expected):
 def _verify(path, expected):
     if not path.is_file():
         raise ValueError(f"{path}: no such weights file")
-    if expected and sha256(path) != expected.lower():
+    if expected and (found := file_sha256(path)) != expected.lower():
         raise ValueError(
-            f"{path}: its SHA-256 is {sha256(path)}, expected {expected.lower()}. The file was "
-            "changed or damaged; nothing was loaded. Fetch it again."
+            f"{path}: its SHA-256 is {found}, expected {expected.lower()}. The file was changed or "
+            "damaged; nothing was loaded. Fetch it again."
         )

@@ -1,0 +1,33 @@
+"""Types that the annotations of several modules share; imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from PIL import Image
+
+    from keras_crosscbam.classes import ClassTable
+    from keras_crosscbam.runtime.base import Runtime
+
+StrPath: TypeAlias = "str | os.PathLike[str]"
+Size: TypeAlias = "tuple[int, int]"
+"""`(height, width)` in pixels."""
+ValueRange: TypeAlias = "tuple[float, float]"
+Classes: TypeAlias = "ClassTable | Sequence[str]"
+ClassWeights: TypeAlias = "Sequence[float] | Mapping[int, float]"
+ModelLike: TypeAlias = "keras.Model | Runtime | StrPath"
+"""What `keras_crosscbam.runtime.load` takes."""
+ImageLike: TypeAlias = "StrPath | Image.Image | np.ndarray"
+Frames: TypeAlias = "Sequence[StrPath | np.ndarray]"
+Channels: TypeAlias = "float | Sequence[float]"
+"""One number, or one for each channel."""
+
+Sample: TypeAlias = "dict[str, tf.Tensor]"
+"""A sample of the input pipeline, `{"images", "segmentation_masks"}` or `{"images", "labels"}`."""
+Seed: TypeAlias = "tf.Tensor | tuple[int, int]"

@@ -68,7 +68,8 @@ def write_annotations(
     run.check_size(size)
     lookup = relabeling(run.classes, classes, run.name, "the data set")
     prelabels = PRELABELS[format](classes or run.classes)
-    named, stems = {}, {}
+    named: dict[str, Path] = {}
+    stems: dict[str, Path] = {}
     for image in map(Path, images):
         name = (image.relative_to(root) if root else Path(image.name)).as_posix()
         # YOLO's files of labels have no other extension.

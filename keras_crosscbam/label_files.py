@@ -9,7 +9,8 @@ from keras_crosscbam import runtime
 from keras_crosscbam.datasets.class_mapping import relabeling
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.evaluation import best_and_worst, predictor
-from keras_crosscbam.images import failure, read_image, save_image
+from keras_crosscbam.image_channels import read_channels
+from keras_crosscbam.images import failure, save_image
 from keras_crosscbam.progress import progress as with_progress
 from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.visualize import comparison
@@ -105,7 +106,7 @@ def predict_each(run, images, use, size=None, value_range=None, progress=False):
     failures = []
     for key, image in with_progress(images.items(), "images", progress):
         try:
-            use(key, run(read_image(image, value_range), size))
+            use(key, run(read_channels(image, run.channels, value_range), size))
         except Exception as error:  # one image must not cost the others, whatever is wrong with it
             failures.append(failure(image, error))
     return failures

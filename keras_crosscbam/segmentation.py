@@ -14,8 +14,9 @@ from PIL import Image
 
 from keras_crosscbam import runtime
 from keras_crosscbam.classes import ClassTable
+from keras_crosscbam.image_channels import array_to_channels, read_channels, to_channels
 from keras_crosscbam.image_files import image_files
-from keras_crosscbam.images import check_value_range, failure, read_image, save_image, to_rgb
+from keras_crosscbam.images import check_value_range, failure, save_image
 from keras_crosscbam.progress import progress
 from keras_crosscbam.visualize import class_shares, overlay
 
@@ -40,7 +41,9 @@ def segment(
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
         images: an image, or a list or tuple of them. An image is a path, a `PIL.Image.Image` of
-            any mode, or a uint8 array `(height, width)` or `(height, width, 1, 3 or 4)`.
+            any mode, or a uint8 array `(height, width)` or `(height, width, 1, 3 or 4)`. For a
+            network of one channel it becomes gray, for one of three RGB; for one of another number
+            it must have that number, see `keras_crosscbam.image_channels.read_channels`.
         size: what to resize an image to for the network: `(height, width)`, or one number, the
             shorter side; None for the network's size, or the image's own if the network takes any.
         value_range: `(low, high)`, the values that are black and white in images of more than 8
@@ -56,25 +59,16 @@ def segment(
     """
     run = runtime.load(model)
     if isinstance(images, (list, tuple)):
-        return [run(_as_rgb(image, value_range), size) for image in images]
-    return run(_as_rgb(images, value_range), size)
+        return [run(_as_array(image, run.channels, value_range), size) for image in images]
+    return run(_as_array(images, run.channels, value_range), size)
 
 
-def _as_rgb(image, value_range):
+def _as_array(image, channels, value_range):
     if isinstance(image, (str, os.PathLike)):
-        return read_image(image, value_range)
+        return read_channels(image, channels, value_range)
     if isinstance(image, Image.Image):
-        return to_rgb(image, value_range)
-    array = np.asarray(image)
-    channels = array.shape[2] if array.ndim == 3 else 1
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4):
-        raise ValueError(
-            "Expected a path, a PIL image, or a uint8 array (height, width[, 1, 3 or 4]). "
-            f"Received: {array.dtype} of shape {array.shape}"
-        )
-    if channels == 1:
-        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=-1)
-    return array[..., :3]
+        return to_channels(image, channels, value_range)
+    return array_to_channels(image, channels)
 
 
 @dataclass(frozen=True)
@@ -122,7 +116,7 @@ def segment_files(
     check_value_range(value_range)
     run = runtime.load(model, classes)
     run.check_size(size)
-    files = image_files(source)
+    files = image_files(source, arrays=run.channels != 3)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     names = _result_names(files)
@@ -147,7 +141,7 @@ def _result_names(files):
 def _segment_file(run, file, target, size, value_range):
     picture = target.with_name(f"{target.name}_overlay.png")
     try:
-        image = read_image(file, value_range)
+        image = read_channels(file, run.channels, value_range)
         labels = run(image, size)
         save_image(overlay(image, labels, run.classes), picture)
         save_image(Image.fromarray(labels), target.with_name(f"{target.name}_labels.png"))

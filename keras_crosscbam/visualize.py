@@ -26,6 +26,24 @@ def colorize(labels: np.ndarray, classes: ClassTable) -> np.ndarray:
     return palette[labels]
 
 
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """What pictures show of an image of any number of channels.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.visualize import as_rgb
+        >>> as_rgb(np.zeros((90, 120, 5), np.uint8)).shape
+        (90, 120, 3)
+
+    Args:
+        image: uint8 `(height, width, channels)`.
+
+    Returns:
+        uint8 RGB `(height, width, 3)`: the first three channels, or the first one as gray where
+        there are fewer.
+    """
+    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+
+
 def class_shares(labels: np.ndarray, classes: ClassTable) -> dict[str, float]:
     """Computes the share of the pixels that each class has.
 
@@ -68,7 +86,7 @@ def overlay(
         (120, 90)
 
     Args:
-        image: uint8 RGB `(height, width, 3)`.
+        image: uint8 `(height, width, channels)`; see `as_rgb`.
         labels: uint8 `(height, width)`.
         classes: a `ClassTable`.
         opacity: weight of the colors, 0..1.
@@ -78,7 +96,7 @@ def overlay(
     Returns:
         A `PIL.Image.Image` in RGB, as high as the image, or higher if the legend needs it.
     """
-    painted = (1 - opacity) * image + opacity * colorize(labels, classes)
+    painted = (1 - opacity) * as_rgb(image) + opacity * colorize(labels, classes)
     picture = Image.fromarray(np.round(painted).astype(np.uint8))
     if not legend:
         return picture
@@ -91,7 +109,7 @@ def comparison(
     """Image, true labels, predicted labels and a legend side by side.
 
     Args:
-        image: uint8 RGB `(height, width, 3)`.
+        image: uint8 `(height, width, channels)`; see `as_rgb`.
         truth: uint8 `(height, width)`; what is black in the picture does not count.
         prediction: uint8 `(height, width)`.
         classes: a `ClassTable`.
@@ -99,7 +117,7 @@ def comparison(
     Returns:
         A `PIL.Image.Image` in RGB; the legend's shares are those of the prediction.
     """
-    pictures = [image, colorize(truth, classes), colorize(prediction, classes)]
+    pictures = [as_rgb(image), colorize(truth, classes), colorize(prediction, classes)]
     legend = _legend(class_shares(prediction, classes), classes, image.shape[0])
     return _row([*map(Image.fromarray, pictures), legend])
 

@@ -22,7 +22,8 @@ def load_folder(root: StrPath, split: str) -> SegmentationDataset:
         >>> from keras_crosscbam.datasets import load_folder
         >>> image, labels = load_folder("mydata", "train")[0]  # doctest: +SKIP
 
-    Images are `images/SPLIT/**/NAME.EXT`, of any extension that Pillow reads, and masks
+    Images are `images/SPLIT/**/NAME.EXT`, of any extension that Pillow reads (with `channels` in
+    `dataset.yaml` also `.npy`, see `keras_crosscbam.image_channels.read_channels`), and masks
     `masks/SPLIT/**/NAME.png`, under the same folders and names; `dataset.yaml` says what the masks
     hold, see `read_class_file`. Links to files and folders are followed.
 
@@ -55,7 +56,8 @@ def list_folder(root, split):
             f"Received: {split!r}"
         )
     suffix = description.mask_suffix
-    images, image_faults = _by_name(root / "images" / split)
+    arrays = description.channels != 3
+    images, image_faults = _by_name(root / "images" / split, arrays)
     masks, mask_faults = _by_name(root / "masks" / split)
     if suffix and not (root / "masks" / split).exists():
         masks = images
@@ -74,13 +76,14 @@ def list_folder(root, split):
         description.value_range,
         hint="" if suffix else _suffix_hint(images, masks),
         image_root=root / "images" / split,
+        channels=description.channels,
     )
 
 
-def _by_name(folder):
+def _by_name(folder, arrays=False):
     """Image files by path without extension, and a sentence for each file that cannot be one."""
     files, faults = {}, []
-    for path in sorted(image_files_below(folder)):
+    for path in sorted(image_files_below(folder, arrays)):
         if is_broken_link(path):
             faults.append(f"{path}: {describe_broken_link(path)}")
             continue

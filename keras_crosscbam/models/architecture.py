@@ -23,7 +23,7 @@ def architecture_of(weights):
         weights: `Weights` of a segmentation network.
 
     Returns:
-        A dict with `backbone`, `alpha`, `num_classes`, `use_se_aspp`, `use_ccbam`, and where the
+        A dict with `backbone`, `alpha`, `num_classes`, `use_se_aspp`, `fusion`, and where the
         network has them `aspp_filters`, `aspp_dilation_rates`, `gate_activation` and
         `count_include_pad`.
 
@@ -47,7 +47,7 @@ def architecture_of(weights):
         "alpha": alpha,
         "num_classes": weights.num_classes,
         "use_se_aspp": has("se_aspp/"),
-        "use_ccbam": True if has("ccbam") else "sum" if fused else False,
+        "fusion": "ccbam" if has("ccbam") else "sum" if fused else None,
     }
     for context in ("se_aspp/project/conv", "neck/conv"):
         if context in paths:

@@ -1,7 +1,7 @@
 """What a weights file holds, and its way into a model: all of it or nothing."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import h5py
 import numpy as np
@@ -50,6 +50,14 @@ class Weights:
         return next((arrays[0].shape[-1] for arrays in heads if arrays is not None), None)
 
     @property
+    def channels(self):
+        """Channels of the images that the first convolution takes, or None without one.
+
+        Weights for gray images have 3, as those for RGB.
+        """
+        return self.variables[_FIRST][0].shape[2] if _FIRST in self.variables else None
+
+    @property
     def classes(self):
         """The `ClassTable` of the segmentation head, or None where nobody has said."""
         table = self.stored_classes or CLASS_TABLES.get(self.entry.get("classes"))
@@ -72,7 +80,12 @@ class Weights:
         Raises:
             ValueError: if a layer is missing, unknown or of another shape; the model is unchanged.
         """
+        fitting = self.for_channels_of(model)
+        if fitting is not self:
+            fitting.load_into(model, backbone_only)
+            return
         wanted, skipped = self._split(model, backbone_only)
+        self._check_channels(model.name, wanted)
         self._check_width(model.name, wanted)
         self._check_switches(model, backbone_only)
         problems = self.mismatches(model, backbone_only)
@@ -95,6 +108,37 @@ class Weights:
                 self.source,
                 ", ".join(sorted(skipped)),
                 self._other_classes(ours),
+            )
+
+    def for_channels_of(self, model):
+        """These weights, their first convolution made to fit the channels of a model's images.
+
+        Of weights for RGB the kernel is repeated, R, G and B in turn, and multiplied by 3 /
+        channels, which keeps the size of what comes out (as in timm and
+        segmentation_models.pytorch). Other weights are returned as they are.
+        """
+        first = variables_of(model).get(_FIRST)
+        channels = first and first[0].shape[2]
+        if self.channels != 3 or channels in (None, 3):
+            return self
+        kernel, *others = self.variables[_FIRST]
+        kernel = np.float32(kernel)[:, :, np.arange(channels) % 3] * (3 / channels)
+        logger.warning(
+            "%s: the first convolution, for 3 channels, is repeated and rescaled for the %d of %s",
+            self.source,
+            channels,
+            model.name,
+        )
+        return replace(self, variables={**self.variables, _FIRST: [kernel, *others]})
+
+    def _check_channels(self, name, wanted):
+        """Refuses weights for images of another number of channels."""
+        channels = wanted[_FIRST][0].shape[2] if _FIRST in wanted else None
+        if None not in (self.channels, channels) and self.channels != channels:
+            raise ValueError(
+                f"{self.source} is for images of {self.channels} channels, the model {name!r} for "
+                f"{channels}. Nothing was loaded. Build the model with "
+                f"`input_shape=(height, width, {self.channels})`."
             )
 
     def _check_width(self, name, wanted):

@@ -1,6 +1,7 @@
 """What other implementations call the layers of STDC."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from keras_crosscbam.models.stdc import STAGE_BLOCKS, STAGE_FILTERS
 
@@ -91,7 +92,7 @@ class Naming:
         return {f"{ours}/conv": f"{theirs}.{conv}", f"{ours}/bn": f"{theirs}.{norm}"}
 
 
-_PUBLISHED = {
+_PUBLISHED: dict[str, Any] = {
     "stem": ("features.0", "features.1"),
     "block": "features.{number}",
     "conv": "conv_list.{conv}",

@@ -13,7 +13,7 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 _TWIN = {
     "alpha": 1.0,
     "use_se_aspp": True,
-    "use_ccbam": True,
+    "fusion": "ccbam",
     "aspp_filters": 256,
     "aspp_dilation_rates": (1, 3),
 }

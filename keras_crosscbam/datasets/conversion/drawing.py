@@ -247,7 +247,7 @@ def draw(frame: Frame):
         )
     if labels is None:
         labels = np.full(size, UNLABELED, np.uint8)
-        for shape in frame.shapes:
+        for shape in frame.shapes or ():
             shape.paint(labels)
     if as_stored:
         labels = np.asarray(Image.fromarray(labels).transpose(_TURNS[orientation]))

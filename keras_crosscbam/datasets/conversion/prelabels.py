@@ -5,6 +5,7 @@ annotation.
 """
 
 import json
+from abc import ABC, abstractmethod
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -16,7 +17,7 @@ from keras_crosscbam.datasets.conversion.contours import joined, regions
 from keras_crosscbam.datasets.conversion.extra import pycocotools_mask
 
 
-class _Prelabels:
+class _Prelabels(ABC):
     """Collects the labels of images, `add(name, labels)`, for a folder, `save(folder)`.
 
     A name is the path of an image with slashes, below the folder of images.
@@ -24,6 +25,14 @@ class _Prelabels:
 
     def __init__(self, classes):
         self.classes = classes
+
+    @abstractmethod
+    def add(self, name, labels):
+        """Adds an image."""
+
+    @abstractmethod
+    def save(self, folder):
+        """Writes the files and returns their paths."""
 
     def masks(self, labels):
         """Each class that is there, with its bool mask."""

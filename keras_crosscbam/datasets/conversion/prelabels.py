@@ -6,11 +6,13 @@ annotation.
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 import numpy as np
 
+from keras_crosscbam.classes import ClassTable
 from keras_crosscbam.datasets.conversion import brush
 from keras_crosscbam.datasets.conversion.annotations import is_background
 from keras_crosscbam.datasets.conversion.contours import joined, regions
@@ -217,7 +219,7 @@ def _write(path, text):
     return path
 
 
-PRELABELS = {
+PRELABELS: dict[str, Callable[[ClassTable], _Prelabels]] = {
     "coco": CocoPrelabels,
     "yolo": YoloPrelabels,
     "labelstudio": LabelStudioPrelabels,

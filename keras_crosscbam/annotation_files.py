@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_crosscbam import runtime
+from keras_crosscbam.classes import class_table
 from keras_crosscbam.datasets.class_mapping import relabeling
 from keras_crosscbam.datasets.conversion.prelabels import PRELABELS
 from keras_crosscbam.label_files import check_failures, predict_each
@@ -67,7 +68,7 @@ def write_annotations(
     run = runtime.load(model)
     run.check_size(size)
     lookup = relabeling(run.classes, classes, run.name, "the data set")
-    prelabels = PRELABELS[format](classes or run.classes)
+    prelabels = PRELABELS[format](class_table(classes or run.classes))
     named: dict[str, Path] = {}
     stems: dict[str, Path] = {}
     for image in map(Path, images):

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from keras_crosscbam.tiling import Tiled
     from keras_crosscbam.variants import list_models
     from keras_crosscbam.video import segment_video
+    from keras_crosscbam.weight_conversion import convert_weights
 
 __all__ = [
     "STDC",
@@ -69,6 +70,7 @@ __all__ = [
     "CrossCBAM_S2",
     "Tiled",
     "benchmark",
+    "convert_weights",
     "datasets",
     "doctor",
     "evaluate",
@@ -95,6 +97,7 @@ __getattr__, __dir__ = lazy_names(
     {
         **{name: "models" for name in __all__ if name[0].isupper()},
         "Tiled": "tiling",
+        "convert_weights": "weight_conversion",
         "evaluate": "evaluation",
         "explain": "explanation",
         "freeze_backbone": "models",

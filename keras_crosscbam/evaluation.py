@@ -10,6 +10,7 @@ from keras_crosscbam import runtime
 from keras_crosscbam.batching import outputs
 from keras_crosscbam.confusion import confusion_matrix, iou_per_class
 from keras_crosscbam.datasets.class_mapping import difference, relabeling
+from keras_crosscbam.image_channels import array_to_channels
 from keras_crosscbam.parallel import parallel_map
 from keras_crosscbam.progress import progress as with_progress
 
@@ -73,8 +74,8 @@ def evaluate(
         float64 `(frames,)`, NaN for a frame without labels.
 
     Raises:
-        ValueError: if model and data set differ in the number or the names of their classes, or no
-            pixel is labeled.
+        ValueError: if model and data set differ in the number or the names of their classes, or in
+            the channels of the images (gray and RGB become each other), or no pixel is labeled.
     """
     run = runtime.load(model)
     relabeled = _relabeling(run, dataset)
@@ -84,7 +85,7 @@ def evaluate(
 
     def read(index):
         image, truths[index] = dataset[index]
-        return image, truths[index].shape
+        return array_to_channels(image, run.channels), truths[index].shape
 
     def judge(item):
         if item.error is not None:
@@ -118,15 +119,20 @@ def predictor(model, dataset, size=None):
         model, dataset, size: as in `evaluate`.
 
     Returns:
-        A function of a uint8 RGB image `(h, w, 3)` and the `(height, width)` of the labels, which
-        returns uint8 labels.
+        A function of a uint8 image `(h, w, channels)` of the data set and the `(height, width)` of
+        the labels, which returns uint8 labels.
 
     Raises:
         ValueError: as `evaluate`.
     """
     run = runtime.load(model)
     relabeled = _relabeling(run, dataset)
-    return lambda image, label_size: relabeled(run.predict(image, size, output_size=label_size))
+
+    def predict(image, label_size):
+        image = array_to_channels(image, run.channels)
+        return relabeled(run.predict(image, size, output_size=label_size))
+
+    return predict
 
 
 def _relabeling(run, dataset):
@@ -144,6 +150,12 @@ def _relabeling(run, dataset):
             f"{run.name} has {run.num_classes} classes, {name} {len(classes)}{details}"
         )
     lookup = relabeling(run.classes, classes, run.name, name)
+    channels = getattr(dataset, "channels", 3)
+    if channels != run.channels and {channels, run.channels} != {1, 3}:
+        raise ValueError(
+            f"{run.name} takes images of {run.channels} channels, and those of {name} have "
+            f"{channels}"
+        )
 
     def relabeled(labels):
         labels = lookup[labels]

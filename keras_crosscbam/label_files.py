@@ -10,7 +10,8 @@ from keras_crosscbam.batching import check_batch, outputs
 from keras_crosscbam.datasets.class_mapping import relabeling
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.evaluation import best_and_worst, predictor
-from keras_crosscbam.images import failure, read_image, save_image
+from keras_crosscbam.image_channels import read_channels
+from keras_crosscbam.images import failure, save_image
 from keras_crosscbam.parallel import parallel_map
 from keras_crosscbam.progress import progress as with_progress
 from keras_crosscbam.runtime.resize import bilinear
@@ -84,30 +85,56 @@ def write_predictions(
             raise ValueError(f"{targets[target]} and {image} would both be written to {target}")
         targets[target] = image
     Path(out).mkdir(parents=True, exist_ok=True)
-    failures = {}
 
-    def read(target):
-        return read_image(targets[target], value_range)
+    def save(target, labels):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_image(Image.fromarray(lookup[labels]), target)
+
+    failures = predict_each(run, targets, save, size, value_range, progress, batch)
+    check_failures(failures, len(targets))
+    return list(targets)
+
+
+def predict_each(run, images, use, size=None, value_range=None, progress=False, batch=None):
+    """Calls `use(key, labels)` for each image of a dict, in order; goes on after a failure.
+
+    Args:
+        run: a `Runtime`.
+        images: a dict from a key to the path of an image.
+        use: a function of the key and the network's labels, uint8 `(height, width)`. It is called
+            in another thread, one call at a time.
+        size, value_range, batch: as in `keras_crosscbam.segment`.
+        progress: whether to print the progress.
+
+    Returns:
+        The error messages, a list.
+    """
+    failures = []
+
+    def read(key):
+        return read_channels(images[key], run.channels, value_range)
 
     def write(item):
-        target = item.source
         try:
             if item.error is not None:
                 raise item.error
-            target.parent.mkdir(parents=True, exist_ok=True)
-            save_image(Image.fromarray(lookup[item.labels(run)]), target)
-        except Exception as error:  # one image must not cost the others, whatever is wrong with it
-            failures[target] = failure(targets[target], error)
+            use(item.source, item.labels(run))
+        except Exception as error:  # an error of one image does not affect the others
+            failures.append(failure(images[item.source], error))
 
-    written = parallel_map(write, outputs(run, targets, read, size, batch, workers=2), ahead=3)
-    for _ in with_progress(targets, "images", progress):
+    written = parallel_map(write, outputs(run, images, read, size, batch, workers=2), ahead=3)
+    for _ in with_progress(images, "images", progress):
         next(written)
+    return failures
+
+
+def check_failures(failures, images):
+    """Raises a `PredictionError` for the failures of `predict_each` among so many images."""
     if failures:
         raise PredictionError(
-            f"{len(failures)} of {len(targets)} images could not be predicted on, the others are "
-            f"written: {'; '.join(failures.values())}"
+            f"{len(failures)} of {images} images could not be predicted on, the others are "
+            f"written: {'; '.join(failures)}"
         )
-    return list(targets)
 
 
 def write_best_and_worst(model, dataset, frame_iou, out, size=None, count=3):

@@ -22,8 +22,9 @@ from keras_crosscbam.confidence import (
     confidence_pictures,
     probabilities_of,
 )
+from keras_crosscbam.image_channels import array_to_channels, read_channels, to_channels
 from keras_crosscbam.image_files import image_files
-from keras_crosscbam.images import check_value_range, failure, read_image, save_image, to_rgb
+from keras_crosscbam.images import check_value_range, failure, save_image
 from keras_crosscbam.parallel import parallel_map
 from keras_crosscbam.progress import progress
 from keras_crosscbam.tiling import Tiled
@@ -55,7 +56,9 @@ def segment(
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
         images: an image, or a list or tuple of them. An image is a path, a `PIL.Image.Image` of
-            any mode, or a uint8 array `(height, width)` or `(height, width, 1, 3 or 4)`.
+            any mode, or a uint8 array `(height, width)` or `(height, width, 1, 3 or 4)`. For a
+            network of one channel it becomes gray, for one of three RGB; for one of another number
+            it must have that number, see `keras_crosscbam.image_channels.read_channels`.
         size: what to resize an image to for the network: `(height, width)`, or one number, the
             shorter side; None for the network's size, or the image's own if the network takes any.
         value_range: `(low, high)`, the values that are black and white in images of more than 8
@@ -81,7 +84,7 @@ def segment(
     if threshold is not None or return_probabilities:
         run.check_scores()
     several = isinstance(images, (list, tuple))
-    read = partial(_as_rgb, value_range=value_range)
+    read = partial(_as_array, channels=run.channels, value_range=value_range)
     results = []
     for item in outputs(run, images if several else [images], read, size, batch):
         if item.error is not None:
@@ -97,21 +100,12 @@ def segment(
     return results if several else results[0]
 
 
-def _as_rgb(image, value_range):
+def _as_array(image, channels, value_range):
     if isinstance(image, (str, os.PathLike)):
-        return read_image(image, value_range)
+        return read_channels(image, channels, value_range)
     if isinstance(image, Image.Image):
-        return to_rgb(image, value_range)
-    array = np.asarray(image)
-    channels = array.shape[2] if array.ndim == 3 else 1
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4):
-        raise ValueError(
-            "Expected a path, a PIL image, or a uint8 array (height, width[, 1, 3 or 4]). "
-            f"Received: {array.dtype} of shape {array.shape}"
-        )
-    if channels == 1:
-        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=-1)
-    return array[..., :3]
+        return to_channels(image, channels, value_range)
+    return array_to_channels(image, channels)
 
 
 @dataclass(frozen=True)
@@ -180,11 +174,11 @@ def segment_files(
     if assessed:
         run.check_scores()
     shown = None if shown is None else run.classes.find(shown)
-    files = source if isinstance(source, list) else image_files(source)
+    files = source if isinstance(source, list) else image_files(source, arrays=run.channels != 3)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     names = result_names(files)
-    read = partial(read_image, value_range=value_range)
+    read = partial(read_channels, channels=run.channels, value_range=value_range)
 
     def write(item):
         try:

@@ -78,6 +78,7 @@ class Tiled(Runtime):
             run.num_classes,
             run.classes,
             description=Description(pixels="uint8", output=output),
+            channels=run.channels,
         )
 
     def run(self, prepared: np.ndarray) -> np.ndarray:

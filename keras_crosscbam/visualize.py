@@ -28,6 +28,24 @@ def colorize(labels: np.ndarray, classes: ClassTable) -> np.ndarray:
     return palette[labels]
 
 
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """What pictures show of an image of any number of channels.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.visualize import as_rgb
+        >>> as_rgb(np.zeros((90, 120, 5), np.uint8)).shape
+        (90, 120, 3)
+
+    Args:
+        image: uint8 `(height, width, channels)`.
+
+    Returns:
+        uint8 RGB `(height, width, 3)`: the first three channels, or the first one as gray where
+        there are fewer.
+    """
+    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+
+
 def class_shares(labels: np.ndarray, classes: ClassTable) -> dict[str, float]:
     """Computes the share of the pixels that each class has.
 
@@ -71,7 +89,7 @@ def overlay(
         (120, 90)
 
     Args:
-        image: uint8 RGB `(height, width, 3)`.
+        image: uint8 `(height, width, channels)`; see `as_rgb`.
         labels: uint8 `(height, width)`.
         classes: a `ClassTable`.
         opacity: weight of the colors, 0..1.
@@ -99,7 +117,7 @@ def overlay(
 
 def painted(image, labels, classes, opacity=0.5, shown=None):
     """The array of `overlay` without a legend, uint8 RGB `(height, width, 3)`."""
-    result = np.empty(image.shape, np.uint8)
+    result = np.empty((*labels.shape, 3), np.uint8)
     for top, strip in _strips(image, labels, classes, opacity, shown):
         result[top : top + strip.height] = strip
     return result
@@ -116,7 +134,7 @@ def _strips(image, labels, classes, opacity, shown):
         colors = Image.fromarray(labels[rows])
         colors.putpalette(palette)
         mask = Image.fromarray(weights[labels[rows]])
-        strip = Image.composite(colors.convert("RGB"), Image.fromarray(image[rows]), mask)
+        strip = Image.composite(colors.convert("RGB"), Image.fromarray(as_rgb(image[rows])), mask)
         yield top, strip
 
 
@@ -126,7 +144,7 @@ def comparison(
     """Image, true labels, predicted labels and a legend side by side.
 
     Args:
-        image: uint8 RGB `(height, width, 3)`.
+        image: uint8 `(height, width, channels)`; see `as_rgb`.
         truth: uint8 `(height, width)`; what is black in the picture does not count.
         prediction: uint8 `(height, width)`.
         classes: a `ClassTable`.
@@ -134,7 +152,7 @@ def comparison(
     Returns:
         A `PIL.Image.Image` in RGB; the legend's shares are those of the prediction.
     """
-    pictures = [image, colorize(truth, classes), colorize(prediction, classes)]
+    pictures = [as_rgb(image), colorize(truth, classes), colorize(prediction, classes)]
     legend = legend_column(class_shares(prediction, classes), classes, image.shape[0])
     return row([*map(Image.fromarray, pictures), legend])
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 from dataclasses import replace
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -217,10 +218,10 @@ def test_a_teacher_stands_beside_the_network_and_outside_its_weights(teacher_fil
         {"use_se_aspp": True},
         {"use_se_aspp": True, "aspp_filters": 512, "aspp_dilation_rates": (2, 4, 12)},
         {"aspp_filters": 128, "backbone": "stdc2"},
-        {"use_ccbam": "sum", "aspp_filters": 512},
-        {"use_ccbam": "sum", "alpha": 0.25},
-        {"use_ccbam": False, "use_se_aspp": True},
-        {"use_ccbam": False},
+        {"fusion": "sum", "aspp_filters": 512},
+        {"fusion": "sum", "alpha": 0.25},
+        {"fusion": None, "use_se_aspp": True},
+        {"fusion": None},
     ],
     ids=str,
 )
@@ -238,8 +239,14 @@ def test_the_architecture_is_found_from_the_file(switches, images):
     np.testing.assert_array_equal(logits_of(again, images), logits_of(model, images))
 
 
-def test_the_switch_that_leaves_no_weights_is_read_in_the_teachers_folder(tmp_path, images):
+def test_the_switch_that_older_files_do_not_tell_is_read_in_the_teachers_folder(tmp_path, images):
     file = saved(network(gate_activation="relu"), tmp_path / "run" / "best.weights.h5")
+    with h5py.File(file, "r+") as content:
+        told = []
+        content.visit(lambda name: told.append(name) if name.endswith("/switches") else None)
+        for name in told:
+            del content[name]
+    assert len(told) == 2
     student = kc.CrossCBAM(input_shape=(None, None, 3), num_classes=11, aux_head=True, **NARROW)
 
     def taught(architecture):

@@ -147,7 +147,7 @@ def test_averaged_slow_balanced_training_with_all_switches(undisturbed, made_cam
 
 
 def test_an_ablated_network_without_auxiliary_loss(made_camvid, tmp_path):
-    switches = {"use_se_aspp": False, "use_ccbam": False}
+    switches = {"use_se_aspp": False, "fusion": None}
     recipe = replace(TINY, architecture=switches, aux_weight=0.0, phases=(Phase(1, (64, 64)),))
     best = run(made_camvid, tmp_path, recipe)
     (row,) = log_of(tmp_path)

@@ -35,10 +35,21 @@ def add_commands(command):
         "--pictures", type=Path, help="folder for pictures of the best and the worst frames"
     )
 
-    sub = command(_predict, "predict", "Write the labels of a split's images, for a test server.")
+    sub = command(
+        _predict,
+        "predict",
+        "Write the labels of a split's images, for a test server or for annotators to correct.",
+    )
     add_data(sub, split="test")
-    sub.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
-    sub.add_argument("--label-ids", action="store_true", help="write Cityscapes' label ids")
+    sub.add_argument("--out", type=Path, required=True, help="folder for the files")
+    kinds = sub.add_mutually_exclusive_group()
+    kinds.add_argument("--label-ids", action="store_true", help="write Cityscapes' label ids")
+    kinds.add_argument(
+        "--format",
+        choices=("png", "coco", "yolo", "labelstudio", "cvat"),
+        default="png",
+        help="label images, or annotations that the tool can import (default: png)",
+    )
     add_model(sub)
     add_normalization(sub)
     add_views(sub)
@@ -116,6 +127,7 @@ def _check_folders(model, data, entry):
 
 
 def _predict(args):
+    from keras_crosscbam.annotation_files import write_annotations
     from keras_crosscbam.classes import CITYSCAPES_CLASSES, CITYSCAPES_IDS
     from keras_crosscbam.datasets.loading import list_split
     from keras_crosscbam.label_files import PredictionError, write_predictions
@@ -124,8 +136,8 @@ def _predict(args):
     images = split.images()
     run, made_for = load_runtime(args)
     run = with_views(run, args)
-    size, ids = working_size(args, made_for), CITYSCAPES_IDS if args.label_ids else None
     options = {
+        "size": working_size(args, made_for),
         "progress": True,
         "root": split.image_root,
         "classes": CITYSCAPES_CLASSES if args.label_ids else split.classes,
@@ -133,7 +145,11 @@ def _predict(args):
         "batch": args.batch,
     }
     try:
-        written = write_predictions(run, images, args.out, ids, size, **options)
+        if args.format == "png":
+            ids = CITYSCAPES_IDS if args.label_ids else None
+            written = write_predictions(run, images, args.out, ids, **options)
+        else:
+            written = write_annotations(run, images, args.out, args.format, **options)
     except PredictionError as error:
         print(f"crosscbam predict: {error}", file=sys.stderr)
         return 1

@@ -7,11 +7,12 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_crosscbam.layers.attention import ChannelAttention, SpatialAttention
+from keras_crosscbam.layers.attention import ChannelAttention, SpatialAttention, activation_name
+from keras_crosscbam.layers.switches import Switched
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
-class CCBAM(layers.Layer):
+class CCBAM(Switched, layers.Layer):
     """Fuses two feature maps, each weighted by attention computed on the other one.
 
         >>> import numpy as np
@@ -87,6 +88,11 @@ class CCBAM(layers.Layer):
         gates["low_spatial"] = self.low_spatial_attention(from_low)
         gates["high_spatial"] = self.high_spatial_attention(from_high)
         return from_high * gates["low_spatial"] + from_low * gates["high_spatial"], gates
+
+    @property
+    def switches(self):
+        name = activation_name(self.gate_activation)
+        return {"gate_activation": name} if name else {}
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape[0])

@@ -8,12 +8,13 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_crosscbam.layers.attention import GateConv2D
+from keras_crosscbam.layers.attention import GateConv2D, activation_name
 from keras_crosscbam.layers.conv import ConvBNReLU
+from keras_crosscbam.layers.switches import Switched
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
-class SEASPP(layers.Layer):
+class SEASPP(Switched, layers.Layer):
     """Gathers context with a few atrous convolutions and a squeeze-and-excitation gate.
 
         >>> import numpy as np
@@ -99,6 +100,11 @@ class SEASPP(layers.Layer):
     def gate(self, inputs):
         """The weights of the input's channels, `(batch, 1, 1, channels)`, each in (0, 1)."""
         return ops.sigmoid(self.expand(self.relu(self.reduce(self.squeeze(inputs)))))
+
+    @property
+    def switches(self):
+        name = activation_name(self.gate_activation)
+        return {"gate_activation": name} if name else {}
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

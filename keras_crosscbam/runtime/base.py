@@ -45,6 +45,7 @@ class Runtime(ABC):
         batch: how many images the network is fixed to, or None if it takes any number.
         num_classes: number of classes, which is that of the labels: 2, background and object, of a
             network of one class. None for a foreign file that gives labels, and so does not say.
+        channels: number of channels of the images.
         classes: their `ClassTable`; numbered ones where nobody said what they are.
         description: the `Description` of the network.
         dtype: the NumPy type that the network takes pixels in.
@@ -66,6 +67,7 @@ class Runtime(ABC):
         description: Description | None = None,
         dtype: npt.DTypeLike | None = None,
         scores_layout: str | None = None,
+        channels: int = 3,
     ) -> None:
         self.description = description or Description()
         classes = classes and class_table(classes)
@@ -81,6 +83,7 @@ class Runtime(ABC):
         self.name = name
         self.size = size
         self.batch = batch
+        self.channels = channels
         self.num_classes = len(named) if named else labels
         self.classes: ClassTable = named or unnamed_classes(num_classes or 256)
         self.dtype = np.dtype(dtype or self.description.pixels)
@@ -101,6 +104,7 @@ class Runtime(ABC):
             )
         if self.dtype.kind == "u":
             raise ValueError(f"{self.name} takes {self.dtype} pixels, which cannot be normalized.")
+        normalization.check_channels(self.name, self.channels)
         self.normalization = normalization
 
     @abstractmethod
@@ -118,18 +122,18 @@ class Runtime(ABC):
         """Images as the network takes them: its layout and type, contiguous.
 
         Args:
-            images: `(batch, height, width, 3)`, uint8 or float, in 0..255, of the size that the
-                network is fixed to, if it is. Floats are rounded for a network of uint8 pixels.
+            images: `(batch, height, width, channels)`, uint8 or float, in 0..255, of the size that
+                the network is fixed to, if it is. Floats are rounded for a network of uint8 pixels.
 
         Raises:
             ValueError: for images of another shape.
         """
         images = np.asarray(images)
         height, width = self.size or ("height", "width")
-        if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
-            self._refuse(images, f"(batch, {height}, {width}, 3)")
+        if images.ndim != 4 or images.shape[3] != self.channels or 0 in images.shape:
+            self._refuse(images, f"(batch, {height}, {width}, {self.channels})")
         if self.size is not None and images.shape[1:3] != self.size:
-            self._refuse(images, f"(batch, {height}, {width}, 3)")
+            self._refuse(images, f"(batch, {height}, {width}, {self.channels})")
         if self.dtype.kind == "u" and images.dtype.kind == "f":
             images = np.clip(np.rint(images), 0, 255)
         if self.normalization is not None:
@@ -169,7 +173,8 @@ class Runtime(ABC):
         """Segments images of any size.
 
         Args:
-            image: uint8 RGB `(height, width, 3)`, or several as `(batch, height, width, 3)`.
+            image: uint8 `(height, width, channels)`, RGB for three channels, or several as
+                `(batch, height, width, channels)`.
             size: what to resize them to for the network: `(height, width)`, or one number, the
                 shorter side, the aspect ratio being kept. An image that is long and narrow is not
                 enlarged beyond a longer side of 4 times that number. None leaves the image as it

@@ -54,6 +54,7 @@ class TTARuntime(Runtime):
             run.num_classes,
             run.classes,
             description=Description(pixels="uint8", output="probabilities"),
+            channels=run.channels,
         )
 
     def run(self, prepared: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all lint format wheel clean
+.PHONY: demo test test-all lint format wheel docs clean
 
 demo: $(VENV)/.installed ## segment the street photograph with the shipped weights
 	$(BIN)/python examples/demo.py --out demo-out
@@ -27,8 +27,11 @@ format: $(VENV)/.dev ## put the format right
 wheel: $(VENV)/.created ## the wheel, into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
+docs: $(VENV)/.docs ## the documentation as a site, into site/; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 clean: ## remove the environment and what the demo wrote
-	rm -rf $(VENV) demo-out build dist *.egg-info
+	rm -rf $(VENV) demo-out build dist site *.egg-info
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +40,10 @@ $(VENV)/.created:
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml setup.cfg
 	$(BIN)/python -m pip install --quiet '.[cpu]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.created pyproject.toml setup.cfg
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

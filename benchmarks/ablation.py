@@ -37,11 +37,11 @@ def _network(**switches):
 # Fields of the recipe that a row changes. `both` is the network of the paper, `both-aux` the recipe
 # as it is; `sum` is `both` without the attention in CCBAM.
 NETWORKS = {
-    "baseline": {**_network(use_se_aspp=False, use_ccbam=False), "aux_weight": 0.0},
-    "se-aspp": {**_network(use_ccbam=False), "aux_weight": 0.0},
+    "baseline": {**_network(use_se_aspp=False, fusion=None), "aux_weight": 0.0},
+    "se-aspp": {**_network(fusion=None), "aux_weight": 0.0},
     "ccbam": {**_network(use_se_aspp=False), "aux_weight": 0.0},
     "both": {"aux_weight": 0.0},
-    "sum": {**_network(use_ccbam="sum"), "aux_weight": 0.0},
+    "sum": {**_network(fusion="sum"), "aux_weight": 0.0},
     "both-aux": {},
     "rates-2-4": _network(aspp_dilation_rates=(2, 4)),
     "rates-3-5": _network(aspp_dilation_rates=(3, 5)),

@@ -29,8 +29,6 @@ PACKAGES = (
     "keras_crosscbam.flops",
     "keras_crosscbam.visualize",
 )
-WITHOUT_ANNOTATIONS = ("keras_crosscbam.models.cross_cbam", "keras_crosscbam.models.stdc")
-"""Modules whose builders take `**kwargs` in place of arguments."""
 
 
 def public_objects():
@@ -41,7 +39,6 @@ def public_objects():
         for name in getattr(module, "__all__", vars(module)):
             value = getattr(module, name)
             own = getattr(value, "__module__", "").startswith("keras_crosscbam")
-            own = own and value.__module__ not in WITHOUT_ANNOTATIONS
             if (
                 own
                 and not name.startswith("_")

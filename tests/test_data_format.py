@@ -50,7 +50,7 @@ def expected_of(builder, images):
 
 @pytest.mark.parametrize(
     "options",
-    [{"aux_head": True}, {"use_ccbam": "sum"}, {"use_ccbam": False, "use_se_aspp": False}],
+    [{"aux_head": True}, {"fusion": "sum"}, {"fusion": None, "use_se_aspp": False}],
     ids=str,
 )
 def test_a_network_gives_the_same(channels_first, images, options):

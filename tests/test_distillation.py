@@ -6,6 +6,7 @@ import shutil
 import signal
 from dataclasses import replace
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from keras_crosscbam.training.teachers import Teacher, find_teachers, with_teach
 
 CLASSES = 5
 ALPHA = 0.125
-NARROW = {"alpha": ALPHA, "use_se_aspp": False, "use_ccbam": False}
+NARROW = {"alpha": ALPHA, "use_se_aspp": False, "fusion": None}
 
 
 def batch(shape=(2, 3, 4), ignored=0.3, scale=3.0, seed=7):
@@ -213,19 +214,19 @@ def test_a_teacher_stands_beside_the_network_and_outside_its_weights(teacher_fil
 @pytest.mark.parametrize(
     "switches",
     [
-        {"use_ccbam": True},
-        {"use_ccbam": True, "use_se_aspp": True},
+        {"fusion": "ccbam"},
+        {"fusion": "ccbam", "use_se_aspp": True},
         {
-            "use_ccbam": True,
+            "fusion": "ccbam",
             "use_se_aspp": True,
             "aspp_filters": 512,
             "aspp_dilation_rates": (2, 4, 12),
         },
-        {"use_ccbam": True, "aspp_filters": 128, "backbone": "stdc2"},
-        {"use_ccbam": "sum", "aspp_filters": 512},
-        {"use_ccbam": "sum", "alpha": 0.25},
-        {"use_ccbam": False, "use_se_aspp": True},
-        {"use_ccbam": False},
+        {"fusion": "ccbam", "aspp_filters": 128, "backbone": "stdc2"},
+        {"fusion": "sum", "aspp_filters": 512},
+        {"fusion": "sum", "alpha": 0.25},
+        {"use_se_aspp": True},
+        {},
     ],
     ids=str,
 )
@@ -243,15 +244,22 @@ def test_the_architecture_is_found_from_the_file(switches, images):
     np.testing.assert_array_equal(logits_of(again, images), logits_of(model, images))
 
 
-def test_the_switch_that_leaves_no_weights_is_read_in_the_teachers_folder(tmp_path, images):
-    file = saved(network(gate_activation="relu"), tmp_path / "run" / "best.weights.h5")
+def test_the_switch_that_older_files_do_not_tell_is_read_in_the_teachers_folder(tmp_path, images):
+    gated = {"gate_activation": "relu", "fusion": "ccbam"}
+    file = saved(network(**gated), tmp_path / "run" / "best.weights.h5")
+    with h5py.File(file, "r+") as content:
+        told = []
+        content.visit(lambda name: told.append(name) if name.endswith("/switches") else None)
+        for name in told:
+            del content[name]
+    assert len(told) == 2
     student = kc.CrossCBAM(input_shape=(None, None, 3), num_classes=11, aux_head=True, **NARROW)
 
     def taught(architecture):
         model = with_teachers(student, [find_weights(file, "")], architecture)
         return keras.ops.convert_to_numpy(model(images)["distilled"][..., 11:])
 
-    expected = logits_of(network(gate_activation="relu"), images)
+    expected = logits_of(network(**gated), images)
     assert np.abs(taught({}) - expected).max() > 1e-3
     np.testing.assert_allclose(taught({"gate_activation": "relu"}), expected, atol=1e-5)
     recipe = {"architecture": {"gate_activation": "relu"}}

@@ -141,17 +141,17 @@ def test_classes_default_to_cityscapes():
 # --- switches
 
 
-@pytest.mark.parametrize("use_ccbam", [True, False, "sum"])
+@pytest.mark.parametrize("fusion", ["ccbam", "sum", None])
 @pytest.mark.parametrize("use_se_aspp", [True, False])
-def test_ablation_switches(rng, use_se_aspp, use_ccbam):
-    model = small(use_se_aspp=use_se_aspp, use_ccbam=use_ccbam)
+def test_ablation_switches(rng, use_se_aspp, fusion):
+    model = small(use_se_aspp=use_se_aspp, fusion=fusion)
     names = {layer.name for layer in model.layers}
     assert ("se_aspp" in names) == use_se_aspp
-    fusions = {True: {"ccbam3", "ccbam4"}, "sum": {"sum3", "sum4"}, False: set()}
-    assert {"ccbam3", "ccbam4", "sum3", "sum4"} & names == fusions[use_ccbam]
+    fusions = {"ccbam": {"ccbam3", "ccbam4"}, "sum": {"sum3", "sum4"}, None: set()}
+    assert {"ccbam3", "ccbam4", "sum3", "sum4"} & names == fusions[fusion]
     # What stands in for SE-ASPP: a narrow neck before the fusion, an FCN head without one.
-    assert ("neck" in names) == (bool(use_ccbam) and not use_se_aspp)
-    assert ("fcn" in names) == (not use_ccbam and not use_se_aspp)
+    assert ("neck" in names) == (fusion is not None and not use_se_aspp)
+    assert ("fcn" in names) == (fusion is None and not use_se_aspp)
     output = predict(model, pixels(rng))
     assert output.shape == (2, *SIZE, 4)
     assert np.isfinite(output).all()
@@ -260,13 +260,16 @@ def test_dropout_takes_whole_channels(rng):
 # --- inputs
 
 
-@pytest.mark.parametrize("channels", [1, 4])
-def test_other_channels_take_the_mean_statistics(rng, channels):
-    bare = {"input_shape": (*SIZE, channels), "use_se_aspp": False, "use_ccbam": False}
+@pytest.mark.parametrize(
+    ("channels", "mean", "std"),
+    [(1, np.mean(MEAN), np.mean(STD)), (4, (*MEAN, MEAN[0]), (*STD, STD[0]))],
+)
+def test_statistics_of_other_channels(rng, channels, mean, std):
+    bare = {"input_shape": (*SIZE, channels), "use_se_aspp": False, "fusion": None}
     model, without = small(**bare), small(**bare, include_preprocessing=False)
     without.set_weights(model.get_weights())
     images = pixels(rng, channels)
-    normalized = (images / 255 - np.mean(MEAN)) / np.mean(STD)
+    normalized = (images / 255 - np.array(mean)) / np.array(std)
     np.testing.assert_allclose(
         predict(without, normalized), predict(model, images), atol=1e-4, rtol=1e-4
     )
@@ -396,7 +399,7 @@ def test_frozen_encoder_stays_bit_identical(rng):
 
 
 def test_thawed_encoder_trains_again(rng):
-    model = small(use_se_aspp=False, use_ccbam=False)
+    model = small(use_se_aspp=False, fusion=None)
     keras_crosscbam.freeze_backbone(model)
     keras_crosscbam.freeze_backbone(model, trainable=True)
     changed = fit_one_step(model, rng)
@@ -484,7 +487,9 @@ def test_mixed_precision(mixed_precision, model, rng, dtype, tolerance):
         ({"input_shape": (64, 64)}, r"must be \(height, width, channels\).*Received: \(64, 64\)"),
         ({"input_shape": (64, 64, None)}, "fixed number of channels"),
         ({"input_tensor": np.zeros((1, 64, 64, 3))}, "must be a Keras tensor.*Received: ndarray"),
-        ({"use_ccbam": "add"}, "must be True, False or 'sum'. Received: 'add'"),
+        ({"fusion": "add"}, r"`fusion` must be 'ccbam', 'sum' or None\. Received: 'add'"),
+        ({"fusion": True}, r"must be 'ccbam', 'sum' or None\. Received: True"),
+        ({"fusion": False}, r"must be 'ccbam', 'sum' or None\. Received: False"),
         ({"aspp_dilation_rates": ()}, r"at least one. Received: \(\)"),
         ({"weights": "no such weights"}, "No weights 'no such weights' for cross_cbam_stdc1"),
         ({"backbone_weights": "no such weights"}, "No weights 'no such weights' for stdc1"),

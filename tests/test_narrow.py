@@ -115,11 +115,11 @@ def test_what_computes_nothing_is_left_out_of_the_classifier(rng, image, backbon
         {"aspp_filters": 128},
         {"aspp_filters": 512},
         {"aspp_dilation_rates": (1, 2, 4)},
-        {"use_ccbam": "sum"},
-        {"use_ccbam": "sum", "aspp_filters": 512},
-        {"use_ccbam": False},
+        {"fusion": "sum"},
+        {"fusion": "sum", "aspp_filters": 512},
+        {"fusion": None},
         {"use_se_aspp": False},
-        {"use_se_aspp": False, "use_ccbam": False, "backbone": "stdc2"},
+        {"use_se_aspp": False, "fusion": None, "backbone": "stdc2"},
     ],
     ids=str,
 )
@@ -197,7 +197,7 @@ def test_narrowed_weights_start_better_than_random_ones(data_root):
 @pytest.mark.parametrize("kind", ["network", "encoder"])
 def test_a_training_starts_from_it(made_camvid, tmp_path, rng, kind):
     """With a rate of 0 the weights stay as they were, statistics apart."""
-    switches = {"use_se_aspp": False, "use_ccbam": False}
+    switches = {"use_se_aspp": False, "fusion": None}
     build = {
         "network": lambda **kw: kc.CrossCBAM(num_classes=11, **switches, **kw),
         "encoder": lambda **kw: kc.STDC1(num_classes=3, **kw),

@@ -247,7 +247,7 @@ def test_senseless_phases_are_refused(phase, message):
         ("validation_size=[360, 480]", (360, 480)),
         ("validation_size=null", None),
         ("loss=ce:0.5,focal:0.5", "ce:0.5,focal:0.5"),
-        ('architecture={"use_ccbam": false}', {"use_ccbam": False}),
+        ('architecture={"fusion": null}', {"fusion": None}),
     ],
 )
 def test_settings_of_every_kind(setting, value):

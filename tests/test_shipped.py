@@ -162,11 +162,11 @@ def test_test_figures_are_those_that_were_measured():
 
 
 def test_cards_say_how_it_does_on_unseen_roads():
-    """And say so where nobody has judged the test frames yet."""
+    """And say so where the test frames have not been evaluated yet."""
     (m, large) = kc.list_weights()["camvid"]
     by_class = "Pole 29.1, Road 94.2"
     assert "mean IoU **63.65**" in model_cards.card(m).replace("\n", " ")
     assert by_class in model_cards.card(m)
     assert "mean IoU **64.37**" in model_cards.card(large).replace("\n", " ")
     assert "By class" not in model_cards.card(large)
-    assert "have not been judged yet" in model_cards.card({**m, "test_mean_iou": None})
+    assert "have not been evaluated yet" in model_cards.card({**m, "test_mean_iou": None})

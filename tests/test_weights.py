@@ -222,8 +222,7 @@ def test_missing_file_is_named(tmp_path):
         ({"backbone": "stdc2"}, "stage3_block3_conv1/conv is missing"),
         ({"aspp_filters": 128}, "se_aspp/branch_rate1/conv: the model has"),
         ({"aspp_dilation_rates": (1, 3, 5)}, "se_aspp/branch_rate5/conv is missing"),
-        ({"use_ccbam": False}, "does not exist in the model"),
-        ({"input_shape": (None, None, 4)}, "stem_conv1/conv: the model has"),
+        ({"fusion": None}, "does not exist in the model"),
         ({"aspp_filters": 512}, "lateral4/conv does not exist in the model"),
     ],
 )

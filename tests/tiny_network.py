@@ -77,7 +77,8 @@ def onnx_file(
         shape = [batch, *sides]
     dtype = labels_dtype if output == "labels" else "float32"
     nodes[-1].output[0] = output
-    image_shape = [batch, 3, *size] if layout == "nchw" else [batch, *size, 3]
+    taken = kernel.shape[0]
+    image_shape = [batch, taken, *size] if layout == "nchw" else [batch, *size, taken]
     graph = helper.make_graph(
         nodes,
         "network",

@@ -2,7 +2,7 @@
 
     $ python tools/model_cards.py
 
-The figures in `docs/models/*.md` are those of `weights/manifest.json`, and nobody types them.
+All figures in `docs/models/*.md` come from `weights/manifest.json`.
 """
 
 from pathlib import Path
@@ -14,37 +14,38 @@ FOLDER = Path(__file__).parents[1] / "docs" / "models"
 
 USES = {
     "camvid": """\
-Segmenting street scenes into CamVid's eleven classes: as a demonstration, as a baseline, and above
-all as a start for your own classes (`crosscbam train --recipe finetune-m --data DIR`, or
-`finetune-l`). Not for anything that a person's safety hangs on.
+Segmenting street scenes into CamVid's eleven classes: as a demonstration, as a baseline, and mainly
+as a start for your own classes (`crosscbam train --recipe finetune-m --data DIR`, or `finetune-l`).
+Do not use it where a person's safety depends on it.
 """,
     "imagenet20": """\
-Starting the training of a Cross-CBAM from (`backbone_weights="imagenet20"`), and comparing encoders
-under one schedule. As a classifier it only tells twenty kinds of things apart, eleven of them dogs.
+As the encoder that a Cross-CBAM starts its training from (`backbone_weights="imagenet20"`), and to
+compare encoders under one schedule. As a classifier it predicts only twenty classes, eleven
+of which are dogs.
 """,
 }
 LIMITS = {
     "camvid": """\
-- One camera on one car, in and around Cambridge, by day and at dusk: other cities, weathers,
-  heights and nights were never seen. On the cobblestones of the demo photograph (`make demo`) it
-  fails.
-- Thin and rare classes are the worst; the table above says by how much. Scores are made at an
-  eighth of the input's sides: what is thinner than a few pixels there is lost.
-- All validation frames are of drive `0016E5`, and so are 204 of the 367 training frames: their
-  figure tells how well known streets are remembered, not how the network does elsewhere. Of the 233
-  test frames 171 are of a drive that is in no training frame. Expect the test figure, or less, on
-  frames of your own.
+- One camera on one car, in and around Cambridge, by day and at dusk. Other cities, weather, camera
+  heights and night are not in the training. It fails on the cobblestones of the demo photograph
+  (`make demo`).
+- Thin and rare classes are the worst; see the table above. Scores are computed at an eighth of the
+  height and width of the input, so objects that are thinner than a few pixels are lost.
+- All validation frames are from drive `0016E5`, and so are 204 of the 367 training frames. Their
+  figure shows how well the network recognizes streets that it was trained on, not how it works
+  elsewhere. Of the 233 test frames, 171 are from a drive that is in no training frame. Expect the
+  test figure, or less, on your own frames.
 - People are a small share of the pixels, and were not balanced by any attribute.
 """,
     "imagenet20": """\
-- 18,494 images of 128 pixels, a hundredth of ImageNet: the features are worth much less than those
-  of a full pretraining (`imagenet1k-stdc1`), and more than none.
-- ImageNet's photographs were collected from the web, with the biases of that.
+- 18,494 images of 128 pixels are a hundredth of ImageNet: the features are much worse than those of
+  a full pretraining (`imagenet1k-stdc1`), and better than random ones.
+- ImageNet's photographs were collected from the web, and have its biases.
 """,
 }
 PUBLISHED = """\
-They say how it does on other roads; the validation frames are of streets that were trained on.
-Published figures, on the same frames at 360x480: FC-DenseNet103, trained from nothing, 66.9 (Jegou
+Most test frames show other roads; the validation frames show streets that are in the training.
+Published figures, on the same frames at 360x480: FC-DenseNet103, trained from scratch, 66.9 (Jegou
 et al., 2017); SegNet, trained on 3,500 frames of several data sets, 60.1 (Badrinarayanan et al.,
 2017).
 """
@@ -92,20 +93,23 @@ def card(entry):
 
 
 def figures(entry):
-    """What was measured, and the command that measures it again."""
+    """The measured figures, and the command that measures them again."""
     if "val_top1" in entry:
         yield f"Top-1 {100 * entry['val_top1']:.2f} % on {entry['val_images']} validation images."
         command = f"--data DIR --variant {entry['architecture'].upper()}"
     else:
         full = entry["val_full_size"]
         yield (
-            f"On the {entry['val_frames']} validation frames, single scale, in per cent; judged at "
-            "the size of the labels:"
+            f"On the {entry['val_frames']} validation frames, single scale, in percent, at the "
+            "size of the labels:"
         )
         yield ""
         yield "| | labels of 360x480 | labels of 720x960 |"
         yield "|---|---|---|"
-        for title, figure in (("mean IoU", "val_mean_iou"), ("pixels right", "val_pixel_accuracy")):
+        for title, figure in (
+            ("mean IoU", "val_mean_iou"),
+            ("pixel accuracy", "val_pixel_accuracy"),
+        ):
             yield f"| **{title}** | **{100 * entry[figure]:.2f}** | **{100 * full[figure]:.2f}** |"
         for name, iou in entry["val_iou"].items():
             yield f"| {name} | {100 * iou:.1f} | {100 * full['val_iou'][name]:.1f} |"
@@ -120,14 +124,14 @@ def figures(entry):
 
 
 def test_figures(entry):
-    """What the test frames say, where they were judged."""
+    """The figures on the test frames, or that there are none yet."""
     if entry["test_mean_iou"] is None:
-        yield "The test frames, of a drive that nothing was trained on, have not been judged yet."
+        yield "The test frames have not been evaluated yet."
         return
     mean_iou, pixels = (100 * entry[f"test_{name}"] for name in ("mean_iou", "pixel_accuracy"))
     yield (
         f"On the {entry['test_frames']} test frames, at {_by(entry['input_size'])}, measured after "
-        f"the weights were chosen: mean IoU **{mean_iou:.2f}**, pixels right {pixels:.2f}."
+        f"the weights were chosen: mean IoU **{mean_iou:.2f}**, pixel accuracy {pixels:.2f}."
     )
     yield from PUBLISHED.splitlines()
     if "test_iou" in entry:

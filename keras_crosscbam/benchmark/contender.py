@@ -15,7 +15,7 @@ from keras_crosscbam.benchmark.paper_protocols import PROTOCOLS, measure
 from keras_crosscbam.benchmark.statistics import is_settled
 from keras_crosscbam.benchmark.timing import stopwatch
 from keras_crosscbam.checksum import file_sha256
-from keras_crosscbam.images import read_image
+from keras_crosscbam.image_channels import read_channels
 from keras_crosscbam.runtime.loading import ENGINES, split
 from keras_crosscbam.runtime.resize import bilinear
 
@@ -86,7 +86,7 @@ class Contender:
         self._memory_before = memory("VmRSS")
         self._runtime = run = runtime.load(self._model, threads=self._threads())
         size, batch = run.size or self._task.size, run.batch or self._task.batch
-        frame = read_image(self._task.image)
+        frame = read_channels(self._task.image, run.channels)
         if size is not None:
             frame = bilinear(frame, tuple(size))
         self._images = np.repeat(frame[None], batch, axis=0)

@@ -3,7 +3,7 @@
 import random
 import time
 
-from keras_crosscbam.images import read_image
+from keras_crosscbam.image_channels import read_channels
 
 
 def load_all(contenders, peers, say):
@@ -125,7 +125,7 @@ def stopwatch(scope, runtime, images, path, size=None):
     if scope == "copies":
         return _wall_clock(lambda: runtime.labels(images))
     if scope == "file":
-        return _wall_clock(lambda: runtime(read_image(path), size))
+        return _wall_clock(lambda: runtime(read_channels(path, runtime.channels), size))
     raise ValueError(f"`scopes` must be among {tuple(SCOPES)}. Received: {scope!r}")
 
 

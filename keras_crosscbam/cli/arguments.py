@@ -96,6 +96,15 @@ def add_views(sub):
     sub.add_argument("--flip", action="store_true", help="average over the mirror image too")
 
 
+def add_batch(sub):
+    sub.add_argument(
+        "--batch",
+        type=int,
+        help="images to run at once, where they have one size for the network (default: 1, or what "
+        "the file is fixed to)",
+    )
+
+
 def number(text):
     try:
         return float(Fraction(text))
@@ -115,10 +124,12 @@ def load_model(args):
     if args.model is not None:
         return args.model, None
     import keras_crosscbam as kc
+    from keras_crosscbam.models.manifest import find_weights
 
     variant = named_variant(args)
     build = getattr(kc, f"CrossCBAM_{variant.name}")
-    model = build(weights=args.weights, input_shape=(None, None, 3))
+    channels = find_weights(args.weights, variant.architecture).channels or 3
+    model = build(weights=args.weights, input_shape=(None, None, channels))
     return model, trained_at(args.weights, variant.architecture)
 
 

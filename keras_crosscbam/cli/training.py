@@ -40,6 +40,12 @@ def _add_recipe(sub, default):
     sub.set_defaults(next="The same command goes on after the last finished epoch.")
     sub.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
     sub.add_argument("--weights", help="start from these weights")
+    sub.add_argument(
+        "--early-stopping",
+        type=int,
+        metavar="N",
+        help="end the training after N validations in a row without a better one than the best",
+    )
     _add_settings(sub, default)
 
 
@@ -98,6 +104,8 @@ def _restart_if_worker_lost(training):
 def _recipe(args, recipes):
     """The effective recipe and the folder of its run."""
     settings = args.set + ([f"weights={args.weights}"] if args.weights else [])
+    if args.early_stopping is not None:
+        settings.append(f"early_stopping={args.early_stopping}")
     recipe = _changed(args.recipe, recipes, settings)
     return recipe, args.out or Path("runs") / recipe.name
 

@@ -17,6 +17,7 @@ from keras_crosscbam.classes import (
 )
 from keras_crosscbam.datasets.camvid import load_camvid
 from keras_crosscbam.datasets.cityscapes import load_cityscapes
+from keras_crosscbam.datasets.conversion import convert
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.datasets.folder import load_folder
 from keras_crosscbam.datasets.loading import load_dataset, load_held_out, split_images
@@ -37,6 +38,7 @@ __all__ = [
     "ColorEncoding",
     "IndexEncoding",
     "SegmentationDataset",
+    "convert",
     "evaluation_batches",
     "load_camvid",
     "load_cityscapes",

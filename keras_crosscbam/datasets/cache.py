@@ -32,6 +32,11 @@ class Cached:
         self._full = False
         self._lock = threading.Lock()
 
+    @property
+    def channels(self):
+        """The number of channels of the images."""
+        return getattr(self.dataset, "channels", 3)
+
     def __len__(self):
         return len(self.dataset)
 

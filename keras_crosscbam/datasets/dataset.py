@@ -11,15 +11,15 @@ import numpy as np
 
 from keras_crosscbam.classes import ClassTable, ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.masks import Palettes, read_mask
-from keras_crosscbam.images import read_oriented_image
+from keras_crosscbam.image_channels import read_oriented_channels
 
 
 @dataclass(frozen=True)
 class SegmentationDataset:
     """Pairs of image and mask files, with their classes.
 
-    `len(dataset)` is the number of pairs and `dataset[i]` reads one: an RGB image, uint8
-    `(height, width, 3)`, and its labels, uint8 `(height, width)`, ignore 255.
+    `len(dataset)` is the number of pairs and `dataset[i]` reads one: an image, uint8
+    `(height, width, channels)`, and its labels, uint8 `(height, width)`, ignore 255.
 
     Attributes:
         name: for messages and reports.
@@ -29,6 +29,8 @@ class SegmentationDataset:
         value_range: the values that are black and white in images of more than 8 bits, as in
             `keras_crosscbam.images.to_rgb`.
         left_out: names of the groups of frames, such as drives, that were taken away.
+        channels: number of channels of the images, 3 for RGB; see
+            `keras_crosscbam.image_channels.read_channels`.
     """
 
     name: str
@@ -37,6 +39,7 @@ class SegmentationDataset:
     encoding: IndexEncoding | ColorEncoding
     value_range: tuple[float, float] | None = None
     left_out: tuple[str, ...] = ()
+    channels: int = 3
     _palettes: Palettes = field(default_factory=Palettes, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -48,7 +51,7 @@ class SegmentationDataset:
         The palette of a mask must also agree with those of the masks that were read before.
         """
         image_path, mask_path = self.pairs[index]
-        image, orientation = read_oriented_image(image_path, self.value_range)
+        image, orientation = read_oriented_channels(image_path, self.channels, self.value_range)
         mask = read_mask(mask_path, self.encoding)
         self._palettes.add(mask_path, mask.palette)
         if contradiction := self._palettes.contradiction():
@@ -83,7 +86,8 @@ class SegmentationDataset:
                 stand for, both in the order of the frames.
         """
         counts = []
-        images, masks = hashlib.sha256(repr(self.value_range).encode()), hashlib.sha256()
+        read_as = repr(self.value_range) + (f" {self.channels}" if self.channels != 3 else "")
+        images, masks = hashlib.sha256(read_as.encode()), hashlib.sha256()
         for index, (image_path, _) in enumerate(self.pairs):
             _, labels = self[index]
             counts.append(np.bincount(labels.ravel(), minlength=256))

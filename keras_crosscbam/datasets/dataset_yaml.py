@@ -24,13 +24,14 @@ REST = "rest"
 
 @dataclass(frozen=True)
 class ClassFile:
-    """What a `dataset.yaml` says: name, classes, masks' encoding and names, and images' range."""
+    """What a `dataset.yaml` says: name, classes, masks' encoding and names, range and channels."""
 
     name: str
     classes: ClassTable
     encoding: IndexEncoding | ColorEncoding
     value_range: tuple[float, float] | None = None
     mask_suffix: str = ""
+    channels: int = 3
 
 
 def read_class_file(path):
@@ -53,6 +54,8 @@ def read_class_file(path):
       default `[0]` and `[[0, 0, 0]]`, or `rest` for all that stand nowhere else in the file.
     - `range`: `[low, high]`, the values that are black and white in images of more than 8 bits;
       by default `[0, 65535]`.
+    - `channels`: number of channels of the images, by default 3, RGB. With 1 they become gray; with
+      any other number the files must have it.
     - `classes`: list of 2 to 254 classes, in the order of the network's outputs, or of one, the
       object, which is label 1, the background being label 0; each with
         - `name`;
@@ -114,7 +117,7 @@ def _american(content):
 
 def _parse(content):
     content = _american(content)
-    optional = ("masks", "mask_suffix", "ignore", "background", "range")
+    optional = ("masks", "mask_suffix", "ignore", "background", "range", "channels")
     _check_fields(content, "the file", ("name", "classes"), optional)
     name = _text(content["name"], "name")
     said = content.get("masks", "ids")
@@ -160,7 +163,13 @@ def _parse(content):
     else:
         encoding = ColorEncoding(values.labels, rest=0 if rest else None)
     classes = ClassTable(tuple(names.labels), _palette(colors, len(names.labels), one), one)
-    return ClassFile(name, classes, encoding, _range(content.get("range")), mask_suffix)
+    channels = content.get("channels", 3)
+    if type(channels) is not int or channels < 1:
+        raise ValueError(f"channels must be a positive whole number. Received: {channels!r}")
+    value_range = _range(content.get("range"))
+    if value_range and channels not in (1, 3):
+        raise ValueError(f"range is for 1 or 3 channels. Received: channels {channels}")
+    return ClassFile(name, classes, encoding, value_range, mask_suffix, channels)
 
 
 def _add_background(content, values, read_value):

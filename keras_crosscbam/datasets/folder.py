@@ -22,7 +22,8 @@ def load_folder(root: StrPath, split: str) -> SegmentationDataset:
         >>> from keras_crosscbam.datasets import load_folder
         >>> image, labels = load_folder("mydata", "train")[0]  # doctest: +SKIP
 
-    Images are `images/SPLIT/**/NAME.EXT`, of any extension that Pillow reads, and masks
+    Images are `images/SPLIT/**/NAME.EXT`, of any extension that Pillow reads (with `channels` in
+    `dataset.yaml` also `.npy`, see `keras_crosscbam.image_channels.read_channels`), and masks
     `masks/SPLIT/**/NAME.png`, under the same folders and names; `dataset.yaml` says what the masks
     hold, see `read_class_file`. Links to files and folders are followed.
 
@@ -55,7 +56,8 @@ def list_folder(root, split):
             f"Received: {split!r}"
         )
     suffix = description.mask_suffix
-    images, image_faults = _by_name(root / "images" / split)
+    arrays = description.channels != 3
+    images, image_faults = _by_name(root / "images" / split, arrays)
     masks, mask_faults = _by_name(root / "masks" / split)
     if suffix and not (root / "masks" / split).exists():
         masks = images
@@ -74,13 +76,14 @@ def list_folder(root, split):
         description.value_range,
         hint="" if suffix else _suffix_hint(images, masks),
         image_root=root / "images" / split,
+        channels=description.channels,
     )
 
 
-def _by_name(folder):
+def _by_name(folder, arrays=False):
     """Image files by path without extension, and a sentence for each file that cannot be one."""
     files, faults = {}, []
-    for path in sorted(image_files_below(folder)):
+    for path in sorted(image_files_below(folder, arrays)):
         if is_broken_link(path):
             faults.append(f"{path}: {describe_broken_link(path)}")
             continue
@@ -93,16 +96,26 @@ def _by_name(folder):
 
 def _suffix_hint(images, masks):
     """What `mask_suffix` would pair the files that are left over, as a sentence, or ""."""
-    alone = images.keys() - masks.keys()
     # Without any masks, they may lie among the images.
     candidates = masks.keys() - images.keys() if masks else images.keys()
+    suffix = common_suffix(images.keys() - masks.keys(), candidates)
+    return f"If masks are named NAME{suffix}, write `mask_suffix: {suffix}`" if suffix else ""
+
+
+def common_suffix(names, candidates):
+    """What at least half of the candidates have behind one of the names, or "".
+
+    >>> from keras_crosscbam.datasets.folder import common_suffix
+    >>> common_suffix({"a", "b"}, {"a_mask", "b_mask", "c"})
+    '_mask'
+    """
     found = Counter(
         name[separator.start() :]
         for name in sorted(candidates)
         for separator in re.finditer(r"[-_. ]", name)
-        if name[: separator.start()] in alone
+        if name[: separator.start()] in names
     )
     for suffix, count in found.most_common(1):
         if 2 * count >= len(candidates):
-            return f"If masks are named NAME{suffix}, write `mask_suffix: {suffix}`"
+            return suffix
     return ""

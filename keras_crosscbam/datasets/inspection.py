@@ -14,7 +14,8 @@ from keras_crosscbam.datasets.label_statistics import (
 )
 from keras_crosscbam.datasets.listing import shorten_list
 from keras_crosscbam.datasets.masks import Palettes, UnclearIdsError, read_mask
-from keras_crosscbam.images import RefusedError, UnknownRangeError, read_oriented_image
+from keras_crosscbam.image_channels import read_oriented_channels
+from keras_crosscbam.images import RefusedError, UnknownRangeError
 from keras_crosscbam.progress import progress as with_progress
 
 CROP_SIZE = (360, 480)
@@ -67,6 +68,7 @@ class SplitInspection:
         self._problems = listing.problems()
         self._encoding = listing.encoding
         self._value_range = listing.value_range
+        self._channels = listing.channels
         self._palettes = Palettes()
         self._turned_alone = []
         self._faults = defaultdict(list)
@@ -86,7 +88,7 @@ class SplitInspection:
     def _inspect_image(self, path):
         """The image's (height, width) and EXIF orientation, or None for both."""
         try:
-            image, orientation = read_oriented_image(path, self._value_range)
+            image, orientation = read_oriented_channels(path, self._channels, self._value_range)
         except ValueError as error:
             self._refuse(path, error)
             return None, None

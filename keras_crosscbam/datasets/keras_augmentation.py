@@ -58,8 +58,8 @@ class KerasAugmentation:
             )
         if any(getattr(layer, "data_format", None) == "channels_first" for layer in layers):
             raise ValueError(
-                f"{self._name} is set to channels_first, and images are (height, width, 3): give "
-                'it data_format="channels_last".'
+                f"{self._name} is set to channels_first, and images are (height, width, channels): "
+                'give it data_format="channels_last".'
             )
         problem = self._problem((64, 96), draws=8)
         if problem == self._makes_up:

@@ -38,6 +38,7 @@ class Listing:
         image_root: the folder whose subfolders tell images of one name apart; None where all names
             differ.
         left_out: the groups of frames that were taken away.
+        channels: number of channels of the images.
     """
 
     root: Path
@@ -51,6 +52,7 @@ class Listing:
     hint: str = ""
     image_root: Path | None = None
     left_out: tuple[str, ...] = ()
+    channels: int = 3
 
     @property
     def groups(self):
@@ -95,7 +97,13 @@ class Listing:
             raise ValueError(problem)
         pairs = tuple((frame.image, frame.mask) for frame in self.frames)
         return SegmentationDataset(
-            self.name, pairs, self.classes, self.encoding, self.value_range, self.left_out
+            self.name,
+            pairs,
+            self.classes,
+            self.encoding,
+            self.value_range,
+            self.left_out,
+            self.channels,
         )
 
     def images(self):

@@ -68,8 +68,8 @@ def training_batches(
             as they take no more of it than they leave free; see `Cached`.
 
     Returns:
-        A `tf.data.Dataset` of `(images, labels)`: float32 `(batch, height, width, 3)` in 0..255
-        and uint8 `(batch, height, width)`, ignore 255.
+        A `tf.data.Dataset` of `(images, labels)`: float32 `(batch, height, width, channels)` in
+        0..255 and uint8 `(batch, height, width)`, ignore 255.
 
     Raises:
         ValueError: for arguments outside their range, and if the batch cannot be shared equally.
@@ -162,7 +162,7 @@ def frame_reader(dataset, label=MASK):
     """A TensorFlow function from an index to an image of a data set and its label.
 
     Args:
-        dataset: a sequence of images, uint8 `(height, width, 3)`, and their labels.
+        dataset: a sequence of images, uint8 `(height, width, channels)`, and their labels.
         label: `tf.TensorSpec` of a label.
 
     Raises:
@@ -174,13 +174,15 @@ def frame_reader(dataset, label=MASK):
             f"Received: {dataset!r}"
         )
 
+    channels = getattr(dataset, "channels", 3)
+
     def decode(index):
         return dataset[int(index)]
 
     def read(index):
         types = (tf.uint8, label.dtype)
         images, labels = tf.numpy_function(decode, [index], types, stateful=False)
-        images.set_shape((None, None, 3))
+        images.set_shape((None, None, channels))
         labels.set_shape(label.shape)
         return images, labels
 

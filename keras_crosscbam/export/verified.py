@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_crosscbam.export import parity
-from keras_crosscbam.images import STREET, read_image
+from keras_crosscbam.image_channels import read_channels, street
 from keras_crosscbam.models.inputs import with_preprocessing
 from keras_crosscbam.models.precision import in_float32
 from keras_crosscbam.models.surgery import inference_model, with_input_size
@@ -71,15 +71,18 @@ def require_convolutions(path, description, remedy):
         )
 
 
-def frame_batches(frames, size, batch):
-    """Images for the comparison: `(batch, height, width, 3)` uint8, the last batch filled up.
+def frame_batches(frames, size, batch, channels=3):
+    """Images to compare on: `(batch, height, width, channels)` uint8, the last batch filled up.
 
     Args:
-        frames: images `(height, width, 3)`, or paths of images; None for a street photograph.
+        frames: images `(height, width, channels)`, or paths of images; None for a street
+            photograph.
         size: `(height, width)` to resize them to; None leaves them as they are, one in a batch.
         batch: how many go together; None for one.
+        channels: number of channels that the network takes.
     """
-    images = [as_image(frame) for frame in ([STREET] if frames is None else frames)]
+    given = [street(channels)] if frames is None else frames
+    images = [as_image(frame, channels) for frame in given]
     if not images:
         raise ValueError("There must be at least one frame to compare on. Received: none")
     if size is None:
@@ -92,13 +95,13 @@ def frame_batches(frames, size, batch):
         yield np.stack(images[start : start + batch])
 
 
-def as_image(frame):
-    """An image `(height, width, 3)`, or the path of one, as the uint8 array."""
-    image = frame if isinstance(frame, np.ndarray) else read_image(frame)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+def as_image(frame, channels=3):
+    """An image `(height, width, channels)`, or the path of one, as the uint8 array."""
+    image = frame if isinstance(frame, np.ndarray) else read_channels(frame, channels)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
         raise ValueError(
-            "A frame is a uint8 array of shape (height, width, 3), or the path of an image. "
-            f"Received: {image.dtype} of shape {image.shape}"
+            f"A frame is a uint8 array of shape (height, width, {channels}), or the path of an "
+            f"image. Received: {image.dtype} of shape {image.shape}"
         )
     return image
 
@@ -118,7 +121,7 @@ def write_verified(path, write, reference, run, frames, batch):
     """
     with keep_if_verified(path) as unchecked:
         write(unchecked)
-        batches = frame_batches(frames, reference.size, batch)
+        batches = frame_batches(frames, reference.size, batch, reference.channels)
         return parity.check(reference, run(unchecked), batches)
 
 

@@ -4,6 +4,7 @@ from keras_crosscbam.layers.attention import ChannelAttention, GateConv2D, Spati
 from keras_crosscbam.layers.batch_norm import BatchNormalization
 from keras_crosscbam.layers.ccbam import CCBAM
 from keras_crosscbam.layers.conv import ConvBNReLU
+from keras_crosscbam.layers.pooling import Square, UncountPadding
 from keras_crosscbam.layers.resize import ResizeLike
 from keras_crosscbam.layers.scores import Scores
 from keras_crosscbam.layers.se_aspp import SEASPP
@@ -18,4 +19,6 @@ __all__ = [
     "ResizeLike",
     "Scores",
     "SpatialAttention",
+    "Square",
+    "UncountPadding",
 ]

@@ -26,6 +26,18 @@ class GateConv2D(layers.Conv2D):
         super().__init__(filters, **kwargs)
 
 
+def activation_name(activation):
+    """The name of a gate's activation, a function's or a class's; None for none.
+
+    >>> from keras_crosscbam.layers.attention import activation_name
+    >>> activation_name("relu"), activation_name("linear"), activation_name(None)
+    ('relu', None, None)
+    """
+    function = keras.activations.get(activation)
+    name = getattr(function, "__name__", type(function).__name__)
+    return None if name == "linear" else name
+
+
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class ChannelAttention(layers.Layer):
     """Says *what* matters: one weight in (0, 1) per channel (paper, Equation 3).

@@ -8,12 +8,13 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_crosscbam.layers.attention import GateConv2D
+from keras_crosscbam.layers.attention import GateConv2D, activation_name
 from keras_crosscbam.layers.conv import ConvBNReLU
+from keras_crosscbam.layers.switches import Switched
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
-class SEASPP(layers.Layer):
+class SEASPP(Switched, layers.Layer):
     """Gathers context with a few atrous convolutions and a squeeze-and-excitation gate.
 
         >>> import numpy as np
@@ -93,8 +94,17 @@ class SEASPP(layers.Layer):
 
     def call(self, inputs, training=None):
         atrous = sum(branch(inputs, training=training) for branch in self.branches)
-        gate = ops.sigmoid(self.expand(self.relu(self.reduce(self.squeeze(inputs)))))
-        return self.project(ops.concatenate([inputs * gate, atrous], axis=-1), training=training)
+        excited = inputs * self.gate(inputs)
+        return self.project(ops.concatenate([excited, atrous], axis=-1), training=training)
+
+    def gate(self, inputs):
+        """The weights of the input's channels, `(batch, 1, 1, channels)`, each in (0, 1)."""
+        return ops.sigmoid(self.expand(self.relu(self.reduce(self.squeeze(inputs)))))
+
+    @property
+    def switches(self):
+        name = activation_name(self.gate_activation)
+        return {"gate_activation": name} if name else {}
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

@@ -1,8 +1,8 @@
 """Model builders: `CrossCBAM`, its named variants, and the `STDC` encoders."""
 
 from keras_crosscbam.manifest import list_weights
-from keras_crosscbam.models.cross_cbam import (
-    CrossCBAM,
+from keras_crosscbam.models.cross_cbam import CrossCBAM
+from keras_crosscbam.models.cross_cbam_variants import (
     CrossCBAM_L,
     CrossCBAM_L1,
     CrossCBAM_L2,

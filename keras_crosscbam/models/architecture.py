@@ -15,15 +15,17 @@ def architecture_of(weights):
         >>> model = kc.CrossCBAM(**architecture_of(weights))  # doctest: +SKIP
         >>> weights.load_into(model)  # doctest: +SKIP
 
-    They are read off the names of the layers and the shapes of their arrays. What leaves no weights
-    cannot be found: `gate_activation`, `dropout_rate`.
+    They are read off the names of the layers and the shapes of their arrays. Switches
+    that leave no weights are written into files beside them, but files of version 0.1 do not tell
+    `gate_activation`. `dropout_rate` cannot be found.
 
     Args:
         weights: `Weights` of a segmentation network.
 
     Returns:
-        A dict with `backbone`, `alpha`, `num_classes`, `use_se_aspp`, `use_ccbam`, and where the
-        network has them `aspp_filters` and `aspp_dilation_rates`.
+        A dict with `backbone`, `alpha`, `num_classes`, `use_se_aspp`, `fusion`, and where the
+        network has them `aspp_filters`, `aspp_dilation_rates`, `gate_activation` and
+        `count_include_pad`.
 
     Raises:
         ValueError: for weights of anything else, such as an encoder.
@@ -45,7 +47,7 @@ def architecture_of(weights):
         "alpha": alpha,
         "num_classes": weights.num_classes,
         "use_se_aspp": has("se_aspp/"),
-        "use_ccbam": True if has("ccbam") else "sum" if fused else False,
+        "fusion": "ccbam" if has("ccbam") else "sum" if fused else None,
     }
     for context in ("se_aspp/project/conv", "neck/conv"):
         if context in paths:
@@ -53,4 +55,4 @@ def architecture_of(weights):
     rates = [re.fullmatch(r"se_aspp/branch_rate(\d+)/conv", path) for path in paths]
     if any(rates):
         found["aspp_dilation_rates"] = tuple(sorted(int(rate[1]) for rate in rates if rate))
-    return found
+    return found | {name: v for name, v in weights.switches.items() if name != "square_top"}

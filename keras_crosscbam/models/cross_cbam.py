@@ -1,60 +1,47 @@
 """Cross-CBAM: STDC encoder, SE-ASPP context, CCBAM fusion (paper, section 3.4, Figure 1)."""
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 
+import keras
 from keras import layers
 
 from keras_crosscbam.classes import class_table
 from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike, Scores
+from keras_crosscbam.models.argument_types import (
+    Activation,
+    Classes,
+    Fusion,
+    InputShape,
+    WeightsSource,
+)
 from keras_crosscbam.models.class_names import SegmentationModel
-from keras_crosscbam.models.inputs import image_input, normalize
+from keras_crosscbam.models.inputs import encoder_input, image_input
 from keras_crosscbam.models.stdc import check_classifier, scaled, stdc_features
-from keras_crosscbam.models.weights import find_weights
-from keras_crosscbam.variants import VARIANTS, encoder_name
+from keras_crosscbam.models.weights import find_weights, switch
+from keras_crosscbam.variants import encoder_name
 
 HEAD_FILTERS = 128
 logger = logging.getLogger(__name__)
 
+BASE_DOCSTRING = """{summary}
 
-def CrossCBAM(
-    backbone="stdc1",
-    input_shape=(512, 1024, 3),
-    num_classes=None,
-    classes=None,
-    aspp_filters=256,
-    aspp_dilation_rates=(1, 3),
-    use_se_aspp=True,
-    use_ccbam=True,
-    gate_activation=None,
-    aux_head=False,
-    weights=None,
-    backbone_weights=None,
-    include_preprocessing=True,
-    classifier_activation=None,
-    dropout_rate=0.1,
-    input_tensor=None,
-    alpha=1.0,
-    name=None,
-):
-    """Builds a Cross-CBAM segmentation network as a plain functional model.
+        {example}
 
-        >>> import numpy as np, keras_crosscbam
-        >>> model = keras_crosscbam.CrossCBAM(num_classes=19, input_shape=(None, None, 3))
-        >>> tuple(model(np.zeros((1, 321, 481, 3))).shape)
-        (1, 321, 481, 19)
-
-    Args:
-        backbone: `"stdc1"` (Cross-CBAM-M) or `"stdc2"` (Cross-CBAM-L).
-        input_shape: `(height, width, channels)`, any sizes; None for sizes that vary from call to
-            call. One and the same set of weights serves all sizes.
-        num_classes: number of classes; None follows `classes` and the weights, or means 19
-            without either. The number alone does not say which classes are meant: where it is that
-            of the weights, the model keeps their head and the names of their classes, and one line
-            of the log says so. Pass `classes` for classes of your own. 1 is for one kind of
-            object: one logit a pixel, whose sigmoid is the probability of the object. Labels are 1
-            for the object, 0 for background, 255 for what does not count; a pixel is taken for the
-            object where its logit is above 0, its probability above 0.5.
+    Args:{backbone}
+        input_shape: `(height, width, channels)`; height and width are None for sizes that vary from
+            call to call{default_shape}. The same weights serve all sizes and numbers of channels:
+            1 for gray images, which are taken for RGB of three equal channels; 3 for RGB; for any
+            other number the first convolution of weights for RGB is repeated, channel after
+            channel, and multiplied by 3 / channels.
+        num_classes: number of classes; None follows `classes` and the weights, or means
+            {default_classes} without either. The number alone does not say which classes are meant:
+            where it is that of the weights, the model keeps their head and the names of their
+            classes, and one line of the log says so. Pass `classes` for classes of your own. 1 is
+            for one kind of object: one logit a pixel, whose sigmoid is the probability of the
+            object. Labels are 1 for the object, 0 for background, 255 for ignored pixels; a pixel
+            is predicted as the object where its logit is above 0, its probability above 0.5.
         classes: the classes, a `ClassTable` such as `dataset.classes`, or a list of names. They
             are part of the model (`model.classes`), and go with it into every file that it is
             saved or exported to. Weights for other names are loaded without their head, and one
@@ -62,40 +49,66 @@ def CrossCBAM(
         aspp_filters: width c of SE-ASPP and of the decoder (paper, Table 6).
         aspp_dilation_rates: rates of SE-ASPP's branches (paper, Table 5).
         use_se_aspp: whether stage 5 goes through SE-ASPP. Without it a ConvBNReLU 1x1 takes its
-            place before CCBAM (paper, Table 4).
-        use_ccbam: whether stages 4 and 3 are fused in by CCBAM. Without it the logits are made at
-            1/32; with neither module the model is the baseline of Table 4, an FCN head on stage 5.
-            `"sum"` adds the stages up instead, which tells what attention is worth and what the
-            detail of the early stages.
-        gate_activation: what stands before the sigmoid of every gate, in both modules. The paper
-            has nothing there; `"relu"` is what the authors' FLOPs hint at (`flops.count_macs`).
+            place before the fusion (paper, Table 4).
+        fusion: how the decoder takes in stages 4 and 3: `"ccbam"`, or `"sum"` to add them, which
+            tells what attention is worth. None leaves them out, and the logits are made at 1/32;
+            without SE-ASPP too, the model is the baseline of Table 4, an FCN head on stage 5.
+        gate_activation: activation before the sigmoid of every gate, in both modules. The paper
+            has none; `"relu"` is what the authors' FLOPs hint at (`flops.count_macs`). None
+            follows the weights, or means none without weights.
         aux_head: whether to add the auxiliary FCN head on stage 4, for training. The model then
-            returns `{"main": ..., "aux": ...}`; `inference_model` gives the main part back.
+            returns `{{"main": ..., "aux": ...}}`; `inference_model` gives the main part back.
         weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
         backbone_weights: the same for the encoder alone; loaded before `weights`.
         include_preprocessing: whether the model normalizes pixels of 0..255 itself. Without it,
-            it expects `(pixels / 255 - mean) / std` with ImageNet's mean and standard deviation,
-            for instance in `fit`; `segment`, `evaluate`, runtimes and exports of this package take
-            pixels of 0..255 all the same, and normalize them for it.
+            it expects `(pixels / 255 - mean) / std` with ImageNet's mean and standard deviation of
+            R, G and B (of one channel the mean of the three, of others those of R, G and B in
+            turn), for instance in `fit`; `segment`, `evaluate`, runtimes and exports of this
+            package take pixels of 0..255 all the same, and normalize them for it.
         classifier_activation: activation on the logits, for instance `"softmax"`, or `"sigmoid"`
             for one class; None for none, which the losses of this package expect.
         dropout_rate: share of whole channels dropped before the classifier, in training.
         input_tensor: optional Keras tensor to build on instead of a new input.
         alpha: width multiplier on all channels of encoder and decoder, `aspp_filters` included, as
-            in `keras.applications.MobileNet`; a multiple of 1/32. The paper's networks have 1.0,
-            `CrossCBAM_S` has 0.5.
+            in `keras.applications.MobileNet`; a multiple of 1/32. {default_alpha}
+        count_include_pad: whether the encoder's average poolings count the zero padding, as in
+            `STDC`. None follows the weights, or means True without weights.
         name: name of the model.
 
     Returns:
         A functional `keras.Model` from images `(batch, height, width, channels)` to float32 logits
         `(batch, height, width, num_classes)`, at the size of the images. Its attribute `classes` is
-        a `ClassTable`, or None where nobody has named the classes.
+        a `ClassTable`, or None where the classes have no names.
 
     Raises:
         ValueError: for arguments out of range, unknown names, or weights that do not fit.
-    """
-    if use_ccbam not in (True, False, "sum"):
-        raise ValueError(f"`use_ccbam` must be True, False or 'sum'. Received: {use_ccbam!r}")
+"""
+"""The docstring of every builder of a segmentation network."""
+
+
+def CrossCBAM(
+    backbone: str = "stdc1",
+    input_shape: InputShape = (512, 1024, 3),
+    num_classes: int | None = None,
+    classes: Classes = None,
+    aspp_filters: int = 256,
+    aspp_dilation_rates: Sequence[int] = (1, 3),
+    use_se_aspp: bool = True,
+    fusion: Fusion = "ccbam",
+    gate_activation: str | None = None,
+    aux_head: bool = False,
+    weights: WeightsSource = None,
+    backbone_weights: WeightsSource = None,
+    include_preprocessing: bool = True,
+    classifier_activation: Activation = None,
+    dropout_rate: float = 0.1,
+    input_tensor: keras.KerasTensor | None = None,
+    alpha: float = 1.0,
+    count_include_pad: bool | None = None,
+    name: str | None = None,
+) -> SegmentationModel:
+    if fusion not in ("ccbam", "sum", None):
+        raise ValueError(f"`fusion` must be 'ccbam', 'sum' or None. Received: {fusion!r}")
     width4, width3 = scaled(aspp_filters, alpha), scaled(min(aspp_filters, 256), alpha)
     head_width = scaled(HEAD_FILTERS, alpha)
     encoder_architecture = encoder_name(backbone, alpha)
@@ -105,9 +118,11 @@ def CrossCBAM(
     classes = None if classes is None else class_table(classes)
     num_classes = _number_of(classes, num_classes, pretrained)
     check_classifier(num_classes, classifier_activation)
+    gate_activation = switch("gate_activation", gate_activation, pretrained)
     inputs, source = image_input(input_shape, input_tensor)
-    pixels = normalize(inputs) if include_preprocessing else inputs
-    features = stdc_features(pixels, backbone, alpha)
+    pixels = encoder_input(inputs, include_preprocessing)
+    count_include_pad = switch("count_include_pad", count_include_pad, pretrained or encoder)
+    features = stdc_features(pixels, backbone, alpha, count_include_pad)
 
     def logits(x, prefix=""):
         """Dropout, 1x1 convolution, resizing to the image; float32 also in mixed precision."""
@@ -132,14 +147,14 @@ def CrossCBAM(
     x = features["stage5"]
     if use_se_aspp:
         x = SEASPP(width4, aspp_dilation_rates, gate_activation, name="se_aspp")(x)
-    elif use_ccbam:
+    elif fusion:
         x = _to_width(x, width4, name="neck")
     else:
         x = ConvBNReLU(head_width, 3, name="fcn")(x)
-    if use_ccbam:
-        x = _fuse(features["stage4"], x, width4, 4, use_ccbam, gate_activation)
+    if fusion:
+        x = _fuse(features["stage4"], x, width4, 4, fusion, gate_activation)
         x = _to_width(x, width3, name="neck4")
-        x = _fuse(features["stage3"], x, width3, 3, use_ccbam, gate_activation)
+        x = _fuse(features["stage3"], x, width3, 3, fusion, gate_activation)
         x = _to_width(x, head_width, name="neck3")
     outputs = logits(x)
     if aux_head:
@@ -181,55 +196,24 @@ def _to_width(x, filters, name):
     return x if x.shape[-1] == filters else ConvBNReLU(filters, 1, name=name)(x)
 
 
-def _fuse(low, high, filters, stage, use_ccbam, gate_activation):
+def _fuse(low, high, filters, stage, fusion, gate_activation):
     """Resizes the decoder's features to a stage of the encoder and makes one of the two."""
     high = ResizeLike(name=f"resize{stage}")([high, low])
     low = _to_width(low, filters, name=f"lateral{stage}")
-    if use_ccbam == "sum":
+    if fusion == "sum":
         return layers.Add(name=f"sum{stage}")([low, high])
     return CCBAM(gate_activation=gate_activation, name=f"ccbam{stage}")([low, high])
 
 
-def _named(variant):
-    """The builder of a row of the table of variants."""
-
-    def build(input_shape=None, **kwargs):
-        if input_shape is None:
-            input_shape = (*variant.input_size, 3)
-        kwargs.setdefault("alpha", variant.alpha)
-        kwargs.setdefault("name", f"cross_cbam_{variant.name.lower()}")
-        return CrossCBAM(variant.backbone, input_shape=input_shape, **kwargs)
-
-    height, width = variant.input_size
-    encoder = variant.backbone.upper()
-    if variant.paper_test_miou is None:
-        encoder += f" with `alpha={variant.alpha}`"
-        source = "A small network of this package, not of the paper, which has no figures for it."
-    else:
-        source = f"""Paper, Tables 2 and 3, {variant.dataset}: test mIoU {variant.paper_test_miou},
-    {variant.paper_fps} FPS on a GTX 1080 Ti with TensorRT 8.2, FP32, batch 1."""
-    build.__name__ = build.__qualname__ = f"CrossCBAM_{variant.name}"
-    build.__doc__ = f"""Cross-CBAM-{variant.name}: {encoder} at {height}x{width}.
-
-        >>> import keras_crosscbam
-        >>> keras_crosscbam.CrossCBAM_{variant.name}(num_classes=7).output_shape
-        (None, {height}, {width}, 7)
-
-    {source}
-
-    Args:
-        input_shape: `(height, width, channels)`, None for ({height}, {width}, 3).
-        **kwargs: as in `CrossCBAM`, but for `backbone`.
-    """
-    return build
-
-
-CrossCBAM_M1 = _named(VARIANTS["M1"])
-CrossCBAM_L1 = _named(VARIANTS["L1"])
-CrossCBAM_M2 = _named(VARIANTS["M2"])
-CrossCBAM_L2 = _named(VARIANTS["L2"])
-CrossCBAM_M = _named(VARIANTS["M"])
-CrossCBAM_L = _named(VARIANTS["L"])
-CrossCBAM_S1 = _named(VARIANTS["S1"])
-CrossCBAM_S2 = _named(VARIANTS["S2"])
-CrossCBAM_S = _named(VARIANTS["S"])
+CrossCBAM.__doc__ = BASE_DOCSTRING.format(
+    summary="Builds a Cross-CBAM segmentation network as a plain functional model.",
+    example=""">>> import numpy as np, keras_crosscbam
+        >>> model = keras_crosscbam.CrossCBAM(num_classes=19, input_shape=(None, None, 3))
+        >>> tuple(model(np.zeros((1, 321, 481, 3))).shape)
+        (1, 321, 481, 19)""",
+    backbone="""
+        backbone: `"stdc1"` (Cross-CBAM-M) or `"stdc2"` (Cross-CBAM-L).""",
+    default_shape="",
+    default_classes=19,
+    default_alpha="The paper's networks have 1.0, `CrossCBAM_S` has 0.5.",
+)

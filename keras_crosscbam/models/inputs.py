@@ -13,6 +13,9 @@ STD = (0.229, 0.224, 0.225)
 NORMALIZATION = "normalize"
 """The name of the layer that normalizes pixels."""
 
+GRAY = ("gray", "gray_to_color")
+"""The names of the layers that make three channels of gray pixels."""
+
 _FIRST_LAYER = "stem_conv1"
 # Names of layers and operations that keep pixels on the scale that they have, at inference. So do
 # Keras' augmentation layers, whose names begin with "Random".
@@ -55,14 +58,50 @@ def image_input(input_shape, input_tensor=None):
     return inputs, inputs
 
 
-def normalize(images):
-    """Scales pixels of 0..255 to ImageNet's statistics, in float32 whatever the dtype policy.
+def encoder_input(images, include_preprocessing):
+    """What the first convolution takes of images: normalized pixels of at least two channels.
 
-    Images with other than three channels take the mean of the three channels' statistics.
+    A gray image is taken for a color image whose R, G and B are equal, so that all weights serve
+    both and give the same scores. With one channel in the first convolution instead they could
+    not: its padding is of the mean color, which is not gray.
+
+    Args:
+        images: a Keras tensor `(batch, height, width, channels)`.
+        include_preprocessing: whether they are pixels of 0..255; else they are normalized already.
     """
-    mean, std = MEAN, STD
-    if images.shape[-1] != len(MEAN):
-        mean, std = [sum(MEAN) / len(MEAN)], [sum(STD) / len(STD)]
+    pixels = normalize(images) if include_preprocessing else images
+    if pixels.shape[-1] != 1:
+        return pixels
+    (mean,), (std,) = statistics(1)
+    color = keras.layers.Concatenate(dtype="float32", name=GRAY[0])([pixels] * 3)
+    # From the statistics of gray to those of each color.
+    return keras.layers.Rescaling(
+        scale=[[[std / s for s in STD]]],
+        offset=[[[(mean - m) / s for m, s in zip(MEAN, STD, strict=True)]]],
+        dtype="float32",
+        name=GRAY[1],
+    )(color)
+
+
+def statistics(channels):
+    """Mean and standard deviation by which each channel is normalized, on a scale of 0..1.
+
+        >>> from keras_crosscbam.models.inputs import statistics
+        >>> statistics(4)
+        ((0.485, 0.456, 0.406, 0.485), (0.229, 0.224, 0.225, 0.229))
+
+    Those of ImageNet for three channels. One channel is gray and has the mean of the three; of
+    other numbers the channels have those of R, G and B in turn, as their weights do.
+    """
+    if channels == 1:
+        return (sum(MEAN) / 3,), (sum(STD) / 3,)
+    repeated = [color % 3 for color in range(channels)]
+    return tuple(MEAN[color] for color in repeated), tuple(STD[color] for color in repeated)
+
+
+def normalize(images):
+    """Scales pixels of 0..255 by `statistics`, in float32 whatever the dtype policy."""
+    mean, std = statistics(images.shape[-1])
     # Of three axes, since Keras turns a vector to the first axis when it is set to channels_first.
     return keras.layers.Rescaling(
         scale=[[[1 / (255 * s) for s in std]]],
@@ -102,6 +141,8 @@ def expects_normalized(model):
 
 def _keeps_scale(operation):
     kind = type(operation).__name__
+    if operation.name in GRAY:
+        return True
     if kind == "Activation":
         return getattr(operation.activation, "__name__", None) == "linear"
     return kind in _SAME_SCALE or kind.startswith("Random")

@@ -41,6 +41,7 @@ def narrowed(weights, model):
     Raises:
         ValueError: if the model is wider than the weights, or of another structure.
     """
+    weights = weights.for_channels_of(model)
     channels = _Channels(weights.variables, variables_of(model))
     try:
         # In the order of the calls.

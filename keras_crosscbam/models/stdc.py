@@ -3,15 +3,57 @@
 import keras
 from keras import layers
 
+from keras_crosscbam.layers import Square, UncountPadding
 from keras_crosscbam.layers.conv import ConvBNReLU, batch_norm
-from keras_crosscbam.models.inputs import image_input, normalize
-from keras_crosscbam.models.weights import find_weights
+from keras_crosscbam.models.argument_types import Activation, InputShape, WeightsSource
+from keras_crosscbam.models.inputs import encoder_input, image_input
+from keras_crosscbam.models.weights import find_weights, switch
 from keras_crosscbam.variants import encoder_name
 
 STEM_FILTERS = (32, 64)
 STAGE_FILTERS = {"stage3": 256, "stage4": 512, "stage5": 1024}
 STAGE_BLOCKS = {"stdc1": (2, 2, 2), "stdc2": (4, 5, 3)}
 CLASSIFIER_FILTERS = 1024
+
+BASE_DOCSTRING = """{summary}
+
+        >>> import numpy as np, keras_crosscbam
+        >>> features = keras_crosscbam.{function}(include_top=False, input_shape=(None, None, 3))
+        >>> {{k: tuple(f.shape) for k, f in features(np.zeros((1, 256, 512, 3))).items()}}
+        {{'stage3': (1, 32, 64, 256), 'stage4': (1, 16, 32, 512), 'stage5': (1, 8, 16, 1024)}}
+
+    The classifier is there to pretrain the encoder (ConvBNReLU 1x1, global average pooling, dense,
+    ReLU, dropout, dense, the dense layers without bias).
+
+    Args:{backbone}
+        input_shape: `(height, width, channels)`; height and width may be None. Weights fit any
+            number of channels, as in `CrossCBAM`.
+        num_classes: classes of the classifier; None follows the weights, or means 1000 without.
+        include_top: whether to add the classifier; without it the model returns the dict of
+            feature maps described in `stdc_features`.
+        weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
+        include_preprocessing: whether the model normalizes pixels of 0..255 itself; else as in
+            `CrossCBAM`.
+        classifier_activation: activation of the classifier, None for logits.
+        dropout_rate: share of the classifier's hidden units dropped in training.
+        input_tensor: optional Keras tensor to build the model on.
+        alpha: width multiplier on all channels, as in `keras.applications.MobileNet`; a multiple of
+            1/32.
+        count_include_pad: whether the average poolings count the zero padding. PyTorch's STDC
+            counts it, Paddle's does not. None follows the weights, or means True without weights.
+        square_top: whether the classifier squares its first feature maps before the global average
+            pooling, as the published classifiers do. None follows the weights, or means False
+            without weights.
+        name: name of the model.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: for an unknown backbone, an `alpha` that makes no whole numbers of channels, or
+            weights that do not fit.
+"""
+"""The docstring of every builder of an encoder."""
 
 
 def scaled(filters, alpha):
@@ -33,16 +75,17 @@ def scaled(filters, alpha):
     return int(filters * alpha)
 
 
-def stdc_block(x, filters, strides, name, output_name=None):
+def stdc_block(x, filters, strides, name, output_name=None, count_include_pad=True):
     """One STDC block (paper, section 3.1, Figure 2): four ever narrower ConvBNReLU, concatenated.
 
     Args:
         x: feature maps of shape `(batch, height, width, channels)`.
         filters: output channels, a multiple of 8; the four parts have 1/2, 1/4, 1/8, 1/8 of them.
         strides: 1 or 2. At 2 a depthwise convolution halves the size before the second part, and
-            an average pooling, which counts the zero padding, before the concatenation.
+            an average pooling before the concatenation.
         name: prefix of the layers' names.
         output_name: name of the concatenation, where it should differ from `{name}_concat`.
+        count_include_pad: whether the average pooling counts the zero padding.
 
     Returns:
         Feature maps of shape `(batch, ceil(height / strides), ceil(width / strides), filters)`.
@@ -61,10 +104,15 @@ def stdc_block(x, filters, strides, name, output_name=None):
             dtype="float32",
         )(y)
         y = batch_norm(name=f"{name}_down_bn")(y)
-        first = layers.ZeroPadding2D(1, data_format="channels_last", name=f"{name}_pool_pad")(first)
-        first = layers.AveragePooling2D(
+        padded = layers.ZeroPadding2D(1, data_format="channels_last", name=f"{name}_pool_pad")(
+            first
+        )
+        pooled = layers.AveragePooling2D(
             3, strides=2, data_format="channels_last", name=f"{name}_pool"
-        )(first)
+        )(padded)
+        if not count_include_pad:
+            pooled = UncountPadding(name=f"{name}_pool_uncounted")([pooled, first])
+        first = pooled
     second = ConvBNReLU(filters // 4, 3, name=f"{name}_conv2")(y)
     third = ConvBNReLU(filters // 8, 3, name=f"{name}_conv3")(second)
     fourth = ConvBNReLU(filters // 8, 3, name=f"{name}_conv4")(third)
@@ -72,13 +120,14 @@ def stdc_block(x, filters, strides, name, output_name=None):
     return concat([first, second, third, fourth])
 
 
-def stdc_features(x, backbone, alpha=1.0):
+def stdc_features(x, backbone, alpha=1.0, count_include_pad=True):
     """The encoder's graph on normalized pixels.
 
     Args:
         x: images of shape `(batch, height, width, channels)`, normalized.
         backbone: `"stdc1"` or `"stdc2"`.
         alpha: width multiplier.
+        count_include_pad: as in `STDC`.
 
     Returns:
         A dict of the feature maps at 1/8, 1/16 and 1/32 of the size, with 256, 512 and 1024
@@ -103,6 +152,7 @@ def stdc_features(x, backbone, alpha=1.0):
                 strides=2 if block == 1 else 1,
                 name=f"{stage}_block{block}",
                 output_name=stage if block == blocks else None,
+                count_include_pad=count_include_pad,
             )
         features[stage] = x
     return features
@@ -120,62 +170,34 @@ def check_classifier(num_classes, activation):
 
 
 def STDC(
-    backbone="stdc1",
-    input_shape=(224, 224, 3),
-    num_classes=None,
-    include_top=True,
-    weights=None,
-    include_preprocessing=True,
-    classifier_activation="softmax",
-    dropout_rate=0.2,
-    input_tensor=None,
-    alpha=1.0,
-    name=None,
-):
-    """Builds an STDC network, as a classifier or as a feature extractor.
-
-        >>> import numpy as np, keras_crosscbam
-        >>> features = keras_crosscbam.STDC1(include_top=False, input_shape=(None, None, 3))
-        >>> {k: tuple(f.shape) for k, f in features(np.zeros((1, 256, 512, 3))).items()}
-        {'stage3': (1, 32, 64, 256), 'stage4': (1, 16, 32, 512), 'stage5': (1, 8, 16, 1024)}
-
-    The classifier is there to pretrain the encoder (ConvBNReLU 1x1, global average pooling, dense,
-    ReLU, dropout, dense, the dense layers without bias).
-
-    Args:
-        backbone: `"stdc1"` or `"stdc2"`.
-        input_shape: `(height, width, channels)`; height and width may be None.
-        num_classes: classes of the classifier; None follows the weights, or means 1000 without.
-        include_top: whether to add the classifier; without it the model returns the dict of
-            feature maps described in `stdc_features`.
-        weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
-        include_preprocessing: whether the model normalizes pixels of 0..255 itself; else as in
-            `CrossCBAM`.
-        classifier_activation: activation of the classifier, None for logits.
-        dropout_rate: share of the classifier's hidden units dropped in training.
-        input_tensor: optional Keras tensor to build the model on.
-        alpha: width multiplier on all channels, as in `keras.applications.MobileNet`; a multiple of
-            1/32.
-        name: name of the model.
-
-    Returns:
-        A functional `keras.Model`.
-
-    Raises:
-        ValueError: for an unknown backbone, an `alpha` that makes no whole numbers of channels, or
-            weights that do not fit.
-    """
+    backbone: str = "stdc1",
+    input_shape: InputShape = (224, 224, 3),
+    num_classes: int | None = None,
+    include_top: bool = True,
+    weights: WeightsSource = None,
+    include_preprocessing: bool = True,
+    classifier_activation: Activation = "softmax",
+    dropout_rate: float = 0.2,
+    input_tensor: keras.KerasTensor | None = None,
+    alpha: float = 1.0,
+    count_include_pad: bool | None = None,
+    square_top: bool | None = None,
+    name: str | None = None,
+) -> keras.Model:
     width = scaled(CLASSIFIER_FILTERS, alpha)
     architecture = encoder_name(backbone, alpha)
     pretrained = weights and find_weights(weights, architecture)
     if num_classes is None:
         num_classes = (pretrained and pretrained.num_classes) or 1000
     check_classifier(num_classes, classifier_activation)
+    count_include_pad = switch("count_include_pad", count_include_pad, pretrained)
     inputs, source = image_input(input_shape, input_tensor)
-    pixels = normalize(inputs) if include_preprocessing else inputs
-    outputs = stdc_features(pixels, backbone, alpha)
+    pixels = encoder_input(inputs, include_preprocessing)
+    outputs = stdc_features(pixels, backbone, alpha, count_include_pad)
     if include_top:
         x = ConvBNReLU(width, 1, name="top_conv")(outputs["stage5"])
+        if switch("square_top", square_top, pretrained):
+            x = Square(name="top_square")(x)
         x = layers.GlobalAveragePooling2D(data_format="channels_last", name="top_pool")(x)
         x = layers.Dense(width, use_bias=False, activation="relu", name="top_dense")(x)
         x = layers.Dropout(dropout_rate, name="top_dropout")(x)
@@ -192,11 +214,53 @@ def STDC(
     return model
 
 
-def STDC1(**kwargs):
-    """STDC1, the encoder of Cross-CBAM-M; takes the arguments of `STDC` but for `backbone`."""
-    return STDC("stdc1", **kwargs)
+def STDC1(
+    input_shape: InputShape = (224, 224, 3),
+    num_classes: int | None = None,
+    include_top: bool = True,
+    weights: WeightsSource = None,
+    include_preprocessing: bool = True,
+    classifier_activation: Activation = "softmax",
+    dropout_rate: float = 0.2,
+    input_tensor: keras.KerasTensor | None = None,
+    alpha: float = 1.0,
+    count_include_pad: bool | None = None,
+    square_top: bool | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    return STDC("stdc1", **locals())
 
 
-def STDC2(**kwargs):
-    """STDC2, the encoder of Cross-CBAM-L; takes the arguments of `STDC` but for `backbone`."""
-    return STDC("stdc2", **kwargs)
+def STDC2(
+    input_shape: InputShape = (224, 224, 3),
+    num_classes: int | None = None,
+    include_top: bool = True,
+    weights: WeightsSource = None,
+    include_preprocessing: bool = True,
+    classifier_activation: Activation = "softmax",
+    dropout_rate: float = 0.2,
+    input_tensor: keras.KerasTensor | None = None,
+    alpha: float = 1.0,
+    count_include_pad: bool | None = None,
+    square_top: bool | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    return STDC("stdc2", **locals())
+
+
+STDC.__doc__ = BASE_DOCSTRING.format(
+    summary="Builds an STDC network, as a classifier or as a feature extractor.",
+    function="STDC",
+    backbone="""
+        backbone: `"stdc1"` or `"stdc2"`.""",
+)
+STDC1.__doc__ = BASE_DOCSTRING.format(
+    summary="Builds STDC1, the encoder of Cross-CBAM-M, or a classifier on it.",
+    function="STDC1",
+    backbone="",
+)
+STDC2.__doc__ = BASE_DOCSTRING.format(
+    summary="Builds STDC2, the encoder of Cross-CBAM-L, or a classifier on it.",
+    function="STDC2",
+    backbone="",
+)

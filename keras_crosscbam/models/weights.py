@@ -1,7 +1,7 @@
 """What a weights file holds, and its way into a model: all of it or nothing."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import h5py
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from keras_crosscbam.classes import CLASS_TABLES, ClassTable
 from keras_crosscbam.datasets.class_mapping import difference, relabeling
 from keras_crosscbam.layers.scores import read_classes
+from keras_crosscbam.layers.switches import DEFAULTS, read_switches
 from keras_crosscbam.manifest import find_file
 from keras_crosscbam.models.class_names import classes_of
 from keras_crosscbam.models.surgery import is_backbone
@@ -32,18 +33,29 @@ class Weights:
             Keras keeps them (kernel, bias; gamma, beta, moving mean, moving variance).
         entry: what the manifest says of the file; empty for files that do not stand in it.
         stored_classes: the `ClassTable` in the file, or None.
+        switches: what the file says of `count_include_pad`, `square_top` and `gate_activation`, as
+            far as it is not the default.
     """
 
     source: str
     variables: dict[str, list[np.ndarray]] = field(repr=False)
     entry: dict
     stored_classes: ClassTable | None = None
+    switches: dict = field(default_factory=dict)
 
     @property
     def num_classes(self):
         """Classes of the file's segmentation head or classifier, or None if it has neither."""
         heads = (self.variables.get(name) for name in ("classifier", "predictions"))
         return next((arrays[0].shape[-1] for arrays in heads if arrays is not None), None)
+
+    @property
+    def channels(self):
+        """Channels of the images that the first convolution takes, or None without one.
+
+        Weights for gray images have 3, as those for RGB.
+        """
+        return self.variables[_FIRST][0].shape[2] if _FIRST in self.variables else None
 
     @property
     def classes(self):
@@ -68,8 +80,14 @@ class Weights:
         Raises:
             ValueError: if a layer is missing, unknown or of another shape; the model is unchanged.
         """
+        fitting = self.for_channels_of(model)
+        if fitting is not self:
+            fitting.load_into(model, backbone_only)
+            return
         wanted, skipped = self._split(model, backbone_only)
+        self._check_channels(model.name, wanted)
         self._check_width(model.name, wanted)
+        self._check_switches(model, backbone_only)
         problems = self.mismatches(model, backbone_only)
         if problems:
             more = f", and {len(problems) - 4} more" if len(problems) > 4 else ""
@@ -92,6 +110,37 @@ class Weights:
                 self._other_classes(ours),
             )
 
+    def for_channels_of(self, model):
+        """These weights, their first convolution made to fit the channels of a model's images.
+
+        Of weights for RGB the kernel is repeated, R, G and B in turn, and multiplied by 3 /
+        channels, which keeps the size of what comes out (as in timm and
+        segmentation_models.pytorch). Other weights are returned as they are.
+        """
+        first = variables_of(model).get(_FIRST)
+        channels = first and first[0].shape[2]
+        if self.channels != 3 or channels in (None, 3):
+            return self
+        kernel, *others = self.variables[_FIRST]
+        kernel = np.float32(kernel)[:, :, np.arange(channels) % 3] * (3 / channels)
+        logger.warning(
+            "%s: the first convolution, for 3 channels, is repeated and rescaled for the %d of %s",
+            self.source,
+            channels,
+            model.name,
+        )
+        return replace(self, variables={**self.variables, _FIRST: [kernel, *others]})
+
+    def _check_channels(self, name, wanted):
+        """Refuses weights for images of another number of channels."""
+        channels = wanted[_FIRST][0].shape[2] if _FIRST in wanted else None
+        if None not in (self.channels, channels) and self.channels != channels:
+            raise ValueError(
+                f"{self.source} is for images of {self.channels} channels, the model {name!r} for "
+                f"{channels}. Nothing was loaded. Build the model with "
+                f"`input_shape=(height, width, {self.channels})`."
+            )
+
     def _check_width(self, name, wanted):
         """Refuses weights of another `alpha`, in which every single layer differs."""
         shapes = [
@@ -107,6 +156,24 @@ class Weights:
                 "Nothing was loaded. Build the model with the `alpha` of the weights, or let a "
                 "training start from wider ones by `narrowed_from`."
             )
+
+    def _check_switches(self, model, backbone_only):
+        """Refuses weights of a network that computes something else from the same weights."""
+        ours = switches_of(model)
+        relevant = {"count_include_pad"}
+        if not backbone_only:
+            # Files of older versions do not tell `gate_activation`.
+            relevant |= {"gate_activation"} & self.switches.keys()
+        if not backbone_only and "predictions" in self.variables and _has_classifier(model):
+            relevant |= {"square_top"}
+        for name in sorted(relevant):
+            theirs, own = (s.get(name, DEFAULTS[name]) for s in (self.switches, ours))
+            if theirs != own:
+                raise ValueError(
+                    f"{self.source} does not fit the model {model.name!r}: its weights are of a "
+                    f"network with {name}={theirs!r}, the model has {own!r}. Nothing was loaded. "
+                    f"Build the model with {name}={theirs!r}."
+                )
 
     def reach_beyond_encoder(self, model):
         """Whether file and model have more layers of one name than those of an encoder."""
@@ -191,16 +258,16 @@ def find_weights(weights, architecture):
         ValueError: if there is no such name or file, the hash is wrong, or the file is damaged.
     """
     path, entry = find_file(weights, architecture)
-    variables, classes = read_weights(path)
-    return Weights(str(path), variables, entry, classes)
+    variables, classes, switches = read_weights(path)
+    return Weights(str(path), variables, entry, classes, switches)
 
 
 def read_weights(path):
-    """What Keras' weights format holds: variables by layer names, and a `ClassTable` or None.
+    """What Keras' weights format holds: variables by layer names, a `ClassTable` or None, switches.
 
     Keras stores each layer as a group `.../vars` that carries the layer's name and datasets "0",
     "1", ...; the groups of optimizers, metrics and random seeds hold no network weights. The layer
-    `Scores` keeps the names of the classes beside them.
+    `Scores` keeps the names of the classes beside them, and layers with switches keep those.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -209,9 +276,9 @@ def read_weights(path):
                     "no Keras weights file (it has no group 'layers'). Expected what "
                     "`model.save_weights('NAME.weights.h5')` writes."
                 )
-            found, tables = {}, []
-            _walk(file["layers"], (), found, tables)
-            return found, tables[0] if tables else None
+            found, tables, switches = {}, [], {}
+            _walk(file["layers"], (), found, tables, switches)
+            return found, tables[0] if tables else None, switches
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except (OSError, RuntimeError, KeyError) as error:
@@ -220,7 +287,7 @@ def read_weights(path):
         ) from error
 
 
-def _walk(group, path, found, tables):
+def _walk(group, path, found, tables, switches):
     for name, child in group.items():
         if name == "vars" or not isinstance(child, h5py.Group) or name == "seed_generator":
             continue
@@ -228,12 +295,13 @@ def _walk(group, path, found, tables):
         own = child.get("vars")
         if own is not None and "name" in own.attrs:
             inner = (*path, own.attrs["name"])
-            table = read_classes(own)
+            table, told = read_classes(own), read_switches(own)
+            switches |= told
             if table is not None:
                 tables.append(table)
-            elif len(own):
+            elif len(own) and not told:
                 found["/".join(inner)] = [own[str(i)][()] for i in range(len(own))]
-        _walk(child, inner, found, tables)
+        _walk(child, inner, found, tables, switches)
 
 
 def variables_of(model):
@@ -242,3 +310,28 @@ def variables_of(model):
     for variable in model.weights:
         grouped.setdefault(variable.path.rsplit("/", 1)[0], []).append(variable)
     return grouped
+
+
+def switches_of(model):
+    """The switches of a model that differ from their defaults, such as `gate_activation`."""
+    found = {}
+    for layer in model.layers:
+        found |= getattr(layer, "switches", {})
+    return found
+
+
+def switch(name, value, weights):
+    """The value of a builder's argument that follows the weights where it is None.
+
+    Args:
+        name: of the argument, one of `layers.switches.DEFAULTS`.
+        value: what was given, or None.
+        weights: the `Weights` that the model is built for, or None.
+    """
+    if value is not None:
+        return value
+    return (weights.switches if weights else {}).get(name, DEFAULTS[name])
+
+
+def _has_classifier(model):
+    return any(layer.name == "predictions" for layer in model.layers)

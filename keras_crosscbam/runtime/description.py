@@ -27,7 +27,8 @@ class Description:
 
     Attributes:
         layout: `"nchw"` or `"nhwc"`, of the image and of the scores.
-        pixels: `"float32"` or `"uint8"`, RGB of 0..255 in both cases.
+        pixels: `"float32"` or `"uint8"`, of 0..255 in both cases; RGB where there are three
+            channels.
         output: `"logits"` or `"probabilities"`, scores at the size of the image; `"labels"`, class
             indices; `"coarse_logits"`, scores of a fraction of the size, still to be upsampled.
         classes: their `ClassTable`, or None.

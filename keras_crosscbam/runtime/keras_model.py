@@ -34,6 +34,8 @@ class KerasRuntime(Runtime):
             one of one class that ends neither in logits nor in a sigmoid.
     """
 
+    reuses_output = False
+
     def __init__(self, model, classes=None):
         if not getattr(model, "inputs", None):
             raise ValueError(
@@ -45,7 +47,9 @@ class KerasRuntime(Runtime):
         name = f"Keras model {model.name!r}"
         image, output = only(name, self.model.inputs), self.model.outputs[0]
         kind = _kind(name, self.model) if _is_one_score(output) else None
-        read = signature(name, _tensor(image), _tensor(output), run=self.run, kind=kind)
+        read = signature(
+            name, _tensor(image), _tensor(output), run=self.run, kind=kind, layout="nhwc"
+        )
         description = replace(read["description"], classes=classes_of(self.model))
         if final_activation(self.model) is not None and description.output == "logits":
             description = replace(description, output="probabilities")

@@ -31,6 +31,8 @@ class LiteRTRuntime(Runtime):
         ValueError: for an unreadable file, and for one that is no segmentation network.
     """
 
+    reuses_output = False
+
     def __init__(self, path, classes=None, threads=None):
         from ai_edge_litert.interpreter import Interpreter
 
@@ -55,7 +57,8 @@ class LiteRTRuntime(Runtime):
         if self._numbers is None or self._takes_raw_pixels():
             super().normalize_by(normalization)
             return
-        pixels = np.arange(256)[:, None].repeat(3, axis=1)
+        normalization.check_channels(self.name, self.channels)
+        pixels = np.arange(256)[:, None].repeat(self.channels, axis=1)
         self._numbers = _quantize(normalization(pixels), self._input)
 
     def prepare(self, images):
@@ -63,7 +66,7 @@ class LiteRTRuntime(Runtime):
         if self._numbers is None:
             return pixels
         if self._numbers.ndim == 2:
-            return self._numbers[pixels, range(3)]
+            return self._numbers[pixels, range(self.channels)]
         # Pixels that are only shifted, as those of 0..255 in int8 are, need no look-up.
         if np.array_equal(self._numbers, self._shifted(np.arange(256, dtype=np.uint8))):
             return self._shifted(pixels)

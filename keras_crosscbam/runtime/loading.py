@@ -93,9 +93,9 @@ def load(
         threads: how many threads ONNX Runtime, OpenVINO or LiteRT compute in; None for all cores.
         precision: for OpenVINO: `"f32"` (default) or `"bf16"`.
         mean, std: for a network from elsewhere that takes `(pixels / 255 - mean) / std`: one
-            number each, or three for R, G and B, on a scale of 0..1; for ImageNet's normalization
-            `(0.485, 0.456, 0.406)` and `(0.229, 0.224, 0.225)`. None for one that takes pixels of
-            0..255, as all files of this package do. A Keras model that was built with
+            number each, or one for each channel, on a scale of 0..1; for ImageNet's normalization
+            of RGB `(0.485, 0.456, 0.406)` and `(0.229, 0.224, 0.225)`. None for one that takes
+            pixels of 0..255, as all files of this package do. A Keras model that was built with
             `include_preprocessing=False` needs neither: its pixels are normalized by ImageNet's.
 
     Returns:

@@ -21,9 +21,9 @@ class Normalization:
         array([[[-2. , -1.2,  2. ]]], dtype=float32)
 
     Attributes:
-        mean, std: one number, or three, for R, G and B, on a scale of 0..1, as PyTorch's
-            `torchvision.transforms.Normalize` takes them after `ToTensor`. `mean=0, std=1` gives
-            pixels of 0..1; `mean=0, std=1/255` leaves them at 0..255.
+        mean, std: one number, or one for each channel, such as three for R, G and B, on a scale
+            of 0..1, as PyTorch's `torchvision.transforms.Normalize` takes them after `ToTensor`.
+            `mean=0, std=1` gives pixels of 0..1; `mean=0, std=1/255` leaves them at 0..255.
 
     Raises:
         ValueError: for other numbers, such as those on a scale of 0..255, and for None.
@@ -39,15 +39,26 @@ class Normalization:
                 numbers = np.asarray(given, np.float32)
             except (TypeError, ValueError):
                 numbers = np.empty(0)
-            good = numbers.shape in ((), (1,), (3,))
+            good = numbers.ndim < 2 and numbers.size > 0
             if not good or not ((numbers >= lowest) & (numbers <= 1)).all():
                 raise ValueError(
-                    "`mean` and `std` go together; each must be one number or three, for R, G and "
-                    "B, of pixels on a scale of 0..1, and no `std` 0. Divide numbers on a scale "
-                    f"of 0..255 by 255. Received: {name}={given!r}"
+                    "`mean` and `std` go together; each must be one number or one for each "
+                    "channel, such as three for R, G and B, of pixels on a scale of 0..1, and no "
+                    "`std` 0. Divide numbers on a scale of 0..255 by 255. "
+                    f"Received: {name}={given!r}"
+                )
+
+    def check_channels(self, name, channels):
+        """Raises a `ValueError` for other numbers than one, or one for each channel."""
+        for field in ("mean", "std"):
+            if np.size(getattr(self, field)) not in (1, channels):
+                raise ValueError(
+                    f"`mean` and `std` for {name} must each be one number or {channels}, one for "
+                    "each channel of its images, on a scale of 0..1. "
+                    f"Received: {field}={getattr(self, field)!r}"
                 )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Normalizes images `(..., 3)` of 0..255, into float32."""
+        """Normalizes images `(..., channels)` of 0..255, into float32."""
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
         return np.asarray(images, np.float32) * (1 / (255 * std)) - mean / std

@@ -5,12 +5,16 @@ from PIL import Image
 
 
 def bilinear(array, size):
-    """Resizes uint8 RGB `(h, w, 3)` or float32 `(h, w)` to a `(height, width)`.
+    """Resizes uint8 `(h, w, channels)` or float32 `(h, w)` to a `(height, width)`.
 
     Where that is smaller, Pillow's filter widens, so that no pixel is left out.
     """
     if array.shape[:2] == size:
         return array
+    if array.ndim == 3 and array.shape[2] != 3:
+        # One channel after the other: of four, Pillow would take the last one for opacity.
+        planes = (np.ascontiguousarray(plane) for plane in np.moveaxis(array, -1, 0))
+        return np.stack([bilinear(plane, size) for plane in planes], axis=-1)
     return np.asarray(Image.fromarray(array).resize(size[::-1], Image.BILINEAR))
 
 

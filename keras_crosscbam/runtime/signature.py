@@ -10,6 +10,9 @@ from keras_crosscbam.runtime.errors import one_line
 CHANNELS = {"nchw": 1, "nhwc": 3}
 """The axis of the channels in each layout."""
 
+MOST_CHANNELS = 16
+"""The longest axis that is taken for the channels of an image where the file does not say it."""
+
 PIXELS = ("float32", "uint8", "float16", "float64")
 TRIAL_SIZE = (64, 128)
 
@@ -27,7 +30,7 @@ class Tensor(NamedTuple):
     dtype: str
 
 
-def signature(name, image, output, description=None, run=None, kind=None):
+def signature(name, image, output, description=None, run=None, kind=None, layout=None):
     """Reads off two tensors what `Runtime` has to know.
 
         >>> from keras_crosscbam.runtime.signature import Tensor, signature
@@ -45,25 +48,28 @@ def signature(name, image, output, description=None, run=None, kind=None):
             says too little.
         kind: what the output is, one of `OUTPUTS`, where there is no description but the library
             knows; else one channel is taken for labels.
+        layout: that of the images where there is no description and their shape does not say it;
+            None for a library without a usual one.
 
     Returns:
-        The arguments of `Runtime` by name: `size`, `num_classes`, `batch`, `description`, `dtype`
-        and `scores_layout`.
+        The arguments of `Runtime` by name: `size`, `channels`, `num_classes`, `batch`,
+        `description`, `dtype` and `scores_layout`.
 
     Raises:
         ValueError: for tensors that are not those of a segmentation network.
     """
-    layout = description.layout if description else _image_layout(image.shape)
+    layout = description.layout if description else _image_layout(image.shape) or layout
     axes = len(image.shape or ())
-    readable = layout and axes == 4 and image.shape[CHANNELS[layout]] in (3, None)
-    if not readable or image.dtype not in PIXELS:
+    if not layout or axes != 4 or image.dtype not in PIXELS:
         raise ValueError(
-            f"{name}: expected an input of RGB pixels, (batch, 3, height, width) or "
-            f"(batch, height, width, 3), of float or uint8. Received: {_text(image)}"
+            f"{name}: expected an input of pixels, (batch, channels, height, width) or "
+            "(batch, height, width, channels), for RGB with 3 channels, of float or uint8. "
+            f"Received: {_text(image)}"
         )
+    channels = image.shape[CHANNELS[layout]] or 3
     tried = image.shape
     if run is not None and _says_too_little(output.shape):
-        tried = _trial_shape(image.shape, layout)
+        tried = _trial_shape(image.shape, layout, channels)
         try:
             output = Tensor(run(np.zeros(tried, image.dtype)).shape, output.dtype)
         except Exception as error:  # every library raises classes of its own
@@ -86,6 +92,7 @@ def signature(name, image, output, description=None, run=None, kind=None):
     size = _spatial(image.shape, layout)
     return {
         "size": None if None in size else size,
+        "channels": channels,
         "batch": image.shape[0],
         "num_classes": None if labels else _channels(output.shape, scores_layout),
         "description": description,
@@ -102,18 +109,22 @@ def only(path, inputs):
 
 
 def _image_layout(shape):
+    """The layout whose axis of channels is 3, or else the only one that can be channels."""
+    if not shape or len(shape) != 4:
+        return None
     for layout, axis in CHANNELS.items():
-        if shape and len(shape) == 4 and shape[axis] == 3:
+        if shape[axis] == 3:
             return layout
-    return None
+    few = [layout for layout, axis in CHANNELS.items() if 0 < (shape[axis] or 0) <= MOST_CHANNELS]
+    return few[0] if len(few) == 1 else None
 
 
 def _says_too_little(shape):
     return shape is None or (len(shape) == 4 and None in (shape[1], shape[3]))
 
 
-def _trial_shape(shape, layout):
-    complete = (1, 3, *TRIAL_SIZE) if layout == "nchw" else (1, *TRIAL_SIZE, 3)
+def _trial_shape(shape, layout, channels):
+    complete = (1, channels, *TRIAL_SIZE) if layout == "nchw" else (1, *TRIAL_SIZE, channels)
     return tuple(c if side is None else side for side, c in zip(shape, complete, strict=True))
 
 

@@ -10,8 +10,21 @@ import h5py
 import keras
 import numpy as np
 
+from keras_crosscbam.datasets.argument_checks import check_list
 from keras_crosscbam.training.atomic import replacing
+from keras_crosscbam.training.early_stopping import as_logged
 from keras_crosscbam.training.final_epochs import average_with_checkpoints
+
+
+def check_callbacks(callbacks):
+    """Raises a `ValueError` for what is no list of Keras callbacks."""
+    check_list("callbacks", callbacks)
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ValueError(
+                "`callbacks` must be a list of `keras.callbacks.Callback`. "
+                f"Received: {callback!r} in it"
+            )
 
 
 class SeedDropout(keras.callbacks.Callback):
@@ -287,7 +300,7 @@ class EpochLog:
 
     def add(self, row):
         """Adds a row, a dict of numbers with an "epoch", and writes the file."""
-        self.rows.append({name: float(value) for name, value in row.items()})
+        self.rows.append({name: as_logged(value) for name, value in row.items()})
         text = io.StringIO()
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         writer = csv.DictWriter(text, names)

@@ -20,6 +20,7 @@ from keras_crosscbam.models.inputs import with_preprocessing
 from keras_crosscbam.models.stdc import STDC
 from keras_crosscbam.models.surgery import as_functional
 from keras_crosscbam.tf_data import tf
+from keras_crosscbam.training.callbacks import check_callbacks
 from keras_crosscbam.training.distribution import find_workers
 from keras_crosscbam.training.phases import in_phases
 from keras_crosscbam.training.resumable import open_run
@@ -29,7 +30,7 @@ MONITOR = "val_top1"
 _CLASS = tf.TensorSpec((), tf.int64)
 
 
-def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
+def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1, callbacks=()):
     """Trains an STDC classifier by a recipe and keeps the weights with the best top-1 accuracy.
 
         >>> from keras_crosscbam.datasets.classification import load_image_folders
@@ -47,6 +48,7 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
         out: folder of the run; made if need be.
         workers: devices and machines; None for all there are.
         verbose: 0 for no progress line.
+        callbacks: as in `train`.
 
     Returns:
         The path of `best.weights.h5`, the whole classifier.
@@ -56,6 +58,7 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
         RuntimeError: if the loss becomes NaN, the disk is full, or another process trains in the
             folder.
     """
+    check_callbacks(callbacks)
     classes = len(train_set.classes)
     steps = recipe.steps_per_epoch or steps_per_epoch(train_set, recipe.batch_size)
     data = {
@@ -126,6 +129,7 @@ def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1):
             model_to_save=keras.Model(model.input, model.output),
             files_of=files_of,
             scores={"top-1": "accuracy", "val top-1": MONITOR},
+            extra=callbacks,
             verbose=verbose,
         )
 

@@ -103,6 +103,10 @@ class Workers:
             otherwise: what to say of the workers then.
         """
 
+    def of_chief(self, number):
+        """The chief's value of a whole number or boolean that each process has."""
+        return number
+
 
 class Replicas(Workers):
     """The GPUs of this machine, under `tf.distribute.MirroredStrategy`.
@@ -149,11 +153,17 @@ class MultiWorkers(Workers):
         return self.strategy.distribute_datasets_from_function(lambda _: batches)
 
     def agree(self, number, otherwise):
+        if len(np.unique(self._of_all(number))) > 1:
+            raise RuntimeError(f"The workers {otherwise}.")
+
+    def of_chief(self, number):
+        return int(self._of_all(number)[0])
+
+    def _of_all(self, number):
         import tensorflow as tf
 
         numbers = self.strategy.run(lambda: tf.constant([number], tf.int64))
-        if len(np.unique(self.strategy.gather(numbers, axis=0))) > 1:
-            raise RuntimeError(f"The workers {otherwise}.")
+        return np.asarray(self.strategy.gather(numbers, axis=0))
 
 
 class JaxDevices(Workers):

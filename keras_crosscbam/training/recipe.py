@@ -18,9 +18,10 @@ SWITCHES = {
     "aspp_filters",
     "aspp_dilation_rates",
     "use_se_aspp",
-    "use_ccbam",
+    "fusion",
     "gate_activation",
     "alpha",
+    "count_include_pad",
 }
 """The arguments of `CrossCBAM` that a recipe may set."""
 STARTS = ("weights", "deepened_from", "narrowed_from")
@@ -64,6 +65,8 @@ class Optimization:
             is then what is validated and kept; 0 for none.
         freeze_batch_norm_epochs: number of last epochs in which BatchNormalization keeps its moving
             statistics and normalizes by them; 0 for none.
+        early_stopping: number of validations in a row without a better one than the best, after
+            which the training ends; 0 to train all epochs.
         label_smoothing: share of the target spread over all classes, in 0..1.
         dtype_policy: Keras dtype policy in training; weights and losses are float32 in each.
         jit_compile: whether XLA compiles the step; `"auto"` leaves it to Keras (on TensorFlow
@@ -92,6 +95,7 @@ class Optimization:
     ema: float = 0.0
     average_epochs: int = 0
     freeze_batch_norm_epochs: int = 0
+    early_stopping: int = 0
     label_smoothing: float = 0.0
     dtype_policy: str = "float32"
     jit_compile: bool | str = "auto"
@@ -129,6 +133,18 @@ class Optimization:
                 raise ValueError(
                     f"`{name}` must lie in 0..{self.epochs}, the number of epochs. "
                     f"Received: {getattr(self, name)}"
+                )
+        check_whole("early_stopping", self.early_stopping, least=0)
+        if self.early_stopping and self.keep == "last":
+            raise ValueError(
+                "`early_stopping` ends a training by its validation, and `keep='last'` keeps "
+                "weights that validation has no part in: set one of them."
+            )
+        for name in ("average_epochs", "freeze_batch_norm_epochs"):
+            if self.early_stopping and getattr(self, name):
+                raise ValueError(
+                    f"`{name}` is about the last epochs, which a training with `early_stopping` "
+                    "may not reach: set one of them."
                 )
         if self.ema and self.average_epochs:
             raise ValueError("`ema` and `average_epochs` both average weights: set one of them.")
@@ -179,7 +195,7 @@ class Recipe(Optimization):
         teacher_variant: the variant that a name in `teacher` stands for. Which network a file
             holds is found from the file.
         teacher_architecture: what a teacher's file does not tell, arguments of `CrossCBAM` of the
-            names in `SWITCHES`; only needed for `gate_activation`.
+            names in `SWITCHES`; only needed for `gate_activation` of files of version 0.1.
         distillation_weight: weight of the distillation loss beside the main head's 1.
         temperature: of the distillation loss; see `SegmentationDistillation`.
     """

@@ -19,7 +19,7 @@ from keras_crosscbam.training.atomic import replacing
 from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.resumable import BEST, DESCRIPTION, LOG
 from keras_crosscbam.training.tensorboard import figure_class, plot_curves
-from keras_crosscbam.visualize import colorize
+from keras_crosscbam.visualize import as_rgb, colorize
 
 REPORT = "report.html"
 PAGE = ASSETS / "report.html"
@@ -184,7 +184,7 @@ def _frames(indices, scores, predict, val_set):
         image, labels = val_set[index]
         predicted = predict(image, labels.shape)
         pictures = {
-            "image": (Image.fromarray(image), "JPEG"),
+            "image": (Image.fromarray(as_rgb(image)), "JPEG"),
             "truth": (_painted(labels, val_set.classes), "PNG"),
             "prediction": (_painted(predicted, val_set.classes), "PNG"),
         }

@@ -26,6 +26,7 @@ from keras_crosscbam.training.callbacks import (
 )
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.distribution import WorkerLostError, Workers
+from keras_crosscbam.training.early_stopping import EarlyStopping
 from keras_crosscbam.training.final_epochs import FreezeStatistics
 from keras_crosscbam.training.fingerprint import REMEDY, bind, describe
 from keras_crosscbam.training.lock import only_process
@@ -177,6 +178,7 @@ class Run:
             files_of: function of a step that names its files.
             scores: what `Progress` shows.
             extra: callbacks of one's own, behind `KeepBest`: they see the scores of each epoch.
+                What they add to the logs is in the epoch's row.
             verbose: 0 for no progress line.
 
         Returns:
@@ -187,11 +189,14 @@ class Run:
         """
         recipe, chief = self.recipe, self.workers.is_chief
         epoch = self.step // self.steps_per_epoch
-        if epoch == recipe.epochs:
+        log = EpochLog(self.log, epochs=epoch)
+        stopping = EarlyStopping(log.rows, monitor, recipe.early_stopping, self.workers)
+        if epoch == recipe.epochs or stopping.is_over:
             if not self.best.is_file():
                 raise ValueError(f"{self.out} is a finished run without its {BEST}. {REMEDY}")
             if chief and verbose:
-                print(f"{self.out}: already finished, all {epoch} epochs; nothing is trained.")
+                done = f"all {epoch}" if epoch == recipe.epochs else f"{epoch} of {recipe.epochs}"
+                print(f"{self.out}: already finished, {done} epochs; nothing is trained.")
             return self.best
         if epoch and chief and verbose:
             print(f"{self.out}: goes on after {epoch} of {recipe.epochs} epochs.", flush=True)
@@ -212,13 +217,13 @@ class Run:
                 checkpoints_of=self._averaged_with,
             ),
             *extra,
+            stopping,
         ]
         if recipe.freeze_batch_norm_epochs:
             first = recipe.epochs - recipe.freeze_batch_norm_epochs
             callbacks.insert(0, FreezeStatistics(first))
         size = (self.steps_per_epoch, recipe.batch_size)
         if chief:
-            log = EpochLog(self.log, epochs=epoch)
             callbacks += [LogAndCheckpoint(log, self.checkpoints, *size)]
             if find_spec("tensorboard"):
                 folder = self.out / "tensorboard"
@@ -247,6 +252,11 @@ class Run:
                 f"{self.out}: another worker of this training is gone. Start it again; the others "
                 "resume with it from the last checkpoint."
             ) from error
+        if stopping.is_over and chief and verbose:
+            print(
+                f"{self.out}: stopped early, {recipe.early_stopping} validations in a row were no "
+                "better than the best."
+            )
         return self.best
 
     def _averaged_with(self, epoch):

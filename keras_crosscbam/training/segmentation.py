@@ -17,6 +17,7 @@ from keras_crosscbam.datasets.pipeline import steps_per_epoch, training_batches
 from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
 from keras_crosscbam.models.cross_cbam import CrossCBAM
 from keras_crosscbam.models.surgery import freeze_backbone, inference_model
+from keras_crosscbam.training.callbacks import check_callbacks
 from keras_crosscbam.training.distribution import find_workers
 from keras_crosscbam.training.fingerprint import describe_augmentations
 from keras_crosscbam.training.losses.distillation import SegmentationDistillation
@@ -34,7 +35,9 @@ MONITOR = "val_mean_iou"
 logger = logging.getLogger(__name__)
 
 
-def train(train_set, val_set, recipe, out, augmentations=None, workers=None, verbose=1):
+def train(
+    train_set, val_set, recipe, out, augmentations=None, workers=None, verbose=1, callbacks=()
+):
     """Trains a network by a recipe and keeps the weights with the best validation mean IoU.
 
         >>> from keras_crosscbam.datasets import load_camvid
@@ -57,6 +60,10 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
             `training_batches`.
         workers: devices and machines; None for all there are, see `find_workers`.
         verbose: 0 for no progress line.
+        callbacks: a list of `keras.callbacks.Callback`. At the end of an epoch they run after
+            validation, whose scores are in their logs, and before the epoch's row of `log.csv`
+            and its checkpoint are written. They run on every machine. Checkpoints do not hold
+            their state: a resumed training starts with them as they are given.
 
     Returns:
         The path of `best.weights.h5`.
@@ -67,10 +74,16 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
         RuntimeError: if the loss becomes NaN, the disk is full, or another process trains in the
             folder.
     """
+    check_callbacks(callbacks)
     if train_set.classes.names != val_set.classes.names:
         raise ValueError(
             "`train_set` and `val_set` must have the same classes in the same order. Received: "
             f"{', '.join(train_set.classes.names)}; {', '.join(val_set.classes.names)}"
+        )
+    if train_set.channels != val_set.channels:
+        raise ValueError(
+            "`train_set` and `val_set` must have images of the same number of channels. Received: "
+            f"{train_set.channels} and {val_set.channels}"
         )
     teachers = find_teachers(recipe, train_set.classes)
     # Reading everything once also finds bad files now, not hours into the training.
@@ -113,7 +126,7 @@ def train(train_set, val_set, recipe, out, augmentations=None, workers=None, ver
             model_to_save=inference_model(model),
             files_of=files_of,
             scores=progress_scores(len(val_set.classes)),
-            extra=pictures,
+            extra=[*pictures, *callbacks],
             verbose=verbose,
         )
         if run.workers.is_chief:
@@ -131,7 +144,7 @@ def _report(out, best, recipe, val_set):
     # In float32, as users run it, whatever it was trained in.
     model = CrossCBAM(
         **recipe.network,
-        input_shape=(None, None, 3),
+        input_shape=(None, None, val_set.channels),
         classes=val_set.classes,
         weights=best,
     )
@@ -146,7 +159,7 @@ def _training_model(train_set, recipe, run, teachers):
     backbone, alpha = network["backbone"], network["alpha"]
     model = CrossCBAM(
         **network,
-        input_shape=(None, None, 3),
+        input_shape=(None, None, train_set.channels),
         classes=train_set.classes,
         aux_head=True,
         dropout_rate=recipe.dropout_rate,

@@ -60,7 +60,9 @@ def with_teachers(model, teachers, architecture):
     for weights in teachers:
         switches = architecture_of(weights) | _recorded(weights).get("architecture", {})
         network = CrossCBAM(
-            **(switches | architecture), input_shape=(None, None, 3), name="teacher_network"
+            **(switches | architecture),
+            input_shape=model.input_shape[1:],
+            name="teacher_network",
         )
         weights.load_into(network)
         network.trainable = False

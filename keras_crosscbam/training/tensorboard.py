@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from keras_crosscbam.tf_data import tf
-from keras_crosscbam.visualize import overlay
+from keras_crosscbam.visualize import as_rgb, overlay
 
 # Blue and orange of Okabe and Ito, which the color-blind tell apart, on bright and on dark pages.
 _LIGHT = {"text": "#1f2328", "grid": "#d8dee4", "lines": ("#0072b2", "#d55e00")}
@@ -78,7 +78,7 @@ def side_by_side(image, truth, predicted, classes, side=480, gap=4):
     """An image, and the image under the colors of its true and of its predicted labels.
 
     Args:
-        image: uint8 RGB `(height, width, 3)`.
+        image: uint8 `(height, width, channels)`.
         truth, predicted: uint8 `(height, width)`.
         classes: a `ClassTable`.
         side: longest side in pixels of each of the three; larger ones are made smaller.
@@ -87,7 +87,7 @@ def side_by_side(image, truth, predicted, classes, side=480, gap=4):
     Returns:
         A `PIL.Image.Image` in RGB.
     """
-    parts = [Image.fromarray(image)]
+    parts = [Image.fromarray(as_rgb(image))]
     parts += [overlay(image, labels, classes, legend=False) for labels in (truth, predicted)]
     for part in parts:
         part.thumbnail((side, side))

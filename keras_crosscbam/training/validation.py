@@ -60,7 +60,7 @@ class SegmentationValidation:
 
 def _labeler(model, size):
     """From images of any size to their labels."""
-    image = keras.Input((None, None, 3), name="image")
+    image = keras.Input((None, None, model.input_shape[-1]), name="image")
     resized = image
     if size:
         resized = keras.layers.Resizing(*size, data_format="channels_last", dtype="float32")(image)

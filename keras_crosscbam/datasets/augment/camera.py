@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keras_crosscbam.datasets.argument_checks import check_number, check_range
-from keras_crosscbam.datasets.augment.color import clip
+from keras_crosscbam.datasets.augment.color import clip, require_color
 from keras_crosscbam.tf_data import tf
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class RandomJpeg:
         check_range("quality", self.quality, most=100)
 
     def __call__(self, sample: Sample, seed: Seed) -> Sample:
+        require_color(self, sample["images"])
         low, high = self.quality
         images = tf.cast(tf.round(tf.cast(sample["images"], tf.float32)), tf.uint8)
         quality = tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class PhotometricDistortion:
     """Random brightness, contrast, saturation and hue of the image; labels stay as they are.
 
-    Each of the four acts with a probability of one half.
+    Each of the four acts with a probability of one half. Images of other than three channels have
+    neither saturation nor hue: brightness and contrast alone vary.
 
     Attributes:
         brightness: largest shift, in units of 0..255.
@@ -41,14 +42,16 @@ class PhotometricDistortion:
         chance, amount = tf.unstack(tf.random.split(seed, 2))
         applies = tf.random.stateless_uniform([4], chance) < 0.5
         brightness, contrast, saturation, hue = tf.unstack(tf.random.split(amount, 4))
-        steps = (
+        steps = [
             lambda x: tf.image.stateless_random_brightness(x, self.brightness, brightness),
             lambda x: tf.image.adjust_contrast(
                 x, tf.random.stateless_uniform([], contrast, *self.contrast)
             ),
             lambda x: _saturate(x, tf.random.stateless_uniform([], saturation, *self.saturation)),
             lambda x: tf.image.stateless_random_hue(x, self.hue, hue),
-        )
+        ]
+        if images.shape[-1] not in (3, None):
+            applies, steps = applies[:2], steps[:2]
         for act, step in zip(tf.unstack(applies), steps, strict=True):
 
             def distort(x=images, step=step):
@@ -115,7 +118,17 @@ class RandomTemperature:
     def __call__(self, sample: Sample, seed: Seed) -> Sample:
         warm = 2.0 ** tf.random.stateless_uniform([], seed, -self.octaves, self.octaves)
         images = tf.cast(sample["images"], tf.float32)
+        require_color(self, images)
         return {**sample, "images": clip(images * tf.stack([warm, 1.0, 1 / warm]))}
+
+
+def require_color(augmentation, images):
+    """Raises a `ValueError` for images of other than three channels."""
+    if images.shape[-1] not in (3, None):
+        raise ValueError(
+            f"{type(augmentation).__name__} is for RGB images, of 3 channels; leave it out, or set "
+            f"`appearance=0` in a recipe. Received: images of {images.shape[-1]} channels"
+        )
 
 
 def clip(images):

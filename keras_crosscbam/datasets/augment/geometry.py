@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from keras_crosscbam.classes import IGNORE
 from keras_crosscbam.datasets.argument_checks import check_number, check_range, check_size
-from keras_crosscbam.models.inputs import MEAN
+from keras_crosscbam.models.inputs import statistics
 from keras_crosscbam.private_api import transform_projectively
 from keras_crosscbam.tf_data import tf
 
@@ -41,6 +41,7 @@ class RandomScaleCrop:
 
     def __call__(self, sample: Sample, seed: Seed) -> Sample:
         images, labels = sample["images"], sample["segmentation_masks"]
+        channels, mean = images.shape[-1], _mean_color(images)
         seeds = tf.random.split(seed, 3)
         scale = tf.random.stateless_uniform([], seeds[0], *self.scale_range)
         size = tf.cast(tf.shape(images)[:2], tf.float32)
@@ -59,14 +60,13 @@ class RandomScaleCrop:
         before = _random_below(tf.cast(room, tf.float32), seeds[2])
         paddings = tf.stack([before, room - before], axis=1)
         labels = tf.pad(labels, paddings, constant_values=IGNORE)
-        mean = 255 * tf.constant(MEAN)
         images = tf.cond(
             tf.reduce_any(room > 0),
             lambda: tf.pad(images - mean, tf.concat([paddings, [[0, 0]]], axis=0)) + mean,
             lambda: images,
         )
         return {
-            "images": tf.ensure_shape(images, (*self.crop_size, 3)),
+            "images": tf.ensure_shape(images, (*self.crop_size, channels)),
             "segmentation_masks": tf.ensure_shape(labels, self.crop_size),
         }
 
@@ -110,7 +110,8 @@ class RandomRotation:
     def __call__(self, sample: Sample, seed: Seed) -> Sample:
         limit = self.degrees * math.pi / 180
         angle = tf.random.stateless_uniform([], seed, -limit, limit)
-        images, mean = tf.cast(sample["images"], tf.float32), 255 * tf.constant(MEAN)
+        images = tf.cast(sample["images"], tf.float32)
+        mean = _mean_color(images)
         rotated = {**sample, "images": _rotate(images - mean, angle, "BILINEAR", 0.0) + mean}
         if "segmentation_masks" in sample:
             labels = sample["segmentation_masks"][..., None]
@@ -132,6 +133,12 @@ def _rotate(images, angle, interpolation, outside):
         images[None], transform[None], size, interpolation, fill_value=outside
     )
     return tf.ensure_shape(rotated[0], images.shape)
+
+
+def _mean_color(images):
+    """The pixel of 0..255 that becomes 0 when it is normalized; of RGB for unknown channels."""
+    mean, _ = statistics(images.shape[-1] or 3)
+    return 255 * tf.constant(mean)
 
 
 def _random_below(room, seed):
@@ -182,7 +189,7 @@ class RandomErasing:
             for axis, at in enumerate((tf.range(size[0]), tf.range(size[1])))
         )
         inside = rows[:, None] & columns
-        erased = {**sample, "images": tf.where(inside[..., None], 255 * tf.constant(MEAN), images)}
+        erased = {**sample, "images": tf.where(inside[..., None], _mean_color(images), images)}
         if "segmentation_masks" in sample:
             labels = sample["segmentation_masks"]
             ignored = tf.constant(IGNORE, labels.dtype)

@@ -200,7 +200,6 @@ def quantize(
             f"takes pixels of 0..255. Received: mean={mean!r}, std={std!r}"
         )
     target = TARGETS[runtime]
-    images = calibration_images(frames, max_frames)
     with tempfile.TemporaryDirectory() as folder, keep_if_verified(path) as unchecked:
         options = {"input_size": input_size, "batch": batch, "input": input, "output": output}
         network, float_file = _float_network(source, runtime, Path(folder), options)
@@ -209,7 +208,9 @@ def quantize(
         require_convolutions(source, reference.description, remedy)
         extra = {**reference.description.extra, "precision": "int8", "runtime": runtime}
         description = dataclasses.replace(reference.description, extra=extra)
-        batches = list(frame_batches(images, reference.size, reference.batch or batch))
+        channels = reference.channels
+        images = calibration_images(frames, max_frames, channels)
+        batches = list(frame_batches(images, reference.size, reference.batch or batch, channels))
         inputs = [reference.prepare(batch) for batch in batches]
         int8, total = target.quantizer(network, unchecked, inputs, exclude, description)
         candidate = _load(unchecked, target.engine, mean, std)

@@ -1,0 +1,257 @@
+"""The conversion of a folder of annotations into the layout of one's own data."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from keras_crosscbam.classes import BACKGROUND, IGNORE
+from keras_crosscbam.datasets.argument_checks import check_number
+from keras_crosscbam.datasets.conversion.annotations import UNLABELED, is_background
+from keras_crosscbam.datasets.conversion.drawing import draw
+from keras_crosscbam.datasets.conversion.formats import FORMATS, read_annotations, recognize
+from keras_crosscbam.datasets.conversion.source import Source
+from keras_crosscbam.datasets.conversion.splits import assign, divided_groups, groups_of
+from keras_crosscbam.datasets.conversion.writing import names_of, put, staged, write_class_file
+from keras_crosscbam.datasets.listing import shorten_list
+from keras_crosscbam.progress import progress as with_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keras_crosscbam.types import StrPath
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` did. As text it is a report of a few lines.
+
+    Attributes:
+        out: the folder written.
+        format: name of the format that was read.
+        names: of the classes, in the order of their labels.
+        frames: number of images by split.
+        notes: what was assumed and what was left out, a sentence each.
+    """
+
+    out: Path
+    format: str
+    names: tuple[str, ...]
+    frames: dict[str, int]
+    notes: tuple[str, ...]
+
+    def __str__(self):
+        counts = ", ".join(f"{count} {split}" for split, count in self.frames.items())
+        lines = [
+            f"{self.out}: read as {FORMATS[self.format].title} (--format {self.format})",
+            f"images: {counts}",
+            f"classes: {', '.join(self.names)}",
+        ]
+        return "\n".join([*lines, *self.notes])
+
+
+def convert(
+    source: StrPath,
+    out: StrPath,
+    format: str | None = None,
+    unlabeled: Literal["background", "ignore"] | None = None,
+    group: str | None = None,
+    val_share: float = 0.2,
+    seed: int = 0,
+    images: StrPath | None = None,
+    classes: Sequence[str] | None = None,
+    progress: bool = False,
+) -> Conversion:
+    """Turns annotations of a tool or a public format into the layout of one's own data.
+
+        >>> import keras_crosscbam as kc
+        >>> kc.datasets.convert("export-of-cvat", "mydata")  # doctest: +SKIP
+        >>> train = kc.datasets.load_dataset("mydata", "train")  # doctest: +SKIP
+
+    The folder `out` gets `images/SPLIT`, copies of the image files, `masks/SPLIT`, 8-bit PNGs whose
+    pixels are labels, and `dataset.yaml`; see docs/own-data.md. It is there whole or not at all.
+    `keras_crosscbam.doctor.inspect_dataset(out)` looks it through, as `crosscbam convert` does.
+
+    Pixels without annotation are label 0, `background`, or 255, which does not count. A data set
+    of one class and background is written as one class, for a network with one logit.
+
+    Args:
+        source: the folder with annotations and images, or one annotation file.
+        out: the folder to write; must not exist, or be empty.
+        format: one of the names in `keras_crosscbam.datasets.conversion.formats.FORMATS`; None to
+            tell it by the folder.
+        unlabeled: what pixels without annotation are, `"background"` or `"ignore"`; None for the
+            custom of the format, which the result says.
+        group: regular expression for the images' paths below the source: images for which it finds
+            the same text (its first group, if it has one) are not divided between train and val.
+        val_share: share of the images to judge by, where the source does not say train and val.
+        seed: of that choice.
+        images: folder of the images, if they are elsewhere.
+        classes: names of the classes in their order, where the source does not list them: in masks
+            of ids without names, LabelMe (by default sorted) and Label Studio (likewise).
+        progress: whether to print how far it is.
+
+    Returns:
+        A `Conversion`.
+
+    Raises:
+        ValueError: for arguments that make no sense, a folder in none of the formats, annotation
+            files that are broken or name images or classes that are not there, and annotations of
+            another size than their image. The message names the file.
+        ModuleNotFoundError: if COCO or CVAT is read without the extra `convert`.
+    """
+    _check_arguments(format, unlabeled, val_share)
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out}: must be a new or an empty folder")
+    place = Source(source, images, classes)
+    format = recognize(place, format)
+    if classes is not None and FORMATS[format].lists_classes:
+        raise ValueError(
+            f"`classes` must be None here, since {format} lists its classes. Received: {classes}"
+        )
+    read = read_annotations(place, format)
+    frames, notes = _usable(read.frames, place)
+    places = [place.place(frame.image) for frame in frames]
+    names, groups = names_of(places), groups_of(places, group)
+    unlabeled = _unlabeled(read, unlabeled, format)
+    table, lookup = _labels(read.names, unlabeled, place)
+    with staged(out) as folder:
+        drawn = _draw(frames, folder, lookup, len(table), progress)
+        said = [frame.split for frame in frames]
+        splits, made = assign(said, drawn.present, groups, val_share, seed)
+        for i, (frame, split, name) in enumerate(zip(frames, splits, names, strict=True)):
+            put(frame.image, folder / "images" / split, name, shutil.copyfile)
+            if frame.is_annotated:
+                put(_drawing(folder, i), folder / "masks" / split, name, shutil.move)
+        # One class beside the background is a class table of its own kind.
+        of_file = table[1:] if len(table) == 2 and table[0] == BACKGROUND else table
+        write_class_file(folder, place.root.resolve().name, of_file, read.colors)
+    counts = Counter(splits)
+    notes = [
+        f"order: {read.order}",
+        *_of_unlabeled(unlabeled, drawn),
+        *_of_splits(made, said, val_share, seed, group and divided_groups(groups, splits)),
+        *_of_orientation(drawn),
+        *read.notes,
+        *notes,
+    ]
+    frames = {split: counts[split] for split in SPLITS if split in counts}
+    return Conversion(out, format, tuple(table), frames, tuple(notes))
+
+
+def _check_arguments(format, unlabeled, val_share):
+    if format is not None and format not in FORMATS:
+        raise ValueError(f"`format` must be one of {', '.join(FORMATS)}. Received: {format!r}")
+    if unlabeled not in (None, "background", "ignore"):
+        raise ValueError(f"`unlabeled` must be 'background' or 'ignore'. Received: {unlabeled!r}")
+    check_number("val_share", val_share, most=1)
+    if val_share in (0, 1):
+        raise ValueError(f"`val_share` must be between 0 and 1. Received: {val_share}")
+
+
+def _usable(frames, place):
+    """The frames to write, and what is said of the others."""
+    if not frames:
+        raise ValueError(f"{place.file or place.root}: holds no annotated images")
+    counts = Counter(frame.image for frame in frames)
+    if twice := [str(image) for image, count in counts.items() if count > 1]:
+        raise ValueError(f"{place.root}: annotated more than once: {shorten_list(twice)}")
+    # A test split may be there to predict on.
+    usable = [frame for frame in frames if frame.is_annotated or frame.split == "test"]
+    if not any(frame.is_annotated for frame in usable):
+        raise ValueError(f"{place.root}: none of the images is annotated")
+    left_out = len(frames) - len(usable)
+    return usable, [f"{left_out} images without annotation are left out"] if left_out else []
+
+
+def _unlabeled(read, asked, format):
+    if read.unlabeled is None and asked is not None:
+        raise ValueError(
+            f"`unlabeled` must be None here, since each pixel of {format} has an id. "
+            f"Received: {asked!r}. Write ids that do not count under `ignore` in dataset.yaml"
+        )
+    return asked or read.unlabeled
+
+
+def _labels(names, unlabeled, place):
+    """The names of the labels, and the label for each number that readers give, uint8 `(256,)`."""
+    if all(map(is_background, names)):
+        raise ValueError(f"{place.file or place.root}: holds no class beside the background")
+    lookup = np.full(256, IGNORE, np.uint8)
+    if unlabeled == "background":
+        table = [BACKGROUND, *(name for name in names if not is_background(name))]
+        lookup[UNLABELED] = 0
+    else:
+        table = list(names)
+    for number, name in enumerate(names):
+        is_first = unlabeled == "background" and is_background(name)
+        lookup[number] = 0 if is_first else table.index(name)
+    if len(table) == 1:
+        # The label of one class is 1, whether there is background or not.
+        table, lookup[0] = [BACKGROUND, *table], 1
+    return table, lookup
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Figures of the masks: which classes each holds, and what is said of them in the end."""
+
+    present: np.ndarray
+    unlabeled: int
+    pixels: int
+    turned: int
+
+
+def _drawing(folder, index):
+    return folder / f"{index}.png"
+
+
+def _draw(frames, folder, lookup, classes, progress):
+    """Draws and saves the masks of all frames, numbered."""
+    present, unlabeled, pixels, turned = np.zeros((len(frames), classes), bool), 0, 0, 0
+    for i, frame in with_progress(list(enumerate(frames)), "images", progress):
+        if frame.is_annotated:
+            drawn, orientation = draw(frame)
+            labels = lookup[drawn]
+            present[i] = np.bincount(labels.ravel(), minlength=256)[:classes] > 0
+            unlabeled += np.count_nonzero(drawn == UNLABELED)
+            pixels += drawn.size
+            turned += orientation > 1
+            Image.fromarray(labels).save(_drawing(folder, i))
+    return _Drawn(present, unlabeled, pixels, turned)
+
+
+def _of_unlabeled(unlabeled, drawn):
+    if unlabeled is None:
+        return
+    fate = "label 0, background" if unlabeled == "background" else "label 255, which does not count"
+    yield f"unlabeled: {100 * drawn.unlabeled / drawn.pixels:.1f} % of the pixels are {fate}"
+
+
+def _of_splits(made, said, val_share, seed, divided):
+    if made:
+        yield f"splits: made by classes, {100 * val_share:g} % to judge by, seed {seed}"
+    else:
+        without = said.count(None)
+        rest = f"; {without} images without one are in train" if without else ""
+        yield f"splits: as in the source{rest}"
+        if divided:
+            names = shorten_list(divided)
+            yield f"{len(divided)} groups are in several splits of the source: {names}"
+
+
+def _of_orientation(drawn):
+    if drawn.turned:
+        yield (
+            f"{drawn.turned} images are turned by their EXIF orientation; their annotations are "
+            "taken to be of the upright image, unless their size is that of the stored one"
+        )

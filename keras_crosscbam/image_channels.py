@@ -1,0 +1,147 @@
+"""Images with the number of channels that a network takes: one, three, or any other."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from keras_crosscbam.images import (
+    STREET,
+    RefusedError,
+    check_value_range,
+    deep_samples,
+    open_image,
+    read_image,
+    read_oriented_image,
+    to_rgb,
+    with_orientation,
+)
+
+ARRAY = ".npy"
+"""The ending of files of NumPy arrays."""
+
+_BYTE_MODES = ("L", "LA", "RGB", "RGBA", "CMYK")
+
+
+def read_channels(path, channels=3, value_range=None):
+    """Reads an image file as uint8 `(height, width, channels)`, upright.
+
+        >>> from keras_crosscbam.image_channels import read_channels
+        >>> from keras_crosscbam.images import STREET
+        >>> read_channels(STREET, channels=1).shape
+        (563, 751, 1)
+
+    Three channels are RGB, and one channel is gray, whatever the file holds; color becomes gray by
+    the luma of ITU-R BT.601, which leaves gray stored as color as it is. For any other number the
+    file must have that many channels, of 8 bits: as bands, such as RGBA, or as the pages of a TIFF
+    file, one after the other.
+
+    Args:
+        path: the file, of a format that Pillow reads, or a `.npy` file of a uint8 array
+            `(height, width)` or `(height, width, channels)`.
+        channels: the number of channels.
+        value_range: as in `keras_crosscbam.images.to_rgb`, for one and for three channels.
+
+    Raises:
+        ValueError: for a missing, damaged or unknown file, for another number of channels, and for
+            an image that needs a `value_range`, with its name.
+    """
+    return read_oriented_channels(path, channels, value_range)[0]
+
+
+def read_oriented_channels(path, channels=3, value_range=None):
+    """Reads an image as `read_channels` does, and the EXIF orientation that it was turned by."""
+    if Path(path).suffix.lower() == ARRAY:
+        return _read_array(path, channels), 1
+    if channels == 3:
+        return read_oriented_image(path, value_range)
+    check_value_range(value_range)
+    return open_image(
+        path, lambda image: with_orientation(image, to_channels, channels, value_range)
+    )
+
+
+def to_channels(image, channels=3, value_range=None):
+    """Turns a Pillow image into an upright uint8 array, as `read_channels` does a file.
+
+    Raises:
+        ValueError: for another number of channels, and as `keras_crosscbam.images.to_rgb`.
+    """
+    if channels == 3:
+        return to_rgb(image, value_range)
+    if channels == 1:
+        return _gray(to_rgb(image, value_range))
+    planes = []
+    for page in range(getattr(image, "n_frames", 1)):
+        if page:
+            image.seek(page)
+        if image.mode not in _BYTE_MODES or deep_samples(image) is not None:
+            raise RefusedError(
+                f"has pixels of mode {image.mode}. Expected {channels} channels of 8 bits, in "
+                f"one of the modes {', '.join(_BYTE_MODES)}"
+            )
+        planes.append(np.atleast_3d(np.asarray(ImageOps.exif_transpose(image))))
+    if len({plane.shape[:2] for plane in planes}) > 1:
+        raise RefusedError("has pages of different sizes, which are no channels of one image")
+    stacked = np.concatenate(planes, axis=2)
+    if stacked.shape[2] != channels:
+        raise RefusedError(
+            f"has {stacked.shape[2]} channels ({len(planes)} x {image.mode}). Expected {channels}"
+        )
+    return stacked
+
+
+def array_to_channels(array, channels=3):
+    """A uint8 array `(height, width[, any])` as `(height, width, channels)`.
+
+        >>> import numpy as np
+        >>> from keras_crosscbam.image_channels import array_to_channels
+        >>> array_to_channels(np.zeros((4, 5, 3), np.uint8), channels=1).shape
+        (4, 5, 1)
+
+    Gray becomes RGB, RGB becomes gray, and of RGBA the opacity is left out for both.
+
+    Raises:
+        ValueError: for another type or shape.
+    """
+    array = np.asarray(array)
+    given = array.shape[2] if array.ndim == 3 else 1
+    known = (1, 3, 4) if channels in (1, 3) else (channels,)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or given not in known:
+        shape = "[, 1, 3 or 4]" if channels in (1, 3) else f", {channels}"
+        raise ValueError(
+            f"Expected a path, a PIL image, or a uint8 array (height, width{shape}). "
+            f"Received: {array.dtype} of shape {array.shape}"
+        )
+    array = array.reshape(*array.shape[:2], given)
+    if channels == 1 and given > 1:
+        return _gray(array[..., :3])
+    if channels == 3:
+        return np.repeat(array, 3, axis=2) if given == 1 else array[..., :3]
+    return array
+
+
+def street(channels=3):
+    """The street photograph that comes with the package, with that many channels.
+
+    The colors are repeated where there are other than one or three of them.
+    """
+    image = read_image(STREET)
+    return _gray(image) if channels == 1 else image[..., np.arange(channels) % 3]
+
+
+def _gray(rgb):
+    return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("L"))[..., None]
+
+
+def _read_array(path, channels):
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable array ({error})") from error
+    try:
+        return array_to_channels(array, channels)
+    except ValueError as error:
+        raise RefusedError(f"{path}: {error}") from error

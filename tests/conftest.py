@@ -15,6 +15,15 @@ from PIL import Image
 from small_network import SMALL
 
 
+# Files that take a minute come first, so that no worker is left with one at the end.
+LONGEST = ("test_training", "test_distillation", "test_export", "test_training_networks")
+LONGEST += ("test_classification", "test_rewrites", "test_formats", "test_backends")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def data_root():
     """The folder named by CROSSCBAM_DATA, with `camvid-480x360/` and `camvid-960x720-val/`."""

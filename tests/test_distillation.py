@@ -26,7 +26,7 @@ from keras_crosscbam.training.teachers import Teacher, find_teachers, with_teach
 
 CLASSES = 5
 ALPHA = 0.125
-NARROW = {"alpha": ALPHA, "use_se_aspp": False, "fusion": None}
+NARROW = {"alpha": ALPHA, "use_se_aspp": False, "fusion": "sum"}
 
 
 def batch(shape=(2, 3, 4), ignored=0.3, scale=3.0, seed=7):
@@ -225,8 +225,8 @@ def test_a_teacher_stands_beside_the_network_and_outside_its_weights(teacher_fil
         {"fusion": "ccbam", "aspp_filters": 128, "backbone": "stdc2"},
         {"fusion": "sum", "aspp_filters": 512},
         {"fusion": "sum", "alpha": 0.25},
-        {"use_se_aspp": True},
-        {},
+        {"fusion": None, "use_se_aspp": True},
+        {"fusion": None},
     ],
     ids=str,
 )

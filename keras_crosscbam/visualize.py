@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
 
     from keras_crosscbam.classes import ClassTable
 
@@ -115,7 +115,13 @@ def overlay(
     return canvas
 
 
-def painted(image, labels, classes, opacity=0.5, shown=None):
+def painted(
+    image: np.ndarray,
+    labels: np.ndarray,
+    classes: ClassTable,
+    opacity: float = 0.5,
+    shown: Collection[str] | None = None,
+) -> np.ndarray:
     """The array of `overlay` without a legend, uint8 RGB `(height, width, 3)`."""
     result = np.empty((*labels.shape, 3), np.uint8)
     for top, strip in _strips(image, labels, classes, opacity, shown):
@@ -157,7 +163,7 @@ def comparison(
     return row([*map(Image.fromarray, pictures), legend])
 
 
-def row(pictures):
+def row(pictures: Sequence[Image.Image]) -> Image.Image:
     """Pictures side by side, at their upper edges."""
     size = sum(p.width for p in pictures), max(p.height for p in pictures)
     canvas, left = Image.new("RGB", size), 0
@@ -167,7 +173,7 @@ def row(pictures):
     return canvas
 
 
-def legend_column(shares, classes, height):
+def legend_column(shares: Mapping[str, float], classes: ClassTable, height: int) -> Image.Image:
     """A dark column with a colored square, the name and the share of each class.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -72,7 +73,7 @@ class CCBAM(Switched, layers.Layer):
     def call(self, inputs):
         return self.attend(inputs)[0]
 
-    def attend(self, inputs):
+    def attend(self, inputs: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
         """The fused features, and the gates that they come from.
 
         Returns:
@@ -90,7 +91,7 @@ class CCBAM(Switched, layers.Layer):
         return from_high * gates["low_spatial"] + from_low * gates["high_spatial"], gates
 
     @property
-    def switches(self):
+    def switches(self) -> dict[str, Any]:
         name = activation_name(self.gate_activation)
         return {"gate_activation": name} if name else {}
 

@@ -199,16 +199,15 @@ def run_benchmark(*options):
 
 
 @pytest.mark.parametrize(
-    ("other", "versions"),
+    "names",
     [
-        ("pytorch-float32-channels_last", {"torch"}),
-        pytest.param("tensorflow-float32", {"keras", "tensorflow"}, marks=pytest.mark.slow),
+        ["pytorch-float32"],
+        pytest.param(["tensorflow-float32", "pytorch-float32"], marks=pytest.mark.slow),
     ],
 )
-def test_program_reports_what_it_measured(tmp_path, other, versions):
-    names = [other, "pytorch-float32"]
+def test_program_reports_what_it_measured(tmp_path, names):
     options = ["--size", "64x64", "--batch", 2, "--rounds", 2, "--steps", 1, "--warmup", 1]
-    options += ["--contenders", ",".join(names), "--peer", names[1]]
+    options += ["--contenders", ",".join(names)]
     ended = run_benchmark(*options, "--json", tmp_path / "speed.json")
     assert ended.returncode == 0, ended.stderr
     report = json.loads((tmp_path / "speed.json").read_text())
@@ -225,4 +224,6 @@ def test_program_reports_what_it_measured(tmp_path, other, versions):
         assert result["images_per_second"]["max"] == pytest.approx(fastest)
     assert report["contenders"]["pytorch-float32"]["ratio"]["median"] == 1.0
     assert set(report["contenders"]["pytorch-float32"]["versions"]) == {"torch"}
-    assert set(report["contenders"][other]["versions"]) == versions
+    if "tensorflow-float32" in names:
+        versions = report["contenders"]["tensorflow-float32"]["versions"]
+        assert set(versions) == {"keras", "tensorflow"}

@@ -108,7 +108,11 @@ def test_files_of_channels_last_are_loaded(channels_first, images, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "export"), [("m.onnx", kc.export.to_onnx), ("m.tflite", kc.export.to_litert)]
+    ("name", "export"),
+    [
+        ("m.onnx", kc.export.to_onnx),
+        pytest.param("m.tflite", kc.export.to_litert, marks=pytest.mark.slow),
+    ],
 )
 def test_exported_files_give_the_same(channels_first, images, tmp_path, name, export):
     model = inference_model(build(aux_head=True))

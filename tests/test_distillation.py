@@ -383,6 +383,7 @@ def test_a_student_gets_closer_to_its_teacher(teacher_file, made_camvid, tmp_pat
     assert arrays_of(states[0]).keys() == arrays_of(states[1]).keys()
 
 
+@pytest.mark.slow
 def test_a_taught_run_resumes_to_the_same_bits(teacher_file, made_camvid, tmp_path):
     settings = (
         f"teacher={teacher_file}",

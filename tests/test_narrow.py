@@ -194,7 +194,7 @@ def test_narrowed_weights_start_better_than_random_ones(data_root):
     assert started < 0.6 * random
 
 
-@pytest.mark.parametrize("kind", ["network", "encoder"])
+@pytest.mark.parametrize("kind", ["network", pytest.param("encoder", marks=pytest.mark.slow)])
 def test_a_training_starts_from_it(made_camvid, tmp_path, rng, kind):
     """With a rate of 0 the weights stay as they were, statistics apart."""
     switches = {"use_se_aspp": False, "fusion": None}

@@ -27,7 +27,7 @@ def add_commands(command):
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="values that are black and white in images of more than 8 bits (default: 0 65535)",
+        help="values of black and white in images of more than 8 bits (default: 0 65535)",
     )
     add_model(sub)
     add_normalization(sub)
@@ -35,22 +35,22 @@ def add_commands(command):
     sub = command(
         _evaluate,
         "evaluate",
-        "Measure mean IoU and pixel accuracy on a data set, or the top-1 accuracy of an encoder "
+        "Compute mean IoU and pixel accuracy on a data set, or the top-1 accuracy of an encoder "
         "(--variant STDC1 or STDC2) on folders of classes.",
     )
-    hold_out = "group of frames of train and val to judge by"
+    hold_out = "group of frames of train and val to evaluate on"
     add_data(sub, split="val", hold_out=hold_out, several=True)
     add_model(sub)
     add_normalization(sub)
     add_views(sub)
     sub.add_argument(
-        "--pictures", type=Path, help="folder for pictures of the best and the worst frames"
+        "--pictures", type=Path, help="folder for pictures of the best and worst frames"
     )
 
     sub = command(
         _predict,
         "predict",
-        "Write the labels of a split's images, for a test server or for annotators to correct.",
+        "Write the predicted labels of a split, for a test server or for correction.",
     )
     add_data(sub, split="test")
     sub.add_argument("--out", type=Path, required=True, help="folder for the files")
@@ -60,7 +60,7 @@ def add_commands(command):
         "--format",
         choices=("png", "coco", "yolo", "labelstudio", "cvat"),
         default="png",
-        help="label images, or annotations that the tool can import (default: png)",
+        help="label images, or annotations for the tool (default: png)",
     )
     add_model(sub)
     add_normalization(sub)
@@ -82,7 +82,7 @@ def _segment(args):
             for name, share in result.shares.items():
                 print(f"  {name:<12} {100 * share:5.1f} %")
     done = len(results) - len(failed)
-    print(f"\n{done} of {len(results)} images in {seconds:.1f} s, file to picture")
+    print(f"\n{done} of {len(results)} images in {seconds:.1f} s, from file to picture")
     for result in failed:
         print(f"crosscbam segment: {result.error}", file=sys.stderr)
     return 1 if failed else 0
@@ -96,7 +96,7 @@ def _evaluate(args):
     if args.variant in ("STDC1", "STDC2"):
         return _evaluate_encoder(args)
     if len(args.data) > 1:
-        raise ValueError("--data takes several folders for encoders alone (--variant STDC1, STDC2)")
+        raise ValueError("--data takes several folders only for encoders (--variant STDC1, STDC2)")
     (args.data,) = args.data
     data = _held_out(args) if args.hold_out else load_dataset(args.data, args.split)
     run, made_for = load_runtime(args)
@@ -109,7 +109,7 @@ def _evaluate(args):
 
 
 def _held_out(args):
-    """The frames of the group to hold out, with a word where the weights have seen them."""
+    """Returns the held-out frames; prints a warning if the weights were trained on them."""
     from keras_crosscbam.datasets import load_held_out
 
     data = load_held_out(args.data, args.hold_out)
@@ -120,7 +120,7 @@ def _held_out(args):
     if has_seen(args.weights, data.name, args.hold_out):
         print(
             f"crosscbam evaluate: {args.weights} was trained on frames of {args.hold_out}: the "
-            "figure does not say how it does on roads it has not seen",
+            "result does not measure generalization to other roads",
             file=sys.stderr,
         )
     return data
@@ -152,9 +152,8 @@ def _check_folders(model, data, entry):
     if count != len(data.classes) or names not in (None, list(data.classes)):
         theirs = f" ({shorten_list(names)})" if names else ""
         raise ValueError(
-            f"the encoder tells {count} classes apart{theirs}, but {data.name}/train has "
-            f"{len(data.classes)} folders ({shorten_list(data.classes)}); they must be the same "
-            "ones"
+            f"the encoder has {count} classes{theirs}, but {data.name}/train has "
+            f"{len(data.classes)} folders ({shorten_list(data.classes)}); they must be the same"
         )
 
 

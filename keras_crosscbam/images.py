@@ -14,7 +14,8 @@ ASSETS = Path(__file__).parent / "assets"
 STREET = ASSETS / "street.jpg"
 """A street in Leuven, 751x563 pixels, from OpenCV's sample data (Apache-2.0)."""
 
-EXTENSIONS = frozenset(Image.registered_extensions())
+# Pillow registers MPEG, but cannot read it.
+EXTENSIONS = frozenset(Image.registered_extensions()) - {".mpg", ".mpeg"}
 """File name extensions of images, in lower case, with the dot."""
 
 _ORIENTATION = 0x0112
@@ -92,7 +93,11 @@ def to_rgb(image, value_range=None):
     check_value_range(value_range)
     samples = deep_samples(image)
     if samples is None:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        image.load()
+        # Both steps copy the image, which may be large, so they are skipped where not needed.
+        if image.getexif().get(_ORIENTATION, 1) != 1:
+            image = ImageOps.exif_transpose(image)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     # The last of two or of four channels is transparency.
     colors = samples[..., :3] if samples.shape[2] > 2 else samples[..., :1]
     colors = _to_8_bits(colors, value_range)

@@ -7,6 +7,8 @@
 'cross_cbam_stdc1_050'
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 
@@ -72,7 +74,7 @@ VARIANTS = {
 }
 
 
-def list_models():
+def list_models() -> list[str]:
     """Returns the names of the variants' builders, which are functions of `keras_crosscbam`.
 
     >>> import keras_crosscbam as kc

@@ -1,5 +1,7 @@
 """The two ways of averaging at a border, and the square in front of a global average."""
 
+from __future__ import annotations
+
 import keras
 from keras import layers, ops
 
@@ -31,7 +33,7 @@ class UncountPadding(Switched, layers.Layer):
     """
 
     @property
-    def switches(self):
+    def switches(self) -> dict[str, bool]:
         return {"count_include_pad": False}
 
     def call(self, inputs):
@@ -55,7 +57,7 @@ class Square(Switched, layers.Layer):
     """
 
     @property
-    def switches(self):
+    def switches(self) -> dict[str, bool]:
         return {"square_top": True}
 
     def call(self, inputs):

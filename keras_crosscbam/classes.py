@@ -58,16 +58,16 @@ class ClassTable:
         return 1 if self.one_logit else len(self)
 
     def find(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The names of classes as the table writes them, whatever their case: a tuple.
+        """Returns the names of classes in the spelling of the table, ignoring case.
 
         Raises:
-            ValueError: for one that is not in the table.
+            ValueError: for a name that is not in the table.
         """
         known = {name.lower(): name for name in self.names}
         unknown = [name for name in names if name not in self.names and name.lower() not in known]
         if unknown:
             raise ValueError(
-                f"No class is called {', '.join(map(repr, unknown))}. The classes are "
+                f"No class is named {', '.join(map(repr, unknown))}. The classes are "
                 f"{', '.join(self.names)}"
             )
         return tuple(name if name in self.names else known[name.lower()] for name in names)

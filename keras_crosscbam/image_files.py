@@ -102,7 +102,7 @@ def describe_broken_link(path):
 
 
 def visible_files(folder):
-    """The entries of a folder but for hidden ones, in the order of their names.
+    """Returns the entries of a folder except for hidden ones, sorted by name.
 
     Raises:
         ValueError: for a folder that is not readable.

@@ -103,8 +103,8 @@ def add_batch(sub):
     sub.add_argument(
         "--batch",
         type=int,
-        help="images to run at once, where they have one size for the network (default: 1, or what "
-        "the file is fixed to)",
+        help="batch size for consecutive images of the same input size (default: 1, or the fixed "
+        "batch size of the file)",
     )
 
 

@@ -1,4 +1,4 @@
-"""Trains variations of one recipe, all by the same schedule, and prints what each is worth.
+"""Trains variations of one recipe with the same schedule, and prints their scores.
 
     $ python benchmarks/ablation.py --data CamVid --out runs/ablation
     $ python benchmarks/ablation.py --data CamVid --out runs/ablation --rows both --seeds 0 1 2
@@ -6,13 +6,14 @@
     $ python benchmarks/ablation.py --data CamVid --out runs/roads --rows both-aux ema \
           --hold-out 0006R0 0016E5
 
-A run that was interrupted goes on where it was, a finished one is only read.
+An interrupted run continues after its last epoch, and a finished run is only read.
 
-With `--hold-out` each row is trained once without each of these drives (or other groups of frames,
-see `keras_crosscbam.training.hold_out`) and judged by its frames. All runs are equally long,
-and the scores are those of their last epoch. Beside the mean IoU of all classes stands that of the
-frequent ones, which hold at least 1 % of the labeled pixels in each of the held-out groups: of a
-rarer class a drive shows a few objects, whose IoU says little and weighs as much as the road's.
+With `--hold-out`, each row is trained once without each of these drives (or other groups of frames,
+see `keras_crosscbam.training.hold_out`) and evaluated on the frames of that drive. All runs have
+the same length, and the scores are those of the last epoch. The table contains the mean IoU of all
+classes and of the frequent classes, which have at least 1 % of the labeled pixels in each of the
+held-out groups. A drive shows only a few objects of a rarer class, so its IoU is unreliable but has
+the same weight in the mean as that of the road.
 """
 
 import argparse
@@ -34,8 +35,8 @@ def _network(**switches):
     return {"architecture": switches}
 
 
-# Fields of the recipe that a row changes. `both` is the network of the paper, `both-aux` the recipe
-# as it is; `sum` is `both` without the attention in CCBAM.
+# Fields of the recipe that a row changes. `both` is the network of the paper, `both-aux` the
+# unchanged recipe, and `sum` is `both` without the attention in CCBAM.
 NETWORKS = {
     "baseline": {**_network(use_se_aspp=False, fusion=None), "aux_weight": 0.0},
     "se-aspp": {**_network(fusion=None), "aux_weight": 0.0},
@@ -81,7 +82,7 @@ def parse(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--recipe", default="camvid-m", help="recipe that is varied")
+    parser.add_argument("--recipe", default="camvid-m", help="the recipe to vary")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--crop", type=int, nargs=2, default=(256, 320), metavar=("H", "W"))
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(NETWORKS))
@@ -91,15 +92,17 @@ def parse(arguments=None):
         nargs="+",
         default=[],
         metavar="GROUP",
-        help="drives to leave out of training and to judge by, one after the other",
+        help="drives to exclude from training and to evaluate on, one at a time",
     )
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
-    parser.add_argument("--read", action="store_true", help="print what there is, train nothing")
+    parser.add_argument(
+        "--read", action="store_true", help="print existing results without training"
+    )
     return parser.parse_args(arguments)
 
 
 def recipe_of(args, row, seed):
-    """The recipe of one run."""
+    """Returns the recipe of one run."""
     common = with_settings(RECIPES[args.recipe], args.set)
     phases = (Phase(args.epochs, tuple(args.crop)),)
     return replace(common, phases=phases, seed=seed, **ROWS[row])
@@ -110,7 +113,7 @@ def folder_of(args, row, seed, held_out=None):
 
 
 def validated(folder, epochs):
-    """The validations of a finished run, rows of its log; empty for another one."""
+    """Returns the log rows with validations of a finished run; empty for other runs."""
     rows = EpochLog(folder / "log.csv").rows
     if not rows or rows[-1]["epoch"] < epochs:
         return []
@@ -118,12 +121,15 @@ def validated(folder, epochs):
 
 
 def score_of(folder, epochs):
-    """The best validation mean IoU of a finished run in per cent, None of another one."""
+    """Returns the best validation mean IoU of a finished run in percent; None for other runs."""
     return max((100 * row[MONITOR] for row in validated(folder, epochs)), default=None)
 
 
 def last_scores_of(folder, epochs, classes):
-    """The mean IoU after the last epoch in per cent, of all classes and of these; or None."""
+    """Returns the mean IoU after the last epoch in percent, of all and of the given classes.
+
+    It is None for a run that is not finished.
+    """
     if not (rows := validated(folder, epochs)):
         return None
     frequent = [rows[-1][f"val_iou_{name}"] for name in classes]
@@ -131,7 +137,7 @@ def last_scores_of(folder, epochs, classes):
 
 
 def frequent_classes(args):
-    """The classes that hold 1 % of the labeled pixels, or more, in each held-out group."""
+    """Returns the classes with at least 1 % of the labeled pixels in each held-out group."""
     frequent = None
     for group in args.hold_out:
         dataset = load_held_out(args.data, group)
@@ -146,7 +152,7 @@ def frequent_classes(args):
 
 
 def cost_of(recipe):
-    """Parameters and MACs of a frame of the paper's size, without the auxiliary head."""
+    """Returns the parameters, and the MACs at the paper's size, without the auxiliary head."""
     variant = VARIANTS[recipe.variant]
     network = CrossCBAM(
         **recipe.network,
@@ -157,7 +163,7 @@ def cost_of(recipe):
 
 
 def held_out_table(args):
-    """A line for each row of which all folds have a result: the mean over the seeds."""
+    """Yields a table line for each row with results of all folds: the mean over the seeds."""
     classes, folds = frequent_classes(args), args.hold_out
     yield f"Mean IoU after the last epoch; frequent classes: {', '.join(classes)}"
     yield ""
@@ -183,13 +189,13 @@ def held_out_table(args):
 
 
 def with_spread(scores):
-    """The mean, and the lowest and highest where there are several."""
+    """Formats the mean, and the lowest and highest score if there are several."""
     spread = f" ({min(scores):.2f}..{max(scores):.2f})" if len(scores) > 1 else ""
     return f"{statistics.mean(scores):.2f}{spread}"
 
 
 def table(args):
-    """A line for each row of which there is a result: its cost; mean, lowest and highest score."""
+    """Yields a table line for each row with a result: cost, and mean, lowest and highest score."""
     yield "| row | parameters, M | MACs, G | seeds | validation mean IoU |"
     yield "|---|---|---|---|---|"
     for row in args.rows:
@@ -204,7 +210,7 @@ def table(args):
 
 
 def run(args, row, seed, held_out=None):
-    """Trains one row, without a group of frames where one is given."""
+    """Trains one row, without the held-out group of frames if one is given."""
     recipe, out = recipe_of(args, row, seed), folder_of(args, row, seed, held_out)
     if held_out:
         train_set, val_set, recipe = hold_out(args.data, held_out, recipe)

@@ -1,4 +1,4 @@
-"""The ways to train Cross-CBAM that `training_speed.py` compares.
+"""The training implementations of Cross-CBAM that `training_speed.py` compares.
 
 >>> from contenders import CONTENDERS
 >>> CONTENDERS["pytorch-bfloat16-channels_last"]
@@ -13,17 +13,17 @@ import numpy as np
 
 CLASSES, IGNORE = 11, 255
 AUX_WEIGHT = 0.4
-# Keras' defaults but for the weight decay; PyTorch gets the same.
+# Keras' defaults except for the weight decay, also used for PyTorch.
 ADAMW = {"learning_rate": 1e-3, "weight_decay": 1e-2, "epsilon": 1e-7}
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to train.
+    """A training implementation.
 
     Attributes:
         framework: Keras' backend `"tensorflow"`, `"jax"` or `"torch"`, or `"pytorch"` for the
-            network written in plain PyTorch.
+            network in plain PyTorch.
         precision: `"float32"` or `"bfloat16"` (mixed: the weights stay float32).
         compiled: whether XLA (TensorFlow, always on for JAX) or `torch.compile` is on.
         channels_last: PyTorch's memory format; Keras' data format is always channels_last.
@@ -49,17 +49,17 @@ class Contender:
 
     @property
     def default(self):
-        """Whether it competes unasked; `torch.compile` takes minutes to get ready."""
+        """Whether it runs by default; `torch.compile` does not, because it takes minutes."""
         return self.framework != "pytorch" or not self.compiled
 
     def prepare(self, backbone, pixels, labels, dropout=0.1):
-        """Builds the network and what trains it.
+        """Builds the network and its training function.
 
         Args:
             backbone: `"stdc1"` or `"stdc2"`.
             pixels: float32 images of 0..255, shape `(batch, height, width, 3)`.
-            labels: uint8 labels `(batch, height, width)`, 255 where ignored.
-            dropout: share of channels dropped; 0 makes all contenders compute the same.
+            labels: uint8 labels `(batch, height, width)`; 255 is ignored.
+            dropout: share of dropped channels; with 0 all contenders compute the same results.
 
         Returns:
             The network, a function from a number of training steps to their mean loss, and a dict
@@ -70,7 +70,7 @@ class Contender:
 
 
 def random_batch(size, batch, seed=0):
-    """Float32 pixels of 0..255 `(batch, height, width, 3)` and uint8 labels, a tenth ignored."""
+    """Returns float32 pixels of 0..255 `(batch, height, width, 3)`, and labels, 10 % ignored."""
     rng = np.random.default_rng(seed)
     pixels = rng.uniform(0, 255, (batch, *size, 3)).astype("float32")
     labels = rng.integers(0, CLASSES, (batch, *size), dtype="uint8")
@@ -79,7 +79,7 @@ def random_batch(size, batch, seed=0):
 
 
 def keras_training(contender, backbone, pixels, labels, dropout):
-    """The package's public way: builder, `compile`, `fit` on a `tf.data` pipeline."""
+    """Trains with Keras' `compile` and `fit` on a `tf.data` pipeline."""
     import keras
     import tensorflow as tf
 
@@ -107,12 +107,12 @@ def keras_training(contender, backbone, pixels, labels, dropout):
         jit_compile=contender.compiled,
     )
     batches = tf.data.Dataset.from_tensors((pixels, {"main": labels, "aux": labels})).repeat()
-    # There is nothing to tune, and the end of a short `fit` would wait seconds for the tuner.
+    # Autotuning is not needed here, and a short `fit` would wait seconds for it at the end.
     options = tf.data.Options()
     options.autotune.enabled = False
     batches = batches.with_options(options)
 
-    # As `crosscbam train` does, and any progress bar.
+    # Reads the loss after each batch, as `crosscbam train` and progress bars do.
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: logs["loss"])
 
     def run(steps):
@@ -124,7 +124,7 @@ def keras_training(contender, backbone, pixels, labels, dropout):
 
 
 def pytorch_training(contender, backbone, pixels, labels, dropout):
-    """The usual training loop of PyTorch."""
+    """Trains with a standard PyTorch training loop."""
     import torch
     from torch_cross_cbam import CrossCBAM
 

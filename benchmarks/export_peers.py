@@ -1,11 +1,11 @@
-"""Writes Cross-CBAM and the published networks it is compared with as ONNX, for timing them.
+"""Exports Cross-CBAM and the published networks for comparison to ONNX, for speed benchmarks.
 
     $ python benchmarks/export_peers.py --size 512x1024 --out onnx
     $ python benchmarks/export_peers.py --size 720x960 --classes 11 --output labels --out onnx
 
-All networks take the same way: the same layers and, but for DDRNet, one encoder, random weights
-drawn the same way, `keras_crosscbam.export.to_onnx`. Each file has passed its comparison with the
-Keras model.
+All networks use the same layers, the same encoder (except for DDRNet), random weights of the same
+distribution, and `keras_crosscbam.export.to_onnx`, which verifies each file against the Keras
+model.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from keras_crosscbam.export.onnx import RUNTIMES
 
 
 def cross_cbam(backbone, input_shape, num_classes=19):
-    """Cross-CBAM with weights drawn as the peers' are."""
+    """Builds Cross-CBAM with random weights of the same distribution as the peers'."""
     model = kc.CrossCBAM(backbone, input_shape=input_shape, num_classes=num_classes)
     draw_weights(model)
     return model
@@ -39,7 +39,7 @@ def parse(arguments=None):
     parser.add_argument("--classes", type=int, default=19)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     for option in ("output", "input", "layout"):
-        parser.add_argument(f"--{option}", help="as keras_crosscbam.export.to_onnx takes it")
+        parser.add_argument(f"--{option}", help="as in keras_crosscbam.export.to_onnx")
     parser.add_argument(
         "--optimize-for", choices=(*RUNTIMES, "none"), default="none", help="default: none"
     )

@@ -1,12 +1,12 @@
-"""Cross-CBAM in plain PyTorch: the peer of the training benchmark.
+"""Cross-CBAM in plain PyTorch, for comparison in the training benchmark.
 
 >>> from torch_cross_cbam import CrossCBAM
 >>> network = CrossCBAM("stdc1", num_classes=19)
 >>> sum(p.numel() for p in network.parameters())
 11616895
 
-Written as one would write it without Keras: modules of `torch.nn`, NCHW, no custom kernels. It
-computes what `keras_crosscbam.CrossCBAM` computes, and `load_keras` copies its weights.
+It uses modules of `torch.nn`, the NCHW layout and no custom kernels. It computes the same results
+as `keras_crosscbam.CrossCBAM`, whose weights `load_keras` copies.
 """
 
 import re
@@ -19,7 +19,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 STAGE_BLOCKS = {"stdc1": (2, 2, 2), "stdc2": (4, 5, 3)}
 HEAD_FILTERS = 128
-# What Keras calls the parameters and statistics of a BatchNorm2d and of a Conv2d.
+# Keras' names of the parameters and statistics of a BatchNorm2d and of a Conv2d.
 NORM_NAMES = {
     "weight": "gamma",
     "bias": "beta",
@@ -30,7 +30,7 @@ CONV_NAMES = {"weight": "kernel", "bias": "bias"}
 
 
 class ConvBNReLU(nn.Sequential):
-    """Convolution without bias, batch normalization, ReLU; padded symmetrically."""
+    """Convolution without bias and with symmetric padding, batch normalization, ReLU."""
 
     def __init__(self, inputs, filters, size, stride=1, dilation=1):
         super().__init__()
@@ -41,7 +41,7 @@ class ConvBNReLU(nn.Sequential):
 
 
 class STDCBlock(nn.Module):
-    """Four ever narrower convolutions, concatenated; at stride 2 it halves the size."""
+    """Concatenates four convolutions of decreasing width; halves the size at stride 2."""
 
     def __init__(self, inputs, filters, stride):
         super().__init__()
@@ -67,7 +67,7 @@ class STDCBlock(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """One gate per channel, from the maximum and the mean over all positions."""
+    """Computes one gate per channel, from the maximum and the mean over all positions."""
 
     def __init__(self, channels, reduction=16):
         super().__init__()
@@ -83,7 +83,7 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """One gate per position, from the maximum and the mean over all channels."""
+    """Computes one gate per position, from the maximum and the mean over all channels."""
 
     def __init__(self):
         super().__init__()
@@ -95,7 +95,7 @@ class SpatialAttention(nn.Module):
 
 
 class CCBAM(nn.Module):
-    """Fuses two feature maps, each weighted by attention computed on the other one."""
+    """Fuses two feature maps, each weighted by attention computed from the other one."""
 
     def __init__(self, channels):
         super().__init__()
@@ -113,7 +113,7 @@ class CCBAM(nn.Module):
 
 
 class SEASPP(nn.Module):
-    """A 1x1 and a dilated convolution, added, beside the input through a squeeze-and-excitation."""
+    """Concatenates the sum of a 1x1 and a dilated convolution with the gated input."""
 
     def __init__(self, inputs, filters):
         super().__init__()
@@ -131,20 +131,20 @@ class SEASPP(nn.Module):
 
 
 class CrossCBAM(nn.Module):
-    """The network of width 256 and dilation rates (1, 3), in training with its auxiliary head.
+    """Cross-CBAM with width 256 and dilation rates (1, 3).
 
     Args:
         backbone: `"stdc1"` (Cross-CBAM-M) or `"stdc2"` (Cross-CBAM-L).
-        num_classes: channels of the logits.
+        num_classes: number of channels of the logits.
         aux_head: whether to add the auxiliary head on stage 4.
-        dropout: share of whole channels dropped before each classifier, in training.
+        dropout: share of channels that are dropped before each classifier in training.
 
     Call arguments:
         pixels: float images of 0..255, shape `(batch, 3, height, width)`.
 
     Returns:
-        Logits `(batch, num_classes, height, width)` as `{"main": ...}`, with the auxiliary head
-        also `"aux"`.
+        A dict of logits `(batch, num_classes, height, width)`: `"main"`, and `"aux"` with the
+        auxiliary head.
     """
 
     def __init__(self, backbone="stdc1", num_classes=19, aux_head=False, dropout=0.1):
@@ -212,9 +212,9 @@ def load_keras(module, keras_model):
         keras_model: a `keras_crosscbam.CrossCBAM` with the same backbone, classes and heads.
 
     Raises:
-        ValueError: if the two do not have the same weights.
+        ValueError: if the weights of the two networks have different names or shapes.
     """
-    # Not at the top: training in plain PyTorch takes no Keras.
+    # Imported here, because training in plain PyTorch does not need Keras.
     import keras
 
     arrays = {v.path: keras.ops.convert_to_numpy(v) for v in keras_model.weights}
@@ -227,8 +227,8 @@ def load_keras(module, keras_model):
     if set(paths.values()) != set(arrays):
         differing = sorted(set(paths.values()) ^ set(arrays))
         raise ValueError(
-            "The two networks must have the same layers: same backbone, both with or both without "
-            f"the auxiliary head. Received: {len(differing)} weights of one only, such as "
+            "The two networks must have the same layers: the same backbone, and both or none with "
+            f"the auxiliary head. Received: {len(differing)} weights in only one of them, such as "
             f"{differing[0]}"
         )
     converted = {name: _from_keras(arrays[path], name) for name, path in paths.items()}
@@ -243,7 +243,7 @@ def load_keras(module, keras_model):
 
 
 def _from_keras(array, name):
-    """Keras' kernels are (height, width, in, out), depthwise ones (height, width, channels, 1)."""
+    """Transposes Keras' kernels (height, width, in, out), or (height, width, channels, 1)."""
     tensor = torch.from_numpy(array)
     if tensor.ndim != 4:
         return tensor
@@ -251,7 +251,7 @@ def _from_keras(array, name):
 
 
 def _keras_path(name):
-    """`stage3.0.conv1.bn.weight` is `stage3_block1_conv1/bn/gamma` in Keras."""
+    """Returns Keras' path: `stage3_block1_conv1/bn/gamma` for `stage3.0.conv1.bn.weight`."""
     name = re.sub(r"^(stage\d)\.(\d+)\.", lambda part: f"{part[1]}_block{int(part[2]) + 1}_", name)
     layer, kind = name.rsplit(".", 1)
     names = NORM_NAMES if layer.endswith("bn") else CONV_NAMES

@@ -1,11 +1,11 @@
-"""How fast Cross-CBAM trains in Keras, beside the same network in plain PyTorch, on the CPU.
+"""Compares the training speed of Cross-CBAM in Keras and in plain PyTorch on the CPU.
 
     $ python benchmarks/training_speed.py --size 256x320 --batch 8 --json speed.json
 
-Every contender lives in a process of its own and takes the same full training steps (forward,
-loss, backward, AdamW) on the same batch in memory. Only one works at a time, in rounds of shuffled
-order, so that whatever else slows the machine down meets all of them alike. `benchmarks/README.md`
-says how to read the figures.
+Each contender runs in a separate process and does the same training steps (forward, loss, backward,
+AdamW) on the same batch in memory. Only one contender runs at a time, in rounds of shuffled order,
+so a slowdown of the machine affects all of them equally. `benchmarks/README.md` explains the
+figures.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from contenders import CONTENDERS, random_batch
 
-# What may change the speed, and therefore stands in the report.
+# Variables that may change the speed; the report lists those that are set.
 ENVIRONMENT = (
     "LD_PRELOAD",
     "TF_ENABLE_ONEDNN_OPTS",
@@ -33,8 +33,8 @@ ENVIRONMENT = (
 
 
 def work(args):
-    """A contender's process: answers each line, a number of steps, with a line of JSON."""
-    # What libraries print must not get between the answers.
+    """Runs a contender's process: reads numbers of steps, and writes lines of JSON."""
+    # Output of libraries goes to stderr, because stdout is used for the results.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     contender = CONTENDERS[args.worker]
@@ -42,7 +42,7 @@ def work(args):
     _, run, versions = contender.prepare(args.backbone, *batch)
     print(json.dumps({"versions": versions}), file=answers)
     for line in sys.stdin:
-        # What waited for its turn has lost caches, and perhaps memory to the system.
+        # The first step is slower, because caches and possibly memory are lost between turns.
         run(1)
         started = time.perf_counter()
         loss = run(int(line))
@@ -51,18 +51,18 @@ def work(args):
 
 
 class WorkerError(RuntimeError):
-    """A contender that ended, or whose loss became NaN."""
+    """Raised if a contender's process ends, or its loss is not finite."""
 
 
 class Worker:
-    """The parent's end of a contender's process.
+    """The process of a contender, controlled by the parent process.
 
     Args:
         name: one of `CONTENDERS`.
         args: the parsed arguments of the program.
 
     Raises:
-        WorkerError: by its methods, if the process ends instead of answering.
+        WorkerError: in its methods, if the process ends.
     """
 
     def __init__(self, name, args):
@@ -91,12 +91,12 @@ class Worker:
         self.versions = self._answer()["versions"]
 
     def run(self, steps):
-        """Seconds and mean loss of so many training steps."""
+        """Runs a number of training steps and returns the seconds and the mean loss."""
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
         answer = self._answer()
         if not math.isfinite(answer["loss"]):
-            raise WorkerError(f"{self.name}: its loss became {answer['loss']}")
+            raise WorkerError(f"{self.name}: its loss is {answer['loss']}")
         return answer["seconds"], answer["loss"]
 
     def _answer(self):
@@ -111,10 +111,10 @@ class Worker:
 
 
 def start(args):
-    """Starts and warms up one contender after the other.
+    """Starts and warms up the contenders, one at a time.
 
     Returns:
-        Two dicts by contender: the workers, and the reasons of those that failed.
+        Two dicts by contender: the workers, and the errors of contenders that failed.
     """
     workers, failed = {}, {}
     for name in args.contenders:
@@ -133,12 +133,12 @@ def start(args):
 
 
 def measure(workers, rounds, steps):
-    """Seconds of each round, and the last loss, by contender.
+    """Returns the seconds of each round and the last loss, two dicts by contender.
 
     Args:
-        workers: a dict of `Worker`.
-        rounds: how often each contender has its turn.
-        steps: training steps a turn.
+        workers: a dict from name to `Worker`.
+        rounds: number of turns of each contender.
+        steps: number of training steps in a turn.
     """
     seconds, losses = {name: [] for name in workers}, {}
     shuffler = random.Random(0)
@@ -151,17 +151,17 @@ def measure(workers, rounds, steps):
 
 
 def choose_peer(seconds):
-    """The plain PyTorch contender with the shortest median round, or the fastest of all."""
+    """Returns the fastest plain PyTorch contender by the median, or the fastest of all."""
     candidates = [name for name in seconds if name.startswith("pytorch-")] or list(seconds)
     return min(candidates, key=lambda name: statistics.median(seconds[name]))
 
 
 def summarize(seconds, images, peer):
-    """Images per second, and the speed as a multiple of the peer's, round by round.
+    """Computes images per second, and the speed relative to a peer in the same rounds.
 
     Args:
-        seconds: a list of the rounds' seconds by contender, in the same order of rounds.
-        images: number of images a round.
+        seconds: dict from contender to the list of the rounds' seconds.
+        images: number of images in a round.
         peer: the contender to compare with.
 
     Returns:
@@ -209,7 +209,7 @@ def print_report(report):
 
 
 def cpu_name():
-    """The processor as the system names it."""
+    """Returns the name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -224,9 +224,9 @@ def parse_arguments(argv):
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--backbone", choices=("stdc1", "stdc2"), default="stdc1")
     parser.add_argument("--rounds", type=int, default=7, help="at least 2")
-    parser.add_argument("--steps", type=int, default=4, help="training steps a round")
+    parser.add_argument("--steps", type=int, default=4, help="training steps in a round")
     parser.add_argument("--warmup", type=int, default=3, help="steps before the first round")
-    parser.add_argument("--threads", type=int, default=cores(), help="for every contender")
+    parser.add_argument("--threads", type=int, default=cores(), help="threads of every contender")
     parser.add_argument(
         "--contenders",
         help=f"comma-separated, of {', '.join(CONTENDERS)}; default: all but compiled PyTorch",
@@ -250,7 +250,7 @@ def parse_arguments(argv):
 
 
 def cores():
-    """Processor cores that this process may use."""
+    """Returns the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
@@ -262,12 +262,12 @@ def main(argv=None):
         work(args)
         return 0
     if hasattr(os, "sched_setaffinity"):
-        # The workers inherit this; it binds the thread pools that read no environment variable.
+        # The workers inherit the affinity, for thread pools without an environment variable.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
     workers, failed = start(args)
     try:
         if not workers or args.peer in failed:
-            raise SystemExit("Nothing to compare with; choose other contenders or another peer.")
+            raise SystemExit("No contender or peer can run. Choose other ones.")
         seconds, losses = measure(workers, args.rounds, args.steps)
     finally:
         for worker in workers.values():

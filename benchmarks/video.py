@@ -1,4 +1,4 @@
-"""Frames/s of `segment_video`, beside those of the network alone.
+"""Compares the frame rate of `segment_video` with that of the network alone.
 
 $ python benchmarks/video.py m.onnx drive.mp4 --threads 2
 """
@@ -16,10 +16,10 @@ from keras_crosscbam.video.sources import open_source
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="a file that keras_crosscbam.runtime.load takes")
+    parser.add_argument("model", help="a file for keras_crosscbam.runtime.load")
     parser.add_argument("video", help="the video file")
-    parser.add_argument("--threads", type=int, help="of the network (default: all cores)")
-    parser.add_argument("--frames", type=int, default=20, help="frames of a round (default: 20)")
+    parser.add_argument("--threads", type=int, help="threads of the network (default: all cores)")
+    parser.add_argument("--frames", type=int, default=20, help="frames in a round (default: 20)")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     run = kc.runtime.load(args.model, threads=args.threads)
@@ -42,7 +42,7 @@ def seconds(work):
 
 
 def whole_rate(run, video, count, folder):
-    """Frames/s from the first frame to the last, with the overlay and the shares written."""
+    """Returns the frames per second of `segment_video` with overlay and shares written."""
     frames = kc.segment_video(run, video, folder / "out.mp4", shares=folder / "out.csv")
     next(frames)
     rate = (count - 1) / seconds(lambda: list(islice(frames, count - 1)))

@@ -1,4 +1,4 @@
-"""Segments a street photograph with the shipped weights, and says what it did and how fast.
+"""Segments a street photograph with the shipped weights, and prints the results and the speed.
 
 $ python examples/demo.py --out demo-out
 """

@@ -1,4 +1,4 @@
-"""Weights to ONNX, checked against Keras on your frames, then timed in ONNX Runtime.
+"""Exports weights to ONNX, verifies the file against Keras, and measures its speed.
 
 $ python examples/export_onnx.py --out cross_cbam_m.onnx --size 360x480 --frames street.jpg
 """
@@ -18,7 +18,9 @@ def main():
     parser.add_argument("--variant", default="M", choices=VARIANTS)
     parser.add_argument("--weights", default="camvid", help="name, path or URL; 'none' for random")
     parser.add_argument("--size", default="360x480", help="HEIGHTxWIDTH of the network's input")
-    parser.add_argument("--frames", type=Path, nargs="*", default=[STREET], help="to compare on")
+    parser.add_argument(
+        "--frames", type=Path, nargs="*", default=[STREET], help="for the comparison"
+    )
     parser.add_argument("--out", type=Path, default=Path("cross_cbam.onnx"))
     args = parser.parse_args()
 
@@ -35,7 +37,7 @@ def main():
     ratio = statistics.median(
         seconds(keras_run, args.frames[0]) / seconds(run, args.frames[0]) for _ in range(10)
     )
-    print(f"ONNX Runtime is {ratio:.1f} times as fast as Keras here, file to labels, median of 10")
+    print(f"ONNX Runtime is {ratio:.1f} times as fast as Keras, file to labels, median of 10")
 
 
 def seconds(run, frame):

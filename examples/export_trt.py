@@ -1,9 +1,9 @@
-"""Weights to ONNX to a TensorRT engine, compared with ONNX Runtime and timed on the card.
+"""Builds a TensorRT engine from weights, compares it with ONNX Runtime, and measures its speed.
 
 $ python examples/export_trt.py --variant M --precision fp16 --out cross_cbam_m.engine
 
-Without TensorRT, a driver or a GPU the ONNX file is written and checked all the same, the exit
-status is 3, and the last line says what is missing.
+Without TensorRT, a driver or a GPU, the ONNX file is still written and verified, the exit status is
+3, and the last line reports what is missing.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main():
         print(build_engine(graph, args.out, **builder_settings(args)))
         run = kc.runtime.load(args.out)
     except (ImportError, RuntimeError) as error:
-        print(f"{graph} is ready, and nothing was timed. {error}", file=sys.stderr)
+        print(f"{graph} was written, but not timed. {error}", file=sys.stderr)
         sys.exit(3)
     compare(run, kc.runtime.load(graph), args.frames)
     measure(run, args)
@@ -50,20 +50,22 @@ def parse():
         "--input",
         default="float",
         choices=("float", "uint8"),
-        help="what the engine takes: uint8 saves three quarters of the copy to the card",
+        help="type of the input: uint8 reduces the copy to the GPU to a quarter",
     )
     network.add_argument(
         "--output",
         default="logits",
         choices=("logits", "labels"),
-        help="what it returns: labels leave the argmax, and most of the copy back, to the card",
+        help="kind of the output: labels are computed on the GPU and need a smaller copy",
     )
-    network.add_argument("--frames", type=Path, nargs="+", default=[STREET], help="to compare on")
+    network.add_argument(
+        "--frames", type=Path, nargs="+", default=[STREET], help="for the comparison"
+    )
     network.add_argument(
         "--data",
         type=Path,
-        help="for int8: folder of a data set, to calibrate on its training frames and to judge on "
-        "its validation frames",
+        help="for int8: folder of a data set, to calibrate on the training frames and to evaluate "
+        "on the validation frames",
     )
     engine = parser.add_argument_group("engine")
     engine.add_argument("--out", type=Path, default=Path("cross_cbam.engine"))
@@ -73,15 +75,19 @@ def parse():
         type=int,
         nargs="+",
         default=[1],
-        help="one size, or three: smallest best largest",
+        help="one batch size, or three: smallest, optimal, largest",
     )
-    engine.add_argument("--level", type=int, choices=range(6), help="of optimization (default: 3)")
+    engine.add_argument(
+        "--level", type=int, choices=range(6), help="optimization level (default: 3)"
+    )
     engine.add_argument(
         "--compute-capability",
         metavar="X.Y",
-        help="of a card that is not here, such as 8.9, which TensorRT-RTX builds for",
+        help="compute capability of another GPU, such as 8.9, for TensorRT-RTX",
     )
-    engine.add_argument("--runs", type=int, default=1000, help="to time (default: 1000)")
+    engine.add_argument(
+        "--runs", type=int, default=1000, help="number of timed runs (default: 1000)"
+    )
     args = parser.parse_args()
     if len(args.batch) not in (1, 3):
         parser.error(f"--batch takes one size or three. Received: {args.batch}")
@@ -91,7 +97,7 @@ def parse():
 
 
 def write_onnx(args, model):
-    """The graph that the engine is built of, compared with Keras; its path."""
+    """Writes the ONNX file for the engine, verified against Keras, and returns its path."""
     path = args.out.with_suffix(".onnx")
     parity = kc.export.to_onnx(
         model,
@@ -129,7 +135,7 @@ def compare(run, reference, frames):
 
 
 def measure(run, args):
-    """Times the network alone by the card's clock, then with the copies by the host's."""
+    """Times the network alone with the GPU's clock, then with copies with the host's clock."""
     batch = args.batch[len(args.batch) // 2]
     report(run.time_device(args.runs, batch), batch, "network alone, CUDA events")
     prepared = run.prepare(np.zeros((batch, *run.size, 3), np.uint8))
@@ -138,8 +144,8 @@ def measure(run, args):
         started = time.perf_counter()
         run.run(prepared)
         times.append(1000 * (time.perf_counter() - started))
-    report(times, batch, "with copies to and from the card, host clock")
-    print(f"{run.memory / 2**20:.0f} MiB of the card's memory")
+    report(times, batch, "with copies to and from the GPU, host clock")
+    print(f"{run.memory / 2**20:.0f} MiB of GPU memory")
 
 
 def report(milliseconds, batch, scope):

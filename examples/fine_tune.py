@@ -1,9 +1,9 @@
-"""Fine-tuning in plain Keras: `compile` and `fit`, no trainer of this package's.
+"""Fine-tunes a network in plain Keras with `compile` and `fit`.
 
     $ python examples/fine_tune.py --data CamVid --epochs 5
 
-Starts from the CamVid weights and freezes the encoder. With a data set of one's own, whose classes
-have other names, the same weights get a new head. What stands here works in a notebook cell, too.
+Starts from the CamVid weights and freezes the encoder. For your own data set, whose classes have
+other names, the weights are loaded with a new head. The code also works in a notebook.
 """
 
 import argparse
@@ -20,7 +20,7 @@ def main():
     parser.add_argument("--data", required=True, help="folder of CamVid")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--frames", type=int, help="use only so many frames")
+    parser.add_argument("--frames", type=int, help="number of frames to use (default: all)")
     parser.add_argument("--out", default="fine_tuned.keras")
     args = parser.parse_args()
 

@@ -1,9 +1,10 @@
-"""Training from published STDC weights, in plain Keras: convert, build, `compile`, `fit`.
+"""Trains a network from published STDC weights in plain Keras with `compile` and `fit`.
 
     $ python examples/finetune_from_stdc.py --stdc STDCNet813M_73.91.tar --data CamVid
 
-The file is one of PyTorch or Paddle with an STDC1, pretrained on ImageNet. The decoder starts from
-random weights: in a first phase it learns alone, in a second one the encoder learns with it.
+The weights file is from PyTorch or Paddle and contains an STDC1 that is pretrained on ImageNet. The
+decoder starts from random weights. The first phase trains the decoder only, the second phase also
+trains the encoder.
 """
 
 import argparse
@@ -22,9 +23,11 @@ from keras_crosscbam.training import PolySchedule, SegmentationCrossEntropy, Seg
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stdc", required=True, help="file of PyTorch or Paddle with an STDC1")
+    parser.add_argument("--stdc", required=True, help="PyTorch or Paddle file with an STDC1")
     parser.add_argument("--data", required=True, help="folder of the data set")
-    parser.add_argument("--epochs", type=int, default=20, help="of each of the two phases")
+    parser.add_argument(
+        "--epochs", type=int, default=20, help="number of epochs of each of the two phases"
+    )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, nargs=2, default=(256, 320), help="height and width")
     parser.add_argument("--out", default="finetuned.keras")

@@ -1,19 +1,20 @@
-"""A training that Weights & Biases and MLflow log, both without a network connection.
+"""Trains a network and logs to Weights & Biases and MLflow, both without a network connection.
 
     $ pip install ".[tensorflow,trackers]"
     $ python examples/train_with_trackers.py --data CamVid --out runs/tracked
 
-Every call is a run of its own in both, also one that resumes an interrupted training.
-`wandb sync OUT/wandb/offline-run-*` sends the one to a server, and
-`mlflow ui --backend-store-uri sqlite:///OUT/mlflow.db` shows the other. To log to servers at once,
-leave out `mode="offline"`, and give `mlflow.set_tracking_uri` the address of yours.
+Every call is a separate run in both trackers, also a call that resumes an interrupted training.
+`wandb sync OUT/wandb/offline-run-*` uploads the Weights & Biases run to a server, and
+`mlflow ui --backend-store-uri sqlite:///OUT/mlflow.db` shows the MLflow run. To log to servers
+directly, remove `mode="offline"`, and pass the address of your server to
+`mlflow.set_tracking_uri`.
 """
 
 import argparse
 import os
 from pathlib import Path
 
-# MLflow sends statistics of its use otherwise.
+# Prevents MLflow from sending usage statistics.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow

@@ -1,4 +1,4 @@
-"""Something to do around the first import of a module, whoever imports it."""
+"""Context managers around the first import of a module."""
 
 import contextlib
 import importlib.util
@@ -11,20 +11,20 @@ def around_import(names, context):
         >>> import contextlib
         >>> from keras_crosscbam._import_hooks import around_import
         >>> @contextlib.contextmanager
-        ... def told(name):
+        ... def report(name):
         ...     yield
         ...     print(name, "is imported")
-        >>> around_import(["mailbox"], told)
+        >>> around_import(["mailbox"], report)
         >>> import mailbox
         mailbox is imported
 
-    What the module itself imports is inside the context too. An import that fails does not count:
-    the next one is the first again.
+    Modules that the module itself imports are imported inside the context too. An import that fails
+    is not counted as the first one.
 
     Args:
-        names: full names of modules. Those that are imported already are not imported again.
-        context: a function of the name that returns a context manager. It is entered before the
-            module is executed, and left after that.
+        names: full names of modules. Modules that are already imported are not affected.
+        context: function that takes the name of the module and returns a context manager. It is
+            entered before the module is executed and exited afterwards.
     """
     sys.meta_path.insert(0, _Finder(frozenset(names), context))
 

@@ -1,8 +1,8 @@
-"""Keras is imported when it is needed, and then knows the classes of this package.
+"""Registers the classes of this package with Keras once Keras is imported.
 
-`keras.saving.load_model` finds the layers, losses and metrics of a saved file among the classes
-that are registered. So both have to be imported before it is called, in either order, although
-`import keras_crosscbam` does not import Keras.
+`keras.saving.load_model` looks up the layers, losses and metrics of a saved file among the
+registered classes, so they have to be registered before it is called. `import keras_crosscbam` does
+not import Keras: the classes are registered as soon as Keras is imported, in either order.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ def _register():
 def _registering(_module):
     try:
         yield
-        # The first of these imports is over, so that none of the packages is half imported.
+        # The import is finished at this point, so no package is partially imported.
         _register()
     except ModuleNotFoundError as error:
         if error.name not in ("keras", *BACKENDS):

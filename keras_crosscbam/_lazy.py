@@ -1,11 +1,11 @@
-"""Names of a package that are imported when they are first used (PEP 562)."""
+"""Lazy import of the names of a package, at their first use (PEP 562)."""
 
 import importlib
 import sys
 
 
 def lazy_names(package, names, modules):
-    """Makes `__getattr__` and `__dir__` of a package.
+    """Returns the functions `__getattr__` and `__dir__` for a package.
 
         >>> from keras_crosscbam._lazy import lazy_names
         >>> __getattr__, __dir__ = lazy_names("json", ["JSONDecoder"], {"JSONDecoder": "decoder"})
@@ -15,12 +15,12 @@ def lazy_names(package, names, modules):
     Args:
         package: `__name__` of the package, which has an `__all__`.
         names: the names to import lazily.
-        modules: name to the module of the package that defines it. A name that is not in there is
-            itself a module of the package.
+        modules: dict from a name to the module of the package that defines it. A name that is not a
+            key is itself a module of the package.
 
     Returns:
-        The two functions. `__getattr__` imports the module of a name and keeps the value in the
-        package; `__dir__` lists the package's `__all__`.
+        The two functions. `__getattr__` imports the module of a name and stores the value in the
+        package. `__dir__` lists the package's `__all__`.
     """
 
     def __getattr__(name):  # noqa: N807

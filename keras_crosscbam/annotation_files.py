@@ -1,4 +1,4 @@
-"""Predictions as annotations: what a network says, for people to correct in their tools."""
+"""Writes predicted labels as annotation files for annotation tools."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_annotations(
     value_range: ValueRange | None = None,
     batch: int | None = None,
 ) -> list[Path]:
-    """Writes the predicted labels of images as annotations that a tool can import.
+    """Writes the predicted labels of images as annotations that annotation tools import.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.annotation_files import write_annotations
@@ -41,29 +41,29 @@ def write_annotations(
         >>> write_annotations("m.onnx", images, "prelabels", "cvat")  # doctest: +SKIP
 
     `crosscbam convert prelabels --images DIR` reads the corrected files. Images are not copied.
-    Pixels of a class called background stay without annotation.
+    Pixels of a class named background get no annotation.
 
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
         images: paths of images.
-        out: folder for the files; made if need be.
+        out: folder for the files; created if it does not exist.
         format: `"coco"`, `"yolo"`, `"labelstudio"` or `"cvat"`.
         size: as in `keras_crosscbam.segment`.
-        progress: whether to print how far it is.
-        root: a folder that all images are in; annotations name images by their path below it, or
-            else by their name alone.
+        progress: whether to print the progress.
+        root: a folder that contains all images; annotations name each image by its path relative to
+            this folder. None for the file name alone.
         classes: the `ClassTable` whose order and names are written; None for the model's own.
         value_range, batch: as in `keras_crosscbam.segment`.
 
     Returns:
-        The paths written, a list.
+        The list of the paths written.
 
     Raises:
-        ValueError: before anything is written, for an unknown format, two images of one name, a
-            model whose classes have other names, and a size that is not the model's.
-        keras_crosscbam.label_files.PredictionError: in the end, for images that could not be
-            predicted on, with their names; the others are written.
-        ModuleNotFoundError: if COCO is written without the extra `convert`.
+        ValueError: before anything is written, for an unknown format, two images with the same
+            name, a model whose classes have other names, and a size that is not the model's.
+        keras_crosscbam.label_files.PredictionError: after the other images are written, if the
+            prediction for some images failed; the message names them.
+        ModuleNotFoundError: if COCO is written and the extra `convert` is not installed.
     """
     if format not in PRELABELS:
         raise ValueError(f"`format` must be one of {', '.join(PRELABELS)}. Received: {format!r}")
@@ -76,7 +76,7 @@ def write_annotations(
     stems: dict[str, Path] = {}
     for image in map(Path, images):
         name = (image.relative_to(root) if root else Path(image.name)).as_posix()
-        # YOLO's files of labels have no other extension.
+        # A YOLO label file is named after the image without its extension.
         stem = name.rpartition(".")[0]
         if stem in stems:
             raise ValueError(f"{stems[stem]} and {image} would have the same name, {stem}")

@@ -1,4 +1,4 @@
-"""Several images in one run of a network, while other threads read the next ones."""
+"""Runs networks on batches of images, while other threads read the next images."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from keras_crosscbam.tiling import Tiled
 
 @dataclass
 class Item:
-    """An image on its way through a network.
+    """An image and the network's output for it.
 
     Attributes:
-        source: what it is read from.
-        size: as in a call of a `Runtime`.
+        source: the source of the image, such as a path.
+        size: as in `Runtime.__call__`.
         image: uint8 RGB `(height, width, 3)`.
-        output_size: `(height, width)` of the labels asked for.
-        resized: the image as the network sees it, uint8 `(1, height, width, 3)`.
-        output: what `Runtime.infer` returned for it, with its axis of batches; None of a network
-            that sees the image in tiles, which runs when the methods are called.
-        error: what went wrong on the way, or None.
+        output_size: `(height, width)` of the labels.
+        resized: the resized image for the network, uint8 `(1, height, width, 3)`.
+        output: the result of `Runtime.infer` for the image, with a batch axis; None for a `Tiled`
+            network, which runs when the methods are called.
+        error: the exception if reading or running failed, or None.
     """
 
     source: object
@@ -36,26 +36,26 @@ class Item:
     error: Exception | None = None
 
     def labels(self, run):
-        """The uint8 labels `(height, width)` by the `Runtime` that the item has gone through."""
+        """Returns uint8 labels `(height, width)`; `run` is the `Runtime` of the output."""
         if self.output is None:
             return run.predict(self.image, self.size, self.output_size)
         return run.labels_of(self.output, self.resized, self.output_size)[0]
 
     def scores(self, run):
-        """The float32 scores `(height, width, classes)`, likewise."""
+        """Returns float32 scores `(height, width, classes)`; `run` is as in `labels`."""
         if self.output is None:
             return run.scores(self.image, self.size, self.output_size)
         return run.scores_of(self.output, self.resized, self.output_size)[0]
 
     def assess(self, run, threshold=None):
-        """The `keras_crosscbam.confidence.Prediction`, likewise."""
+        """Returns the `keras_crosscbam.confidence.Prediction`; `run` is as in `labels`."""
         if self.output is None:
             return run.assess(self.image, self.size, threshold)
         return assess(self.scores(run), run.description.output, threshold)
 
 
 def outputs(run, sources, read, size=None, batch=None, workers=1, live=False):
-    """Runs a network on a stream of images; reading and preparing the next ones does not stop it.
+    """Runs a network on images, while other threads read and prepare the next images.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.batching import outputs
@@ -64,26 +64,25 @@ def outputs(run, sources, read, size=None, batch=None, workers=1, live=False):
         >>> [item.labels(run).shape for item in outputs(run, [STREET], read_image, size=64)]
         [(563, 751)]
 
-    Images that follow one another and have one size for the network are run together. Where a batch
-    fails, its images are run one by one. By how they are grouped, scores differ by rounding.
+    Consecutive images of the same input size are run as a batch. If a batch fails, its images are
+    run one by one. Scores differ by rounding between different batch sizes.
 
     Args:
-        run: the `Runtime`; it is used by other threads until the iterator ends or is closed.
-        sources: an iterable of what the images are read from.
+        run: the `Runtime`. Other threads use it until the iterator ends or is closed.
+        sources: an iterable of the sources of images.
         read: a function from a source to the image, uint8 RGB `(height, width, 3)`, or to the image
-            and the `(height, width)` of the labels, where that is another one.
+            and the `(height, width)` of the labels, if that differs.
         size: as in a call of `run`.
-        batch: how many images to run at once; None for the number that the network is fixed to, or
-            else 1.
-        workers: how many threads read.
-        live: whether the sources are of this moment, so that few of them are taken ahead of use.
+        batch: batch size; None for the fixed batch size of the network, or else 1.
+        workers: number of threads that read.
+        live: whether the sources are live, so that only few of them are read in advance.
 
     Returns:
-        An iterator over one `Item` for each source, in their order. What goes wrong with one is its
-        `error`, and the others go on.
+        An iterator over one `Item` for each source, in order. If an image fails, its `error` is
+        set, and the other images are processed.
 
     Raises:
-        ValueError: for a batch that is not positive or not the network's.
+        ValueError: for a batch that is not positive or differs from the network's.
     """
     check_batch(run, batch)
     limit = run.batch or batch or 1
@@ -97,7 +96,7 @@ def outputs(run, sources, read, size=None, batch=None, workers=1, live=False):
 
 
 def check_batch(run, batch):
-    """Raises a `ValueError` for a number of images that a network cannot be run on at once."""
+    """Raises a `ValueError` for a batch size that the network does not support."""
     if batch is None:
         return
     if not isinstance(batch, int) or batch < 1:
@@ -107,13 +106,13 @@ def check_batch(run, batch):
 
 
 def _read(read, size, source):
-    """The `Item` of a source, with its image or its error."""
+    """Returns the `Item` of a source, with its image or its error."""
     item = Item(source, size)
     try:
         result = read(source)
         item.image, item.output_size = result if isinstance(result, tuple) else (result, None)
         item.output_size = tuple(item.output_size or item.image.shape[:2])
-    except Exception as error:  # one image must not cost the others, whatever is wrong with it
+    except Exception as error:  # an error of one image does not affect the others
         item.error = error
     return item
 
@@ -129,7 +128,7 @@ def _resized(run, read, size, source):
 
 
 def _groups(items, limit):
-    """Lists of items that follow one another, up to `limit` images of one size in each."""
+    """Yields lists of consecutive items, with up to `limit` images of one size in each."""
     group, count, shape = [], 0, None
     try:
         for item in items:
@@ -149,7 +148,7 @@ def _groups(items, limit):
 
 
 def _prepare(run, group):
-    """The group, its intact items, and their images as the network takes them."""
+    """Returns the group, its items without an error, and their prepared images."""
     intact = [item for item in group if item.error is None]
     try:
         return group, intact, _prepared(run, intact) if intact else None
@@ -169,7 +168,7 @@ def _infer(run, task):
         return group
     try:
         _take(intact, run.infer(prepared))
-    except Exception as error:  # every library raises classes of its own
+    except Exception as error:  # each library raises its own exception classes
         for item in intact:
             item.error = error
         for item in intact if len(intact) > 1 else ():

@@ -1,4 +1,4 @@
-"""Class tables: names, colors, and how masks on disk encode them."""
+"""Class tables (names and colors) and the encodings of mask files."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import Any
 import numpy as np
 
 IGNORE = 255
-"""The label of pixels that count neither in training nor in evaluation, everywhere inside."""
+"""The label of pixels that are ignored in training and in evaluation."""
 
 
 BACKGROUND = "background"
 BACKGROUND_COLOR = (64, 64, 64)
-"""Name and color of label 0 where there is one object class; black is what does not count."""
+"""Color of label 0 in tables of one object class. Black is the color of ignored pixels."""
 
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes of a data set: what its labels 0, 1, ... stand for.
+    """The classes of a data set: the names and colors of its labels 0, 1, ...
 
     Attributes:
-        names: one name per label, no two alike.
+        names: one name per label, all different.
         colors: one `(red, green, blue)` of 0..255 per label, for pictures.
-        one_logit: whether a network for them gives one logit for the second label, the object, and
-            none for the first, the background, instead of one logit per label. Tables that differ
-            in nothing else are equal: the labels mean the same.
+        one_logit: whether a network for these classes outputs a single logit, that of the object
+            (label 1), instead of one logit per label. It is ignored when tables are compared.
     """
 
     names: tuple[str, ...]
@@ -41,10 +40,12 @@ class ClassTable:
             )
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
-            raise ValueError(f"The names of a class table must differ. Received twice: {twice}")
+            raise ValueError(
+                f"The names of a class table must differ. Received duplicates: {twice}"
+            )
         if self.one_logit and len(self.names) != 2:
             raise ValueError(
-                "One logit tells two labels apart, background and object. "
+                "A table with one logit must have two names, background and object. "
                 f"Received: {len(self.names)} names"
             )
 
@@ -53,52 +54,53 @@ class ClassTable:
 
     @property
     def num_classes(self) -> int:
-        """The `num_classes` of a network for these labels: 1 for one logit, else their number."""
+        """The `num_classes` of a network for these labels: 1 for one logit, else their count."""
         return 1 if self.one_logit else len(self)
 
     def find(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The names of classes as the table writes them, whatever their case: a tuple.
+        """Returns the names of classes in the spelling of the table, ignoring case.
 
         Raises:
-            ValueError: for one that is not in the table.
+            ValueError: for a name that is not in the table.
         """
         known = {name.lower(): name for name in self.names}
         unknown = [name for name in names if name not in self.names and name.lower() not in known]
         if unknown:
             raise ValueError(
-                f"No class is called {', '.join(map(repr, unknown))}. The classes are "
+                f"No class is named {', '.join(map(repr, unknown))}. The classes are "
                 f"{', '.join(self.names)}"
             )
         return tuple(name if name in self.names else known[name.lower()] for name in names)
 
     @property
     def is_named(self) -> bool:
-        """Whether somebody named the classes: false for "class 0", "class 1" and so on."""
+        """Whether the classes have names other than the default "class 0", "class 1", ..."""
         return self.names != unnamed_classes(self.num_classes).names
 
     def to_json(self) -> dict[str, Any]:
-        """The table as values that JSON can hold; `from_json` reads them."""
+        """Returns the table as a dict of JSON values, which `from_json` reads."""
         entries = {"names": list(self.names), "colors": [list(c) for c in self.colors]}
         return entries | ({"one_logit": True} if self.one_logit else {})
 
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> ClassTable:
-        """The table that `to_json` wrote."""
+        """Returns the table that `to_json` wrote."""
         colors = tuple(map(tuple, entries["colors"]))
         return cls(tuple(entries["names"]), colors, entries.get("one_logit", False))
 
 
 def class_table(classes):
-    """The `ClassTable` of a table, or of names alone, which get the colors of numbered classes.
+    """Returns a `ClassTable`, built from class names if necessary.
 
         >>> from keras_crosscbam.classes import class_table
         >>> class_table(["background", "road"]).names
         ('background', 'road')
 
-    A single name is that of one kind of object, beside which there is the background.
+    A list of names gets the colors of `numbered_classes`. A single name is that of an object class;
+    the background is added as label 0.
 
     Raises:
-        ValueError: for anything else, and for a name that is there twice.
+        ValueError: for other arguments, and for a duplicate name.
     """
     if isinstance(classes, ClassTable):
         return object_classes(*classes.names, *classes.colors) if len(classes) == 1 else classes
@@ -113,7 +115,7 @@ def class_table(classes):
 
 
 def count_labels(num_classes):
-    """How many labels a network of so many classes gives: one class has the background beside it.
+    """Returns the number of labels for a `num_classes`: 2 for one class and its background.
 
     >>> from keras_crosscbam.classes import count_labels
     >>> count_labels(1), count_labels(2), count_labels(19)
@@ -123,19 +125,19 @@ def count_labels(num_classes):
 
 
 def object_classes(name="object", color=(128, 0, 0)):
-    """The table of one object class: label 0 is the background, label 1 the object."""
+    """Returns the table of one object class: label 0 is the background, label 1 the object."""
     return ClassTable((BACKGROUND, name), (BACKGROUND_COLOR, color), one_logit=True)
 
 
 def unnamed_classes(num_classes):
-    """The table of a network of so many classes that nobody has named."""
+    """Returns the default table for a network whose classes have no names."""
     return object_classes() if num_classes == 1 else numbered_classes(num_classes)
 
 
 def numbered_classes(count):
-    """A table for classes that nobody has named: "class 0", ..., in well separated colors.
+    """Returns a table for classes without names: "class 0", "class 1", ..., in distinct colors.
 
-    The colors are those of PASCAL VOC: the bits of the number, spread over the three channels.
+    The colors are those of PASCAL VOC: the bits of the number, distributed over the three channels.
     """
     colors = []
     for number in range(1, count + 1):
@@ -152,13 +154,13 @@ def _numbers(count):
 
 @dataclass(frozen=True)
 class IndexEncoding:
-    """Masks of one channel that hold ids.
+    """Encoding of single-channel masks that contain class ids.
 
     Attributes:
-        ids: which label each id on disk stands for.
-        stored: whether the ids are the numbers that a file stores, such as the indices of a
-            palette, whatever grays it shows; see `keras_crosscbam.datasets.masks.read_mask`.
-        rest: ids that are background only since they are named nowhere else.
+        ids: dict from id on disk to label.
+        stored: whether the ids are the numbers stored in the file, such as palette indices, instead
+            of its gray values; see `keras_crosscbam.datasets.masks.read_mask`.
+        rest: ids that are mapped to the background because no class has them.
     """
 
     ids: dict[int, int]
@@ -166,7 +168,11 @@ class IndexEncoding:
     rest: frozenset[int] = frozenset()
 
     def decode(self, mask: np.ndarray) -> np.ndarray:
-        """Turns ids `(height, width)` into uint8 labels; `ValueError` names an unknown id."""
+        """Converts ids `(height, width)` to uint8 labels.
+
+        Raises:
+            ValueError: for unknown ids, which the message lists, and for a color image.
+        """
         if mask.ndim != 2:
             raise ValueError(
                 "expected one channel of class ids; received a color image of shape "
@@ -178,27 +184,33 @@ class IndexEncoding:
         labels = lookup[mask]
         if (labels < 0).any():
             unknown = sorted(set(np.unique(mask).tolist()) - set(self.ids))
-            raise ValueError(f"expected ids {_ranges(self.ids)}; received also {unknown[:10]}")
+            raise ValueError(f"expected ids {_ranges(self.ids)}; also received {unknown[:10]}")
         return labels.astype(np.uint8)
 
     def count_values(self, pixels: np.ndarray) -> dict[int, int]:
-        """The number of pixels of each id that occurs, a dict."""
+        """Returns a dict from each id that occurs to its number of pixels."""
         counts = np.bincount(pixels.ravel(), minlength=256).tolist()
         return {value: count for value, count in enumerate(counts) if count}
 
 
 @dataclass(frozen=True)
 class ColorEncoding:
-    """Masks that hold colors: `colors` says which label each `(r, g, b)` stands for.
+    """Encoding of color masks.
 
-    `rest` is the label of all other colors; None refuses them.
+    Attributes:
+        colors: dict from `(r, g, b)` to label.
+        rest: label of all other colors; None if they are errors.
     """
 
     colors: dict[tuple[int, int, int], int]
     rest: int | None = None
 
     def decode(self, mask: np.ndarray) -> np.ndarray:
-        """Turns RGB `(height, width, 3)` into uint8 labels; `ValueError` names a stray color."""
+        """Converts RGB `(height, width, 3)` to uint8 labels.
+
+        Raises:
+            ValueError: for unknown colors, if `rest` is None, and for a single-channel image.
+        """
         if mask.ndim != 3:
             raise ValueError(
                 "expected a color image; received a single channel. Is this the index layout?"
@@ -210,14 +222,14 @@ class ColorEncoding:
         if unknown and self.rest is None:
             colors = [(v >> 16, v >> 8 & 255, v & 255) for v in unknown[:5]]
             raise ValueError(
-                f"{len(unknown)} colors stand for no class, for instance {colors} "
-                "(lossy compression or resizing of a mask makes such colors)"
+                f"{len(unknown)} colors belong to no class, for example {colors} "
+                "(lossy compression or resizing of a mask produces such colors)"
             )
         labels = np.array([known.get(v, self.rest) for v in values.tolist()], np.uint8)
         return labels[inverse].reshape(mask.shape[:2])
 
     def count_values(self, pixels: np.ndarray) -> dict[tuple[int, int, int], int]:
-        """The number of pixels `(..., 3)` of each `(r, g, b)` that occurs, a dict."""
+        """Returns a dict from each `(r, g, b)` that occurs in `(..., 3)` to its pixel count."""
         values, counts = np.unique(_pack(pixels[..., :3]), return_counts=True)
         colors = [(value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
         return dict(zip(colors, counts.tolist(), strict=True))
@@ -261,7 +273,7 @@ CAMVID_CLASSES = ClassTable(
     ),
 )
 
-# Name, color, and the id that masks and results on disk have; in the order of the train ids.
+# Name, color, and id in mask and result files, in the order of the train ids.
 _CITYSCAPES = (
     ("road", (128, 64, 128), 7),
     ("sidewalk", (244, 35, 232), 8),
@@ -290,7 +302,7 @@ CITYSCAPES_CLASSES = ClassTable(
 )
 
 CITYSCAPES_IDS = tuple(label_id for _, _, label_id in _CITYSCAPES)
-"""The id on disk of each class, which the benchmark's server and scripts want results in."""
+"""The id of each class in mask files and in results for the Cityscapes benchmark server."""
 
 CLASS_TABLES = {"camvid": CAMVID_CLASSES, "cityscapes": CITYSCAPES_CLASSES}
-"""Class tables by the name that the manifest of weights and the command line use."""
+"""Class tables by the names that the weights manifest and the command line use."""

@@ -1,4 +1,4 @@
-"""How sure a network is of each pixel: maximum probability, entropy, and a threshold for labels."""
+"""Computes the confidence of predictions: maximum probability, entropy, and a label threshold."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from keras_crosscbam.heat_map import heat_map
 from keras_crosscbam.runtime.coarse_logits import labels_of_scores
 from keras_crosscbam.runtime.probabilities import are_probabilities, as_probabilities, softmax
 
-_ROWS = 64  # of an image at a time, so that what is computed in between takes little memory
+_ROWS = 64  # rows of an image that are processed at a time, to limit the memory
 
 
 class Prediction(NamedTuple):
-    """What a network says of an image, each field `(height, width)`.
+    """Labels and confidence of an image, each field of shape `(height, width)`.
 
     Attributes:
-        labels: uint8; 255 where the network is not sure enough.
-        probability: float32, that of the label, the largest one of the pixel; 0..1.
-        entropy: float32, that of the pixel's probabilities, as a share of the largest possible:
-            0 where one class has all of it, 1 where all classes are equally probable.
+        labels: uint8 labels; 255 where the probability is below the threshold.
+        probability: probability of the label, the largest one of the pixel, float32, 0..1.
+        entropy: entropy of the pixel's probabilities, divided by its maximum, float32: 0 if one
+            class has probability 1, and 1 if all classes are equally probable.
     """
 
     labels: np.ndarray
@@ -31,11 +31,12 @@ class Prediction(NamedTuple):
 
 
 def probabilities_of(scores, output):
-    """Class probabilities `(..., classes)` of scores.
+    """Converts scores to class probabilities `(..., classes)`.
 
     Args:
         scores: float32 `(..., classes)`.
-        output: what they are by the `Description` of their network: `"probabilities"` or others.
+        output: kind of the scores, as in the `Description` of the network, such as
+            `"probabilities"`.
     """
     return scores if output == "probabilities" else as_probabilities(scores)
 
@@ -43,7 +44,7 @@ def probabilities_of(scores, output):
 def assess(
     scores: np.ndarray, output: str = "logits", threshold: float | None = None
 ) -> Prediction:
-    """Labels, maximum probabilities and entropies of scores.
+    """Computes labels, maximum probabilities and entropies from scores.
 
         >>> import numpy as np
         >>> from keras_crosscbam.confidence import assess
@@ -53,9 +54,9 @@ def assess(
         ([[1, 255]], [[1.0, 0.5]], [[0.0, 1.0]])
 
     Args:
-        scores: float32 `(height, width, classes)`, of two classes or more.
+        scores: float32 `(height, width, classes)`, for at least two classes.
         output: as in `probabilities_of`.
-        threshold: labels of a smaller probability become 255; None for no threshold.
+        threshold: labels with a smaller probability are set to 255; None for no threshold.
 
     Returns:
         A `Prediction`.
@@ -77,17 +78,18 @@ def assess(
 
 
 def check_threshold(threshold):
-    """Raises a `ValueError` for what is neither None nor a probability."""
+    """Raises a `ValueError` if the threshold is neither None nor a probability."""
     if threshold is not None and not 0 <= threshold <= 1:
         raise ValueError(f"`threshold` must be a probability of 0..1. Received: {threshold}")
 
 
 def confidence_pictures(prediction):
-    """The maps of a `Prediction` as pictures.
+    """Returns the maps of a `Prediction` as pictures.
 
     Returns:
-        A dict of `PIL.Image.Image`s: `"probability"` and `"entropy"`, 8-bit gray, 0..255 for 0..1,
-        and `"confidence"`, in color, the probability from dark (0) to bright (1) beside its scale.
+        A dict of `PIL.Image.Image` objects: `"probability"` and `"entropy"`, 8-bit gray, 0..255 for
+        0..1, and `"confidence"`, the probability in color from dark (0) to bright (1), with a color
+        scale.
     """
 
     def gray(values):

@@ -1,4 +1,4 @@
-"""The confusion matrix of label maps, and intersection over union by it, in NumPy."""
+"""Confusion matrix and intersection over union of label maps, in NumPy."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int
         [[1, 0], [1, 0]]
 
     Args:
-        truth: uint8 labels `(height, width)`; 255 does not count.
+        truth: uint8 labels `(height, width)`; pixels with label 255 are ignored.
         prediction: uint8 labels of the same shape, all below `num_classes`.
         num_classes: number of classes.
 
     Returns:
-        int64 `(num_classes, num_classes)`.
+        Pixel counts of shape `(num_classes, num_classes)`, int64.
     """
     valid = truth != IGNORE
     cells = truth[valid].astype(np.int64) * num_classes + prediction[valid]
@@ -36,17 +36,18 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int
 
 
 def iou_per_class(confusion: npt.ArrayLike) -> np.ndarray:
-    """Intersection over union of each class.
+    """Computes the intersection over union of each class.
 
         >>> from keras_crosscbam.confusion import iou_per_class
         >>> iou_per_class([[3, 1], [0, 4]]).tolist()
         [0.75, 0.8]
 
     Args:
-        confusion: `(classes, classes)` pixel counts, rows the truth, columns the prediction.
+        confusion: pixel counts of shape `(classes, classes)`; rows are true classes, columns
+            predicted classes.
 
     Returns:
-        float64 `(classes,)` in 0..1; NaN for a class that is neither there nor predicted.
+        float64 of shape `(classes,)` in 0..1; NaN for a class that has no pixel in either.
     """
     confusion = np.asarray(confusion, np.float64)
     intersection = np.diag(confusion)

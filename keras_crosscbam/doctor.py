@@ -1,4 +1,4 @@
-"""What is wrong with a data set, all of it at once, before a training finds out piece by piece."""
+"""Checks a data set for errors before training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ MANY_EMPTY_CROPS = 0.01
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing worth knowing.
+    """An error or a warning about a data set.
 
     Attributes:
-        level: `"error"` for what forbids training, or `"warning"`.
+        level: `"error"` for a problem that prevents training, or `"warning"`.
         message: a sentence.
     """
 
@@ -33,13 +33,13 @@ class SplitSummary:
 
     Attributes:
         split: its name.
-        frames: number of frames, whole or not.
+        frames: number of frames, including those with errors.
         sizes: number of readable images by `(height, width)`.
         counts: labeled pixels of each class, int64 `(classes,)`.
-        pixels: pixels of all masks that could be decoded, labeled or not.
-        mask_kinds: number of masks by how they are stored, such as "8-bit gray".
+        pixels: number of pixels of all masks that could be decoded, labeled or not.
+        mask_kinds: number of masks by storage format, such as "8-bit gray".
         empty_crops: share of random training crops without a labeled pixel, 0..1; None for a
-            split that is not trained on or has no such mask.
+            split that is not used for training or has no readable mask.
     """
 
     split: str
@@ -53,15 +53,15 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that `inspect_dataset` found.
+    """The result of `inspect_dataset`.
 
     Attributes:
         root: the folder.
-        classes: the data set's `ClassTable`; None if the layout could not be told.
+        classes: the data set's `ClassTable`; None if the layout is unknown.
         splits: a `SplitSummary` for each split that could be listed.
-        findings: `Finding`s, errors first.
+        findings: `Finding` objects, errors first.
         class_weights: suggested weights, float64 `(classes,)`, see `balanced_weights`: exponent
-            0.5, from the training split; None if nothing is labeled there.
+            0.5, from the training split; None if it has no labeled pixel.
     """
 
     root: Path
@@ -72,31 +72,31 @@ class Findings:
 
     @property
     def ok(self):
-        """Whether training may start: no finding is an error."""
+        """Whether no finding is an error, so training can start."""
         return all(finding.level != "error" for finding in self.findings)
 
 
 def inspect_dataset(
     root, splits=("train", "val"), crop_size=None, scale_range=(0.5, 2.0), progress=False
 ):
-    """Reads every file of a data set and finds all that is wrong, not only the first fault.
+    """Reads every file of a data set and reports all errors, not only the first one.
 
         >>> from keras_crosscbam.doctor import inspect_dataset, report
         >>> findings = inspect_dataset("mydata")  # doctest: +SKIP
         >>> print(report(findings))  # doctest: +SKIP
 
-    Errors are what loading would stop at, or would not notice to the harm of the labels: an
-    unknown layout, mistakes in lists or YAML, missing or unreadable files, images and masks of
-    different sizes, masks of the wrong kind, JPEG masks, masks whose ids are not clear or whose
-    palettes differ, ids and colors that stand for no class, images of more than 8 bits whose
-    range is not known, a split in which no class is labeled, or one alone of several. Warnings:
-    classes that training never sees or validation never judges, images that stand in two splits,
-    masks with another EXIF orientation than their images, and training crops without a label, if
-    there are many.
+    Errors are problems that stop loading, or that make labels wrong without a message: an unknown
+    layout, mistakes in lists or YAML, missing or unreadable files, images and masks of different
+    sizes, masks of the wrong kind, JPEG masks, masks with ambiguous ids or with different palettes,
+    ids and colors that belong to no class, images of more than 8 bits with an unknown range, and a
+    split in which no class or only one of several classes is labeled. Warnings are classes that are
+    missing from the training or the validation split, images that are in two splits, masks whose
+    EXIF orientation differs from that of their images, and a large share of training crops without
+    a label.
 
     Args:
         root: a folder in one of the layouts of `keras_crosscbam.datasets.load_dataset`.
-        splits: names of splits; the first is the one to train on.
+        splits: names of splits; the first one is the training split.
         crop_size: `(height, width)` of training crops in pixels; None for 360x480, or less where
             a frame is smaller.
         scale_range: smallest and largest random scale of training.
@@ -126,7 +126,7 @@ def inspect_dataset(
         root=Path(root),
         classes=inspections[0].classes if inspections else None,
         splits=tuple(map(_summary, inspections)),
-        # A fault of the whole folder comes up in every split.
+        # An error of the folder itself is reported by every split; keep it once.
         findings=(
             *(Finding("error", message) for message in dict.fromkeys(errors)),
             *(Finding("warning", message) for message in warnings),
@@ -150,7 +150,7 @@ def _summary(inspection):
 
 
 def _warnings(train, others):
-    """What makes a training on one split worse, or its judgment on the others untrue."""
+    """Yields warnings about training on one split and evaluating on the others."""
     unseen = train.counts == 0
     if unseen.any() and not unseen.all():
         yield never_labeled(train.split, _names(train.classes, unseen), trained_on=True)
@@ -161,16 +161,16 @@ def _warnings(train, others):
         surprises = unseen & (other.counts > 0)
         if surprises.any():
             names = shorten_list(_names(train.classes, surprises), 10)
-            yield f"{other.split}: holds classes that {train.split} lacks: {names}"
+            yield f"{other.split}: contains classes that {train.split} lacks: {names}"
         if shared := [path for key, path in other.hashes.items() if key in train.hashes]:
             yield (
-                f"{other.split}: {len(shared)} images are in {train.split} too, so that results "
-                f"on them mean little: {shorten_list(shared, 3)}"
+                f"{other.split}: {len(shared)} images are also in {train.split}, so results on "
+                f"them do not measure generalization: {shorten_list(shared, 3)}"
             )
     if train.crops and np.mean(train.crops) > MANY_EMPTY_CROPS:
         yield (
-            f"{train.split}: {100 * np.mean(train.crops):.0f} % of random crops hold no labeled "
-            "pixel and teach nothing"
+            f"{train.split}: {100 * np.mean(train.crops):.0f} % of random crops contain no labeled "
+            "pixel and do not contribute to training"
         )
 
 
@@ -179,7 +179,7 @@ def _names(classes, chosen):
 
 
 def report(findings):
-    """The result of `inspect_dataset` as lines of text: figures first, then the findings."""
+    """Formats the result of `inspect_dataset` as text: statistics first, then the findings."""
     lines = [str(findings.root)]
     for split in findings.splits:
         sizes = shorten_list((f"{n} of {w}x{h}" for (h, w), n in split.sizes.items()), 3)
@@ -201,7 +201,7 @@ def report(findings):
 
 
 def _class_table(findings):
-    """Share of each class in the labeled pixels of each split, and its suggested weight."""
+    """Yields table rows: the share of each class in each split, and its suggested weight."""
     width = max(map(len, (*findings.classes.names, "class")))
     yield f"{'class':<{width}}" + "".join(f"{s.split:>10}" for s in findings.splits) + "    weight"
     for label, name in enumerate(findings.classes.names):
@@ -211,7 +211,7 @@ def _class_table(findings):
             else f"{'never':>10}"
             for split in findings.splits
         ]
-        # The weights are those of the first split; a class that it lacks needs none.
+        # The weights are computed from the first split; a class missing from it has no weight.
         if findings.class_weights is not None and findings.splits[0].counts[label]:
             cells.append(f"{findings.class_weights[label]:10.2f}")
         yield f"{name:<{width}}" + "".join(cells)

@@ -1,4 +1,4 @@
-"""Accuracy of any model on any data set: the one place that figures come from."""
+"""Evaluates models on data sets: IoU per class, mean IoU and pixel accuracy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Summary(TypedDict):
-    """Figures of all frames together; see `evaluate`."""
+    """Results for all frames; see `evaluate`."""
 
     mean_iou: float
     classes_in_mean: int
@@ -32,7 +32,7 @@ class Summary(TypedDict):
 
 
 class Evaluation(Summary):
-    """What `evaluate` returns."""
+    """Result of `evaluate`."""
 
     frame_iou: np.ndarray
 
@@ -44,38 +44,44 @@ def evaluate(
     progress: bool = False,
     batch: int | None = None,
 ) -> Evaluation:
-    """Judges a model on the whole frames of a data set, at the size of their labels.
+    """Evaluates a model on the complete frames of a data set, at the size of their labels.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.datasets import load_camvid
         >>> model = kc.CrossCBAM_M(weights="camvid", input_shape=(None, None, 3))  # doctest: +SKIP
         >>> kc.evaluate(model, load_camvid("CamVid", "val"))["mean_iou"]  # doctest: +SKIP
 
-    A frame is resized to the size of the network, if that is fixed or `size` says so; the logits
-    are resized to the labels before the argmax (for Cityscapes that is the usual protocol). Labels
-    of a network that gives nothing else are resized by nearest neighbor. For one class the figures
-    are those of background and object, and so is the mean.
+    Frames are resized to the fixed size of the network, or to `size`. The logits are resized to the
+    size of the labels before the argmax, which is the usual protocol for Cityscapes. If the network
+    outputs labels only, they are resized by nearest neighbor. For one class, the results are those
+    of background and object, and the mean is over both.
 
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
-        dataset: a `SegmentationDataset` whose classes are the model's, in any order. Where either
-            side does not name its classes, their numbers are taken to mean the same ones.
-        size: `(height, width)`, or the shorter side, to resize frames to; None for their own.
+        dataset: a `SegmentationDataset` with the classes of the model, in any order. If the classes
+            of either have no names, they are matched by number.
+        size: the size that frames are resized to: `(height, width)`, or the shorter side; None for
+            the size of the frames.
         progress: whether to print a progress bar.
-        batch: how many frames to run at once, where they have one size for the network; None for
-            the number that the network is fixed to, or else 1. Frames are read by other threads.
+        batch: batch size for consecutive frames with the same input size; None for the fixed batch
+            size of the network, or else 1. Other threads read the frames.
 
     Returns:
-        A dict: `"mean_iou"` over the classes that occur in truth or prediction,
-        `"classes_in_mean"`, their number, `"iou"` by class name (NaN for one that does not occur),
-        `"pixel_accuracy"`, IoU and accuracy in 0..1 and over labeled pixels alone, `"frames"`,
-        `"confusion"`, the counts behind it, rows the truth, int64 `(classes, classes)`, and
-        `"frame_iou"`, the mean IoU of each frame over the classes in its truth or prediction,
-        float64 `(frames,)`, NaN for a frame without labels.
+        A dict with the following entries. IoU and accuracy are in 0..1, over labeled pixels.
+
+        - `"mean_iou"`: mean over the classes that occur in truth or prediction.
+        - `"classes_in_mean"`: number of these classes.
+        - `"iou"`: dict from class name to IoU, NaN for a class that does not occur.
+        - `"pixel_accuracy"`: share of correct pixels.
+        - `"frames"`: number of frames.
+        - `"confusion"`: pixel counts, int64 `(classes, classes)`; rows are true classes.
+        - `"frame_iou"`: mean IoU of each frame over the classes in its truth or prediction, float64
+          `(frames,)`; NaN for a frame without labels.
 
     Raises:
-        ValueError: if model and data set differ in the number or the names of their classes, or in
-            the channels of the images (gray and RGB become each other), or no pixel is labeled.
+        ValueError: if model and data set have different numbers or names of classes, or different
+            numbers of channels (except for gray and RGB, which are converted), or if no pixel is
+            labeled.
     """
     run = runtime.load(model)
     relabeled = _relabeling(run, dataset)
@@ -101,14 +107,14 @@ def evaluate(
             frame_iou[index] = np.nanmean(iou_per_class(counts))
     if not confusion.any():
         raise ValueError(
-            f"The data set {dataset.name!r} has no labeled pixel in its {len(dataset)} frames: "
-            "there is nothing to measure"
+            f"The data set {dataset.name!r} has no labeled pixel in its {len(dataset)} frames, so "
+            "it cannot be used for evaluation"
         )
     return {**summarize(confusion, dataset.classes, len(dataset)), "frame_iou": frame_iou}
 
 
 def predictor(model, dataset, size=None):
-    """The function from an image to what a model says of it, as labels of a data set.
+    """Returns a function from an image to the predicted labels, in the order of a data set.
 
         >>> from keras_crosscbam.evaluation import predictor
         >>> predict = predictor("m.onnx", val)  # doctest: +SKIP
@@ -123,7 +129,7 @@ def predictor(model, dataset, size=None):
         the labels, which returns uint8 labels.
 
     Raises:
-        ValueError: as `evaluate`.
+        ValueError: as in `evaluate`.
     """
     run = runtime.load(model)
     relabeled = _relabeling(run, dataset)
@@ -136,10 +142,10 @@ def predictor(model, dataset, size=None):
 
 
 def _relabeling(run, dataset):
-    """The function from labels of a `Runtime` to those of a data set.
+    """Returns a function that converts labels of a `Runtime` to those of a data set.
 
     Raises:
-        ValueError: as `evaluate`.
+        ValueError: as in `evaluate`.
     """
     classes = dataset.classes
     name = f"the data set {dataset.name!r}"
@@ -153,7 +159,7 @@ def _relabeling(run, dataset):
     channels = getattr(dataset, "channels", 3)
     if channels != run.channels and {channels, run.channels} != {1, 3}:
         raise ValueError(
-            f"{run.name} takes images of {run.channels} channels, and those of {name} have "
+            f"{run.name} takes images of {run.channels} channels, but those of {name} have "
             f"{channels}"
         )
 
@@ -161,7 +167,7 @@ def _relabeling(run, dataset):
         labels = lookup[labels]
         if labels.max() >= len(classes):
             raise ValueError(
-                f"{run.name} gives label {labels.max()}, but {name} has {len(classes)} classes"
+                f"{run.name} outputs label {labels.max()}, but {name} has {len(classes)} classes"
             )
         return labels
 
@@ -169,7 +175,7 @@ def _relabeling(run, dataset):
 
 
 def summarize(confusion: np.ndarray, classes: ClassTable, frames: int) -> Summary:
-    """The dict that `evaluate` returns, but for what is told by frame, from a confusion matrix."""
+    """Computes the result of `evaluate` except `"frame_iou"` from a confusion matrix."""
     iou = iou_per_class(confusion)
     return {
         "mean_iou": float(np.nanmean(iou)),
@@ -182,18 +188,18 @@ def summarize(confusion: np.ndarray, classes: ClassTable, frames: int) -> Summar
 
 
 def best_and_worst(frame_iou, count):
-    """Indices of the frames that came out best and worst.
+    """Returns the indices of the frames with the highest and the lowest IoU.
 
         >>> from keras_crosscbam.evaluation import best_and_worst
         >>> best_and_worst([0.5, float("nan"), 0.1, 0.9], 2)
         ([3, 0], [2])
 
     Args:
-        frame_iou: mean IoU of each frame, as `evaluate` gives it.
-        count: how many to name of either kind.
+        frame_iou: mean IoU of each frame, as returned by `evaluate`.
+        count: maximum number of frames of each kind.
 
     Returns:
-        Two lists of up to `count` indices, the best and the worst one first; no frame is in both.
+        Two lists of up to `count` indices, the best first and the worst first. No frame is in both.
     """
     ranked = sorted(np.flatnonzero(~np.isnan(frame_iou)), key=lambda i: -frame_iou[i])
     ranked = [int(index) for index in ranked]
@@ -201,12 +207,12 @@ def best_and_worst(frame_iou, count):
 
 
 def over_classes(result):
-    """How many of the classes the mean IoU of a result of `evaluate` is over, as text."""
+    """Returns a text with the number of classes in the mean IoU of a result of `evaluate`."""
     return f"over {result['classes_in_mean']} of {len(result['iou'])} classes"
 
 
 def report(result):
-    """The result of `evaluate` as lines of text, in percent; "-" for a class that never occurs."""
+    """Formats the result of `evaluate` in percent, with "-" for a class that does not occur."""
     width = max(map(len, result["iou"]))
     figures = {n: "-" if np.isnan(iou) else f"{100 * iou:.2f}" for n, iou in result["iou"].items()}
     lines = [f"{name:<{width}}  {figure:>6}" for name, figure in figures.items()]

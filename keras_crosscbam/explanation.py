@@ -1,4 +1,4 @@
-"""What a network looks at: the gates of its attention, and Grad-CAM."""
+"""Explains predictions by attention gates and Grad-CAM."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a network looked at in an image.
+    """Attention gates and Grad-CAM for an image.
 
     Attributes:
-        image: the image as the network saw it, uint8 RGB `(height, width, 3)`.
-        labels: its uint8 labels `(height, width)`.
-        classes: their `ClassTable`.
-        target: name of the class that `grad_cam` is about.
-        grad_cam: float32 `(h, w)`, at the size of the features, 0..1: where the features speak for
-            the class. All 0 where they do nowhere.
-        channel_gates: by name, such as `"ccbam4 low"`, float32 `(channels,)`, 0..1: the weights of
-            channels that are computed on the encoder's features (low) and on the decoder's (high),
-            each for the other one, and SE-ASPP's for its own input (`"se_aspp"`).
-        spatial_gates: by name, float32 `(h, w)`, 0..1: the weights of positions, likewise.
+        image: the resized image, uint8 RGB `(height, width, 3)`.
+        labels: predicted uint8 labels `(height, width)`.
+        classes: the `ClassTable` of the labels.
+        target: name of the class of `grad_cam`.
+        grad_cam: float32 `(h, w)`, at the size of the features, 0..1: the positions whose features
+            increase the score of the class. All 0 if there are none.
+        channel_gates: dict from name, such as `"ccbam4 low"`, to the weights of channels, float32
+            `(channels,)`, 0..1. They are computed from the encoder's features (low) for the
+            decoder's (high), and the reverse; those of SE-ASPP (`"se_aspp"`) are for its own input.
+        spatial_gates: dict from name to the weights of positions, float32 `(h, w)`, 0..1.
     """
 
     image: np.ndarray
@@ -50,7 +50,7 @@ class Explanation:
     spatial_gates: dict[str, np.ndarray]
 
     def sheet(self) -> Image.Image:
-        """All of it on one picture, a `PIL.Image.Image` in RGB."""
+        """Returns the explanation as one picture, a `PIL.Image.Image` in RGB."""
         return sheet(self)
 
 
@@ -62,7 +62,7 @@ def explain(
     layer: str | None = None,
     value_range: ValueRange | None = None,
 ) -> Explanation:
-    """Shows what a Cross-CBAM network looks at in an image.
+    """Computes the attention gates and Grad-CAM of a Cross-CBAM network for an image.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.images import STREET
@@ -73,25 +73,26 @@ def explain(
         >>> explanation.sheet().save("street_explained.png")  # doctest: +SKIP
 
     The gates are those of the paper's Equations 3 and 4. Grad-CAM (R. Selvaraju et al., ICCV 2017,
-    for segmentation K. Vinogradova et al., AAAI 2020) weighs the channels of a layer's output by
-    the mean gradient of a class' score, summed over the pixels of that class, and shows where their
-    sum is positive.
+    for segmentation K. Vinogradova et al., AAAI 2020) weights the channels of a layer's output by
+    the mean gradient of the score of a class, summed over the pixels of that class, and keeps the
+    positive part of their sum.
 
     Args:
         model: a `keras.Model` of this package, on any backend.
         image: path of an image, or uint8 RGB `(height, width, 3)`.
-        target: name of a class, in any case; None for the one with most pixels in the result. For a
-            class without a pixel in the result the score is summed over the whole image.
+        target: name of a class, ignoring case; None for the class with most pixels in the result.
+            For a class without pixels in the result, the score is summed over the complete image.
         size: as in `keras_crosscbam.segment`.
-        layer: name of the layer whose output Grad-CAM weighs; None for the context that the decoder
-            begins with, `se_aspp` or what stands in its place.
+        layer: name of the layer for Grad-CAM; None for the first layer of the decoder, `se_aspp` or
+            its replacement.
         value_range: as in `keras_crosscbam.segment`.
 
     Returns:
         An `Explanation`.
 
     Raises:
-        ValueError: for what is no Keras model, has no such class or layer, or no gates to show.
+        ValueError: for an object that is not a Keras model, and for a model without that class,
+            without that layer, or without gates.
     """
     if not isinstance(model, keras.Model):
         raise ValueError(
@@ -99,12 +100,12 @@ def explain(
             f"Received: {model!r}"
         )
     run = KerasRuntime(model)
-    # Keras changes the graph that a model is cut from, so it is that of a copy.
+    # Keras changes the graph when submodels are created, so they are created from a copy.
     network = with_input_size(run.model, run.model.input_shape[1:3])
     nodes = {node.operation.name: node for node in nodes_in_order(network)}
     gated = [node for node in nodes.values() if isinstance(node.operation, (CCBAM, SEASPP))]
     if not gated:
-        raise ValueError(f"{run.name} has neither CCBAM nor SE-ASPP, so there are no gates to show")
+        raise ValueError(f"{run.name} has neither CCBAM nor SE-ASPP, so it has no gates")
     layer = layer or next(name for name in ("se_aspp", "neck", "fcn") if name in nodes)
     if layer not in nodes:
         raise ValueError(f"{run.name} has no layer {layer!r}. It has: {', '.join(nodes)}")
@@ -123,7 +124,7 @@ def explain(
 
     def score(features):
         scores = rest([pixels, features], training=False)
-        if scores.shape[-1] == 1:  # of the object, which speaks against the background
+        if scores.shape[-1] == 1:  # the object's score; its negative is the background's
             scores = ops.concatenate([-scores, scores], axis=-1)
         return ops.sum(scores[0, :, :, label] * ops.convert_to_tensor(region, scores.dtype))
 
@@ -145,7 +146,7 @@ def _most_frequent(labels, classes):
 
 
 def _gates(layers, values):
-    """The gates of channels and of positions, from the inputs of each layer."""
+    """Returns the channel gates and the spatial gates, from the inputs of each layer."""
     channels, spaces = {}, {}
     for layer in layers:
         if isinstance(layer, SEASPP):

@@ -1,4 +1,4 @@
-"""The picture sheet of an explanation: heat maps over the photograph, and bars of channels."""
+"""Draws an explanation as one picture, with heat maps over the image and bars for channels."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _CELL, _GAP, _TITLE, _BARS = 480, 12, 26, 130
 def sheet(explanation):
     """Draws an `Explanation`.
 
-    The first row holds the image, its labels and Grad-CAM. A row for each CCBAM shows the gates of
-    positions over the image, from the smallest one to the largest, which the title tells, and those
-    of channels as bars, from 0 to 1; the last row has SE-ASPP's.
+    The first row contains the image, its labels and Grad-CAM. The row of each CCBAM contains the
+    spatial gates over the image, scaled from the smallest to the largest value given in the title,
+    and the channel gates as bars from 0 to 1. The last row contains the gates of SE-ASPP.
 
     Returns:
         A `PIL.Image.Image` in RGB, 1500 pixels wide.
@@ -50,7 +50,7 @@ def sheet(explanation):
 
 
 def bar_picture(values, size):
-    """Numbers of 0..1 as bars side by side, the color of each by its number too.
+    """Draws numbers of 0..1 as a bar chart, with colors by the numbers.
 
         >>> import numpy as np
         >>> from keras_crosscbam.explanation_sheet import bar_picture
@@ -58,12 +58,12 @@ def bar_picture(values, size):
         (300, 100)
 
     Args:
-        values: float `(count,)`; more of them than the picture has columns share these by their
-            maximum.
+        values: float `(count,)`. If there are more values than columns of pixels, a column shows
+            the maximum of its values.
         size: `(height, width)` in pixels.
 
     Returns:
-        A `PIL.Image.Image` in RGB. A line marks one half.
+        A `PIL.Image.Image` in RGB, with a line at 0.5.
     """
     height, width = size
     edges = np.arange(width) * len(values) // width
@@ -77,7 +77,7 @@ def bar_picture(values, size):
 
 
 def _positions(name, gate, image):
-    """The title and the picture of gates of positions."""
+    """Returns the title and the picture of spatial gates."""
     low, high = gate.min(), gate.max()
     stretched = (gate - low) / max(high - low, np.finfo(np.float32).eps)
     return f"{name}, positions, {low:.2f} to {high:.2f}", _fit(_over(stretched, image))
@@ -88,7 +88,7 @@ def _over(values, image):
 
 
 def _fit(picture):
-    """The picture as wide as a cell."""
+    """Resizes a picture to the width of a cell."""
     return picture.resize((_CELL, max(round(picture.height * _CELL / picture.width), 1)))
 
 

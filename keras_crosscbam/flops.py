@@ -1,4 +1,4 @@
-"""Multiply-accumulates of any functional model, in all and layer by layer.
+"""Multiply-accumulate (MAC) counts of functional models, in total and per layer.
 
 >>> import keras_crosscbam
 >>> model = keras_crosscbam.CrossCBAM_M1(num_classes=19)
@@ -36,15 +36,15 @@ _POOLINGS = (
 
 @dataclass(frozen=True)
 class LayerCount:
-    """What one call of one layer costs at batch 1.
+    """The cost of one call of a layer at batch size 1.
 
     Attributes:
-        path: the layer's name, behind those of the layers it is part of.
-        kind: the layer's class.
-        output_shape: `(height, width, channels)` or whatever the layer returns.
+        path: the layer's name, prefixed with the names of the layers that contain it.
+        kind: name of the layer's class.
+        output_shape: output shape without the batch, such as `(height, width, channels)`.
         params: number of weights.
         conv_macs: multiply-accumulates of convolutions and dense layers.
-        other: what MMCV counts besides: biases, outputs of ReLU, inputs of pooling.
+        other: other operations that MMCV counts: biases, ReLU outputs, pooling inputs.
     """
 
     path: str
@@ -56,25 +56,25 @@ class LayerCount:
 
 
 def count_macs(model: keras.Model, convention: str = "mmcv", input_size: Size | None = None) -> int:
-    """Counts the multiply-accumulates of one image's way through a model.
+    """Counts the multiply-accumulates of a model for one image.
 
     Args:
-        model: a functional `keras.Model`. Of a model with an auxiliary head, which only runs in
-            training, the main output is counted.
-        convention: `"mmcv"`, the count behind the paper's "FLOPs" (Tables 5 and 6): MACs of
-            convolutions and dense layers, plus one per bias added, ReLU output and pooling input,
-            nothing for BatchNormalization, resizing and elementwise operations. The paper's
-            integers contain one ReLU output per value of a gate before its sigmoid, MMCV's default
-            behind a convolution, so `GateConv2D` counts as if it had one. `"conv"`: the
-            MACs of convolutions and dense layers alone.
-        input_size: `(height, width)` in pixels; needed if the model's own size is not fixed.
+        model: a functional `keras.Model`. An auxiliary head is not counted, because it only runs in
+            training.
+        convention: `"mmcv"` for the paper's "FLOPs" (Tables 5 and 6): MACs of convolutions and
+            dense layers, plus one for each bias, ReLU output and pooling input, and none for
+            BatchNormalization, resizing and elementwise operations. The paper's numbers contain one
+            ReLU output per value of a gate before its sigmoid, because MMCV adds a ReLU after a
+            convolution by default, so `GateConv2D` is counted with a ReLU. `"conv"` for the MACs of
+            convolutions and dense layers alone.
+        input_size: `(height, width)` in pixels; required if the model's input size is not fixed.
 
     Returns:
-        The count, an integer.
+        The count, an int.
 
     Raises:
-        ValueError: for an unknown convention, if no size is given and the model has none, or for a
-            kind of layer that is not known here, such as a transposed convolution.
+        ValueError: for an unknown convention, for a model without a fixed size if no size is given,
+            and for an unsupported layer, such as a transposed convolution.
     """
     if convention not in CONVENTIONS:
         raise ValueError(f"`convention` must be one of {CONVENTIONS}. Received: {convention!r}")
@@ -84,10 +84,15 @@ def count_macs(model: keras.Model, convention: str = "mmcv", input_size: Size | 
 
 
 def count_layers(model: keras.Model, input_size: Size | None = None) -> list[LayerCount]:
-    """Counts each call of each layer that does countable work, in the order of the calls.
+    """Counts the MACs of each call of each layer, in the order of the calls.
 
-    Takes the arguments of `count_macs` and returns a list of `LayerCount`. A layer that is called
-    twice, as the shared perceptron of `ChannelAttention`, stands there twice.
+    Args:
+        model, input_size: as in `count_macs`.
+
+    Returns:
+        A list of `LayerCount`, one for each call of a layer with MACs or other counted operations.
+        A layer that is called twice, such as the shared perceptron of `ChannelAttention`, is in the
+        list twice.
     """
     model = inference_model(model)
     shape = model.input_shape
@@ -107,19 +112,19 @@ def count_layers(model: keras.Model, input_size: Size | None = None) -> list[Lay
         outputs = original_call(layer, *args, **kwargs)
         weighted = hasattr(layer, "kernel") or hasattr(layer, "pointwise_kernel")
         if weighted and not isinstance(layer, _CONVOLUTIONS):
-            raise ValueError(f"No rule to count a {type(layer).__name__}: {'/'.join(path)}")
+            raise ValueError(f"Cannot count a {type(layer).__name__} layer: {'/'.join(path)}")
         if isinstance(layer, layers.ZeroPadding2D):
             padded.append((outputs, args[0]))
         if isinstance(layer, (*_CONVOLUTIONS, layers.ReLU, *_POOLINGS)):
-            # MMCV's poolings pad by themselves: what they are given is the unpadded input.
+            # MMCV's pooling layers pad their input themselves, so MMCV counts the unpadded input.
             source = next((inner for outer, inner in padded if outer is args[0]), args[0])
             counts.append(_count(layer, "/".join(path), source.shape, outputs.shape))
         path.pop()
         return outputs
 
-    # Layers inside layers do not stand in the model's graph; a symbolic call reaches them all.
+    # Layers inside layers are not in the model's graph; a symbolic call runs all of them.
     with mock.patch.object(layers.Layer, "__call__", recording_call):
-        # Operation's method runs the call; Functional's own only looks shapes up in the graph.
+        # `Operation`'s method runs the call; `Functional`'s only looks up shapes in the graph.
         keras.Operation.compute_output_spec(
             model, keras.KerasTensor(shape, dtype=model.inputs[0].dtype)
         )
@@ -127,7 +132,7 @@ def count_layers(model: keras.Model, input_size: Size | None = None) -> list[Lay
 
 
 def _count(layer, path, input_shape, output_shape):
-    """The cost of one call; shapes have the batch, 1, in front."""
+    """Returns the `LayerCount` of one call; both shapes include a batch axis of 1."""
     macs = other = 0
     if isinstance(layer, _CONVOLUTIONS):
         positions = math.prod(output_shape[1:-1])
@@ -149,7 +154,7 @@ def _count(layer, path, input_shape, output_shape):
 
 
 def _by_layer(counts):
-    """Adds up the calls of each layer, whose weights are there only once."""
+    """Sums the calls of each layer, counting its weights once."""
     merged = {}
     for count in counts:
         if earlier := merged.get(count.path):
@@ -160,7 +165,7 @@ def _by_layer(counts):
 
 
 def table(model: keras.Model, input_size: Size | None = None) -> str:
-    """Formats the plain convolution MACs per layer as a table of text, with the totals below."""
+    """Returns a text table of the convolution MACs per layer, followed by the totals."""
     counts = _by_layer(count_layers(model, input_size))
     rows = [
         (c.path, c.kind, "x".join(map(str, c.output_shape)), f"{c.params:,}", f"{c.conv_macs:,}")

@@ -1,11 +1,11 @@
-"""Numbers of 0..1 as colors, from dark to bright."""
+"""Draws numbers of 0..1 as colors, from dark to bright."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# Colors at equal distances of matplotlib's map "inferno", whose brightness rises evenly.
+# Equally spaced colors of matplotlib's color map "inferno", whose brightness increases evenly.
 _ANCHORS = np.array(
     [
         (0, 0, 4),
@@ -24,7 +24,7 @@ COLORS = np.stack(
     [np.interp(np.arange(256), _POSITIONS, channel) for channel in _ANCHORS.T], axis=1
 )
 COLORS = np.rint(COLORS).astype(np.uint8)
-"""The colors of 0, 1/255, ..., 1: uint8 `(256, 3)`."""
+"""Colors of 0, 1/255, ..., 1, uint8 of shape `(256, 3)`."""
 
 
 def heat_map(
@@ -33,7 +33,7 @@ def heat_map(
     opacity: float = 0.65,
     scale: str | None = None,
 ) -> Image.Image:
-    """Paints numbers, or lays them over an image.
+    """Draws numbers as colors, optionally over an image.
 
         >>> import numpy as np
         >>> from keras_crosscbam.heat_map import heat_map
@@ -41,13 +41,13 @@ def heat_map(
         (252, 255, 164)
 
     Args:
-        values: float `(height, width)`; what is outside 0..1 has the color of 0 or 1.
-        image: uint8 RGB `(height, width, 3)` to show through, or None.
+        values: float `(height, width)`; values outside 0..1 have the color of 0 or 1.
+        image: background image, uint8 RGB `(height, width, 3)`, or None.
         opacity: weight of the colors over the image, 0..1.
-        scale: what the numbers are, for a scale below the picture; None for no scale.
+        scale: title of the color scale below the picture; None for no scale.
 
     Returns:
-        A `PIL.Image.Image` in RGB, as large as the values; with a scale it is higher.
+        A `PIL.Image.Image` in RGB of the size of the values, plus the height of the scale.
     """
     levels = np.rint(np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8)
     picture = Image.fromarray(COLORS[levels])

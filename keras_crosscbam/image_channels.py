@@ -1,4 +1,4 @@
-"""Images with the number of channels that a network takes: one, three, or any other."""
+"""Reads images with a given number of channels: one, three, or any other."""
 
 from pathlib import Path
 
@@ -18,23 +18,23 @@ from keras_crosscbam.images import (
 )
 
 ARRAY = ".npy"
-"""The ending of files of NumPy arrays."""
+"""File name extension of NumPy arrays."""
 
 _BYTE_MODES = ("L", "LA", "RGB", "RGBA", "CMYK")
 
 
 def read_channels(path, channels=3, value_range=None):
-    """Reads an image file as uint8 `(height, width, channels)`, upright.
+    """Reads an image file as an upright uint8 array `(height, width, channels)`.
 
         >>> from keras_crosscbam.image_channels import read_channels
         >>> from keras_crosscbam.images import STREET
         >>> read_channels(STREET, channels=1).shape
         (563, 751, 1)
 
-    Three channels are RGB, and one channel is gray, whatever the file holds; color becomes gray by
-    the luma of ITU-R BT.601, which leaves gray stored as color as it is. For any other number the
-    file must have that many channels, of 8 bits: as bands, such as RGBA, or as the pages of a TIFF
-    file, one after the other.
+    For three channels the image is converted to RGB, and for one channel to gray, with the luma of
+    ITU-R BT.601, which does not change gray pixels stored as color. For any other number, the file
+    must contain that number of 8-bit channels: as bands, such as RGBA, or as the pages of a TIFF
+    file, in order.
 
     Args:
         path: the file, of a format that Pillow reads, or a `.npy` file of a uint8 array
@@ -43,14 +43,14 @@ def read_channels(path, channels=3, value_range=None):
         value_range: as in `keras_crosscbam.images.to_rgb`, for one and for three channels.
 
     Raises:
-        ValueError: for a missing, damaged or unknown file, for another number of channels, and for
-            an image that needs a `value_range`, with its name.
+        ValueError: for a file that is missing, damaged or of unknown format, for another number of
+            channels, and for an image that needs a `value_range`. The message names the file.
     """
     return read_oriented_channels(path, channels, value_range)[0]
 
 
 def read_oriented_channels(path, channels=3, value_range=None):
-    """Reads an image as `read_channels` does, and the EXIF orientation that it was turned by."""
+    """Returns the image as `read_channels` does, and the EXIF orientation that was applied."""
     if Path(path).suffix.lower() == ARRAY:
         return _read_array(path, channels), 1
     if channels == 3:
@@ -62,10 +62,10 @@ def read_oriented_channels(path, channels=3, value_range=None):
 
 
 def to_channels(image, channels=3, value_range=None):
-    """Turns a Pillow image into an upright uint8 array, as `read_channels` does a file.
+    """Converts a Pillow image to an upright uint8 array, as `read_channels` does for a file.
 
     Raises:
-        ValueError: for another number of channels, and as `keras_crosscbam.images.to_rgb`.
+        ValueError: for another number of channels, and as in `keras_crosscbam.images.to_rgb`.
     """
     if channels == 3:
         return to_rgb(image, value_range)
@@ -82,7 +82,7 @@ def to_channels(image, channels=3, value_range=None):
             )
         planes.append(np.atleast_3d(np.asarray(ImageOps.exif_transpose(image))))
     if len({plane.shape[:2] for plane in planes}) > 1:
-        raise RefusedError("has pages of different sizes, which are no channels of one image")
+        raise RefusedError("has pages of different sizes, which cannot be channels of one image")
     stacked = np.concatenate(planes, axis=2)
     if stacked.shape[2] != channels:
         raise RefusedError(
@@ -92,17 +92,17 @@ def to_channels(image, channels=3, value_range=None):
 
 
 def array_to_channels(array, channels=3):
-    """A uint8 array `(height, width[, any])` as `(height, width, channels)`.
+    """Converts a uint8 array `(height, width[, any])` to `(height, width, channels)`.
 
         >>> import numpy as np
         >>> from keras_crosscbam.image_channels import array_to_channels
         >>> array_to_channels(np.zeros((4, 5, 3), np.uint8), channels=1).shape
         (4, 5, 1)
 
-    Gray becomes RGB, RGB becomes gray, and of RGBA the opacity is left out for both.
+    Gray is converted to RGB, RGB to gray, and the opacity of RGBA is dropped.
 
     Raises:
-        ValueError: for another type or shape.
+        ValueError: for another dtype or shape.
     """
     array = np.asarray(array)
     given = array.shape[2] if array.ndim == 3 else 1
@@ -122,9 +122,9 @@ def array_to_channels(array, channels=3):
 
 
 def street(channels=3):
-    """The street photograph that comes with the package, with that many channels.
+    """Returns the package's street photograph with the given number of channels.
 
-    The colors are repeated where there are other than one or three of them.
+    For other numbers than one and three, the color channels are repeated.
     """
     image = read_image(STREET)
     return _gray(image) if channels == 1 else image[..., np.arange(channels) % 3]

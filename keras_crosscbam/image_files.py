@@ -1,4 +1,4 @@
-"""Which image files a folder holds: links are followed, hidden files are passed over."""
+"""Lists the image files in a folder. Links are followed, hidden files are skipped."""
 
 import os
 from pathlib import Path
@@ -8,25 +8,25 @@ from keras_crosscbam.images import EXTENSIONS
 
 
 def image_files(source, arrays=False):
-    """The image files that a path stands for: itself, or those directly in the folder.
+    """Returns the image files at a path: the file itself, or the images directly in the folder.
 
         >>> from keras_crosscbam.image_files import image_files
         >>> from keras_crosscbam.images import ASSETS
         >>> [file.name for file in image_files(ASSETS)]
         ['street.jpg']
 
-    Hidden files, such as the `._photo.jpg` that macOS writes beside `photo.jpg`, are passed over.
-    A link to a missing image is in the list, so that whoever reads it reports it.
+    Hidden files, such as the `._photo.jpg` that macOS writes next to `photo.jpg`, are skipped.
+    A link to a missing image is in the list, so that reading it raises an error.
 
     Args:
         source: path of an image or a folder.
-        arrays: whether `.npy` files are images too.
+        arrays: whether to include `.npy` files.
 
     Returns:
-        A list of paths, in the order of their names.
+        A list of paths, sorted by name.
 
     Raises:
-        ValueError: if the source does not exist or is not readable, or is a folder without images.
+        ValueError: if the source does not exist, is not readable, or is a folder without images.
     """
     source = Path(source)
     if source.is_file():
@@ -35,19 +35,19 @@ def image_files(source, arrays=False):
         raise ValueError(f"{source}: no such file or folder")
     files = [path for path in visible_files(source) if _is_image(path, arrays)]
     if not files:
-        raise ValueError(f"{source}: the folder holds no images")
+        raise ValueError(f"{source}: the folder contains no images")
     return files
 
 
 def image_files_below(folder, arrays=False):
-    """The image files of a folder and its subfolders, those behind links included.
+    """Returns the image files in a folder and its subfolders, including linked ones.
 
-    A link to a folder that it lies in is not followed, since that would not end. A link that leads
-    nowhere is in the list whatever its name: it may stand for a folder of images.
+    A link to a folder that contains it is not followed, because that would not end. A broken link
+    is in the list whatever its name, because it may be a link to a folder of images.
 
     Args:
-        folder: path of a folder; a missing one holds nothing.
-        arrays: whether `.npy` files are images too.
+        folder: path of a folder; the list is empty if it does not exist.
+        arrays: whether to include `.npy` files.
 
     Returns:
         A list of paths.
@@ -62,7 +62,7 @@ def image_files_below(folder, arrays=False):
 
 
 def files_below(folder):
-    """All files of a folder and its subfolders, with links as in `image_files_below`, a list."""
+    """Returns a list of all files in a folder and its subfolders; see `image_files_below`."""
     folder = Path(folder)
     return list(_below(folder, outer=())) if folder.is_dir() else []
 
@@ -79,10 +79,10 @@ def _below(folder, outer):
 
 
 def subfolders(folder):
-    """The names of the folders in a folder, those behind links included, in order.
+    """Returns the sorted names of the folders in a folder, including linked ones.
 
     Raises:
-        ValueError: for a folder that is not readable, and a link that leads nowhere.
+        ValueError: for a folder that is not readable, and for a broken link.
     """
     folder = Path(folder)
     paths = visible_files(folder) if folder.is_dir() else []
@@ -92,17 +92,17 @@ def subfolders(folder):
 
 
 def is_broken_link(path):
-    """Whether a path is a symbolic link to something that is not there."""
+    """Returns whether a path is a symbolic link to a path that does not exist."""
     return path.is_symlink() and not path.exists()
 
 
 def describe_broken_link(path):
-    """What is wrong with a link that leads nowhere."""
-    return f"a link to {os.readlink(path)}, which is not there; mend the link or remove it"
+    """Returns the error text for a broken link."""
+    return f"a link to {os.readlink(path)}, which does not exist; fix the link or remove it"
 
 
 def visible_files(folder):
-    """The entries of a folder but for hidden ones, in the order of their names.
+    """Returns the entries of a folder except for hidden ones, sorted by name.
 
     Raises:
         ValueError: for a folder that is not readable.

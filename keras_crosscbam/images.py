@@ -1,4 +1,4 @@
-"""Reading image files of any kind into uint8 RGB."""
+"""Reads image files as uint8 RGB arrays, and saves images."""
 
 import io
 import re
@@ -9,32 +9,32 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 ASSETS = Path(__file__).parent / "assets"
-"""The folder of the files that the package needs besides its code."""
+"""The folder of the package's data files."""
 
 STREET = ASSETS / "street.jpg"
 """A street in Leuven, 751x563 pixels, from OpenCV's sample data (Apache-2.0)."""
 
-# Pillow knows MPEG, but does not read it.
+# Pillow registers MPEG, but cannot read it.
 EXTENSIONS = frozenset(Image.registered_extensions()) - {".mpg", ".mpeg"}
-"""File name endings of images, in lower case, with their dot."""
+"""File name extensions of images, in lower case, with the dot."""
 
 _ORIENTATION = 0x0112
 
-# A 16-bit image without a value above _DARK, or whose values lie closer together than _FLAT, is
-# likely to use another range: 64 of the 256 shades would be left of it at most, or 16.
+# A 16-bit image whose values are all below _DARK, or span less than _FLAT, probably uses another
+# range: after conversion to 8 bits it would have at most 64 or 16 of the 256 shades.
 _DARK, _FLAT = 2**14, 2**12
 
 
 class RefusedError(ValueError):
-    """A file can be read, but what it holds is not taken; the message says why."""
+    """Raised for a file that is readable but whose content is not supported."""
 
 
 class UnknownRangeError(RefusedError):
-    """An image of more than 8 bits, which does not say which of its values are black and white."""
+    """Raised for an image of more than 8 bits whose black and white values are unknown."""
 
 
 def read_image(path, value_range=None):
-    """Reads an image file as uint8 RGB `(height, width, 3)`, upright.
+    """Reads an image file as an upright uint8 RGB array `(height, width, 3)`.
 
         >>> from keras_crosscbam.images import STREET, read_image
         >>> read_image(STREET).shape
@@ -45,66 +45,67 @@ def read_image(path, value_range=None):
         value_range: as in `to_rgb`.
 
     Raises:
-        ValueError: for a missing, damaged or unknown file, and for one that needs a
-            `value_range`, with its name.
+        ValueError: for a file that is missing, damaged or of unknown format, and for an image that
+            needs a `value_range`. The message names the file.
     """
     return read_oriented_image(path, value_range)[0]
 
 
 def read_oriented_image(path, value_range=None):
-    """Reads an image as `read_image` does, and the EXIF orientation that it was turned by, 1..8."""
+    """Returns the image as `read_image` does, and the EXIF orientation that was applied, 1..8."""
     check_value_range(value_range)
     return open_image(path, lambda image: with_orientation(image, to_rgb, value_range))
 
 
 def with_orientation(image, read, *arguments):
-    """`read(image, *arguments)` of an opened Pillow image, and its EXIF orientation, 1 if upright.
+    """Returns `read(image, *arguments)` and the EXIF orientation of a Pillow image, 1 if upright.
 
-    The orientation says how the pixels in the file are to be turned, which `read` does.
+    `read` rotates and mirrors the pixels according to the orientation.
     """
 
     def tag():
         value = image.getexif().get(_ORIENTATION, 1)
         return value if value in range(1, 9) else 1
 
-    # PNG may have it behind the pixels. Pillow turns TIFF and takes the tag away on loading it.
+    # PNG files may have the tag after the pixels. Pillow rotates TIFF images when it loads them and
+    # removes the tag.
     before = 1 if image.format == "PNG" else tag()
     result = read(image, *arguments)
     return result, max(before, tag())
 
 
 def to_rgb(image, value_range=None):
-    """Turns a Pillow image of any mode into an upright uint8 RGB array.
+    """Converts a Pillow image of any mode to an upright uint8 RGB array.
 
-    The orientation that cameras write into EXIF is applied, and transparent parts show the color
-    behind the transparency.
+    The EXIF orientation is applied, and transparency is ignored: transparent pixels keep their
+    color.
 
     Args:
-        image: the image. Of a file with 16 bits in several channels that is loaded already,
-            Pillow has kept the upper 8 bits.
-        value_range: `(low, high)`, the values that become black and white in images of more than
-            8 bits a channel; None for `(0, 65535)`. Images of 8 bits are taken as they are.
+        image: a `PIL.Image.Image`. If it is a multi-channel 16-bit image that is already loaded,
+            Pillow has kept the upper 8 bits only.
+        value_range: `(low, high)`, the values that are converted to black and white in images of
+            more than 8 bits per channel; None for `(0, 65535)`. Images of 8 bits are not changed.
 
     Raises:
-        UnknownRangeError: a `ValueError`, for an image of more than 8 bits that would turn almost
-            black or almost uniform, or goes beyond 16 bits, without a `value_range`.
+        UnknownRangeError: a `ValueError`, for an image of more than 8 bits that would become almost
+            black or almost uniform, or has more than 16 bits, without a `value_range`.
     """
     check_value_range(value_range)
     samples = deep_samples(image)
     if samples is None:
         image.load()
-        # Either step would copy an image that needs neither, which may be a large one.
+        # Both steps copy the image, which may be large, so they are skipped where not needed.
         if image.getexif().get(_ORIENTATION, 1) != 1:
             image = ImageOps.exif_transpose(image)
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    # The last one of two or of four channels is transparency.
+    # The last of two or of four channels is transparency.
     colors = samples[..., :3] if samples.shape[2] > 2 else samples[..., :1]
     colors = _to_8_bits(colors, value_range)
     return np.repeat(colors, 3 // colors.shape[2], axis=2)
 
 
 def check_value_range(value_range):
-    """Raises a `ValueError` for what is neither None nor two rising numbers."""
+    """Raises a `ValueError` if the range is neither None nor two increasing numbers."""
     if value_range is None:
         return
     try:
@@ -118,10 +119,10 @@ def check_value_range(value_range):
 
 
 def deep_samples(image):
-    """The upright samples of a Pillow image of more than 8 bits a channel.
+    """Returns the upright samples of a Pillow image of more than 8 bits per channel.
 
     Returns:
-        Whole or floating-point numbers `(height, width, channels)`; None for an image of 8 bits.
+        Integers or floats of shape `(height, width, channels)`; None for an image of 8 bits.
     """
     if image.mode.startswith("I") or image.mode == "F":
         return np.asarray(ImageOps.exif_transpose(image))[..., None]
@@ -134,17 +135,18 @@ def deep_samples(image):
     image.fp.seek(place)
     channels, order = match.groups()
     if channels == "LA":
-        # Two samples of two bytes, read as if they were four channels.
+        # Two samples of two bytes are read as four channels.
         array = _decoded(content, "RGBA").astype(np.uint16)
         return array[..., ::2] << 8 | array[..., 1::2]
-    # Pillow keeps the upper byte of each sample, in the order of the bytes that it is told.
+    # Pillow keeps the first byte of each sample in the given byte order, so decoding in both orders
+    # gives both bytes.
     other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[order]
     upper, lower = (_decoded(content, f"{channels};16{o}") for o in (order, other))
     return upper.astype(np.uint16) << 8 | lower
 
 
 def raw_mode(image):
-    """How the file stores the pixels, in Pillow's words: "L;4", "RGB;16B"; "" if it is loaded."""
+    """Returns Pillow's raw mode of a file, such as "L;4" or "RGB;16B"; "" if already loaded."""
     if not getattr(image, "tile", None):
         return ""
     arguments = image.tile[0][3]
@@ -154,18 +156,18 @@ def raw_mode(image):
 
 
 def _decoded(content, raw):
-    """The upright pixels of an image file, its bytes taken in another raw mode."""
+    """Returns the upright pixels of an image file, decoded in another raw mode."""
     with Image.open(io.BytesIO(content)) as image:
         for number, tile in enumerate(image.tile):
             arguments = (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw
-            # Newer versions of Pillow have named tuples here.
+            # Newer versions of Pillow use named tuples here.
             image.tile[number] = getattr(type(tile), "_make", tuple)((*tile[:3], arguments))
         return np.asarray(ImageOps.exif_transpose(image))
 
 
 def _to_8_bits(samples, value_range):
     if samples.dtype.kind == "f" and not np.isfinite(samples).all():
-        raise RefusedError("holds values that are not finite")
+        raise RefusedError("contains values that are not finite")
     if value_range is None:
         _check_fills_16_bits(samples)
         value_range = (0, 65535)
@@ -176,17 +178,17 @@ def _to_8_bits(samples, value_range):
 
 def _check_fills_16_bits(samples):
     remedy = (
-        "Say which values are black and white: `--range LOW HIGH` of crosscbam segment, "
+        "Set the values of black and white: `--range LOW HIGH` of crosscbam segment, "
         "`range: [LOW, HIGH]` in dataset.yaml, `value_range=(LOW, HIGH)` in Python"
     )
     if samples.dtype.kind == "f":
-        raise UnknownRangeError(f"holds floating-point numbers, whose range is unknown. {remedy}")
+        raise UnknownRangeError(f"contains floating-point numbers of unknown range. {remedy}")
     whole = int(samples.min()), int(samples.max())
     if whole[0] < 0 or whole[1] > 65535:
         raise UnknownRangeError(
-            f"holds values of {whole[0]}..{whole[1]}, beyond 0..65535. {remedy}"
+            f"contains values of {whole[0]}..{whole[1]}, outside 0..65535. {remedy}"
         )
-    # A few bright pixels, such as hot ones of a sensor, say nothing about the range.
+    # A few bright pixels, such as hot pixels of a sensor, do not show the range.
     most = [int(value) for value in np.percentile(samples, [0.1, 99.9])]
     for share, (low, high) in (("only", whole), ("almost only", most)):
         if high and high < _DARK:
@@ -197,13 +199,13 @@ def _check_fills_16_bits(samples):
         else:
             continue
         raise UnknownRangeError(
-            f"holds {share} values of {low}..{high}, of 16 bits, and would turn almost {fate}. "
-            f"{remedy}; for instance {example}, or 0 65535 to take it as it is"
+            f"contains {share} values of {low}..{high}, of 16 bits, and would become almost "
+            f"{fate}. {remedy}; for example {example}, or 0 65535 for the full range"
         )
 
 
 def failure(path, error):
-    """What went wrong with an image, as one line that names the file."""
+    """Returns the error message for an image file as one line that names the file."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError):
         text = f"not enough memory ({text})"
@@ -211,9 +213,9 @@ def failure(path, error):
 
 
 def open_image(path, read):
-    """Applies `read` to the opened image; every failure becomes a `ValueError` with the name."""
+    """Returns `read(image)` of the opened image; raises a `ValueError` that names the file."""
     try:
-        # Of a path Pillow would map uncompressed TIFF into memory, and garble it if it is turned.
+        # Given a path, Pillow memory-maps uncompressed TIFF and decodes rotated images wrongly.
         with open(path, "rb") as file, Image.open(file) as image:
             return read(image)
     except FileNotFoundError as error:
@@ -226,7 +228,7 @@ def open_image(path, read):
 
 
 def save_image(image, path):
-    """Saves a Pillow image as a file that is there whole or not at all, whatever interrupts it.
+    """Saves a Pillow image atomically: an interruption never leaves an incomplete file.
 
         >>> import tempfile
         >>> from pathlib import Path
@@ -236,7 +238,8 @@ def save_image(image, path):
 
     Args:
         image: the image.
-        path: `pathlib.Path` of the file, in the format of its ending; replaced if it is there.
+        path: `pathlib.Path` of the file; its extension sets the format. An existing file is
+            replaced.
     """
     unfinished = path.with_name(f".unfinished-{path.name}")
     try:

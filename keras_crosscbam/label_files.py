@@ -1,4 +1,4 @@
-"""Predictions as files: one picture of labels per image, as benchmarks' servers want them."""
+"""Writes predicted labels as PNG files, for test servers of benchmarks."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from keras_crosscbam.visualize import comparison
 
 
 class PredictionError(ValueError):
-    """Some images could not be predicted on; the labels of the others are written."""
+    """Raised if the prediction for some images failed; the labels of the others are written."""
 
 
 def write_predictions(
@@ -34,7 +34,7 @@ def write_predictions(
     value_range=None,
     batch=None,
 ):
-    """Writes `NAME.png` with the predicted labels of each image `NAME.EXT`, at its own size.
+    """Writes `NAME.png` with the predicted labels of each image `NAME.EXT`, at the same size.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.classes import CITYSCAPES_IDS
@@ -43,30 +43,32 @@ def write_predictions(
         >>> images = kc.datasets.split_images("cityscapes", "test")  # doctest: +SKIP
         >>> write_predictions(model, images, "results", CITYSCAPES_IDS)  # doctest: +SKIP
 
-    The files are 8-bit PNGs of one channel. They lie side by side in `out`, or with `root` in the
-    subfolders of the images. The labels are those that `keras_crosscbam.evaluate` judges.
+    The files are 8-bit PNGs of one channel. They are written to `out`, or with `root` to the
+    subfolders of the images in `out`. The labels are those that `keras_crosscbam.evaluate` uses.
 
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
         images: paths of images, or a `SegmentationDataset`, whose masks are not read.
-        out: folder for the files; made if need be.
+        out: folder for the files; created if it does not exist.
         label_ids: the number to write for each class, 0..255, for Cityscapes `CITYSCAPES_IDS`; None
-            writes the classes' own numbers, 0, 1, ...
+            for the numbers 0, 1, ...
         size: as in `keras_crosscbam.segment`.
         progress: whether to print a progress bar.
-        root: a folder that all images are in; its subfolders are made in `out` too.
-        classes: the `ClassTable` whose order the numbers and `label_ids` follow; None for that of
-            the `SegmentationDataset`, or else the model's own.
+        root: a folder that contains all images; its subfolders are also created in `out`.
+        classes: the `ClassTable` with the order of the numbers and of `label_ids`; None for that of
+            the `SegmentationDataset`, or else the model's.
         value_range: as in `keras_crosscbam.segment`; None for that of a `SegmentationDataset`.
         batch: as in `keras_crosscbam.segment`.
 
     Returns:
-        The paths written, a list in the order of the images.
+        The list of the paths written, in the order of the images.
 
     Raises:
-        ValueError: before anything is written, for two images of one name, ids that do not fit
-            the classes, a model whose classes have other names, and a size that is not the model's.
-        PredictionError: in the end, for images that could not be predicted on, with their names.
+        ValueError: before anything is written, for two images with the same name, ids that do not
+            match the classes, a model whose classes have other names, and a size that is not the
+            model's.
+        PredictionError: after the other images are written, if the prediction for some images
+            failed; the message names them.
     """
     run = runtime.load(model)
     run.check_size(size)
@@ -96,7 +98,7 @@ def write_predictions(
 
 
 def predict_each(run, images, use, size=None, value_range=None, progress=False, batch=None):
-    """Calls `use(key, labels)` for each image of a dict, in order; goes on after a failure.
+    """Calls `use(key, labels)` for each image of a dict, in order; continues after an error.
 
     Args:
         run: a `Runtime`.
@@ -129,16 +131,21 @@ def predict_each(run, images, use, size=None, value_range=None, progress=False, 
 
 
 def check_failures(failures, images):
-    """Raises a `PredictionError` for the failures of `predict_each` among so many images."""
+    """Raises a `PredictionError` if `predict_each` returned failures.
+
+    Args:
+        failures: the error messages.
+        images: number of images.
+    """
     if failures:
         raise PredictionError(
-            f"{len(failures)} of {images} images could not be predicted on, the others are "
+            f"The prediction failed for {len(failures)} of {images} images; the others are "
             f"written: {'; '.join(failures)}"
         )
 
 
 def write_best_and_worst(model, dataset, frame_iou, out, size=None, count=3):
-    """Writes pictures of the frames that came out best and worst, beside truth and prediction.
+    """Writes pictures of the best and the worst frames, with true and predicted labels.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.label_files import write_best_and_worst
@@ -148,13 +155,14 @@ def write_best_and_worst(model, dataset, frame_iou, out, size=None, count=3):
     Args:
         model: as in `write_predictions`.
         dataset: the `SegmentationDataset` that was evaluated.
-        frame_iou: mean IoU of each of its frames, as `keras_crosscbam.evaluate` gives it.
-        out: folder for `best-1-NAME.png`, `worst-1-NAME.png` and so on; made if need be.
+        frame_iou: mean IoU of each frame, as returned by `keras_crosscbam.evaluate`.
+        out: folder for `best-1-NAME.png`, `worst-1-NAME.png` and so on; created if it does not
+            exist.
         size: as in `keras_crosscbam.evaluate`.
-        count: how many of either kind.
+        count: maximum number of frames of each kind.
 
     Returns:
-        The paths written, a list.
+        The list of the paths written.
     """
     predict, written = predictor(model, dataset, size), []
     Path(out).mkdir(parents=True, exist_ok=True)
@@ -169,15 +177,15 @@ def write_best_and_worst(model, dataset, frame_iou, out, size=None, count=3):
 
 
 def _lookup(label_ids, run, classes):
-    """The number to write for each label of a network, uint8, one a class at least."""
+    """Returns the number to write for each label of a network, uint8."""
     if label_ids is None:
         return relabeling(run.classes, classes, run.name, "the data set")
     if len(label_ids) != len(run.classes):
         raise ValueError(
-            f"`label_ids` must hold one id for each of the {len(run.classes)} classes of "
+            f"`label_ids` must contain one id for each of the {len(run.classes)} classes of "
             f"{run.name}. Received: {len(label_ids)} ids"
         )
     if not all(0 <= label_id <= 255 for label_id in label_ids):
-        raise ValueError(f"`label_ids` must hold numbers of 0..255. Received: {label_ids}")
+        raise ValueError(f"`label_ids` must contain numbers of 0..255. Received: {label_ids}")
     order = relabeling(run.classes, classes, run.name, "the data set")
     return np.array(label_ids, np.uint8)[order[: len(label_ids)]]

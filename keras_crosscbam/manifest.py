@@ -1,4 +1,4 @@
-"""Files of weights: the shipped ones, paths and URLs; and whether they are intact.
+"""Finds weights files by name, path or URL, and verifies their checksums.
 
 >>> import keras_crosscbam
 >>> list(keras_crosscbam.list_weights())
@@ -16,7 +16,7 @@ from typing import Any
 from keras_crosscbam.checksum import file_sha256
 
 MANIFEST = "manifest.json"
-# Inside an installed wheel the weights lie within the package, in a checkout beside it.
+# In an installed wheel the weights are inside the package, in a checkout next to it.
 _FOLDERS = (
     Path(__file__).parents[0] / "weights",
     Path(__file__).parents[1] / "weights",
@@ -24,14 +24,14 @@ _FOLDERS = (
 
 
 def list_weights() -> dict[str, list[dict[str, Any]]]:
-    """The shipped weights: name to a list of manifest entries, one for each architecture.
+    """Returns the shipped weights: a dict from name to manifest entries, one per architecture.
 
         >>> import keras_crosscbam
         >>> for name, entries in keras_crosscbam.list_weights().items():
         ...     print(name, [entry["architecture"] for entry in entries])  # doctest: +SKIP
         camvid ['cross_cbam_stdc1']
 
-    An entry says what the file was trained on and how, and what it was measured to reach.
+    An entry describes the training data, the training and the measured accuracy.
     """
     listed: dict[str, list[dict[str, Any]]] = {}
     for entry in _manifest():
@@ -40,19 +40,20 @@ def list_weights() -> dict[str, list[dict[str, Any]]]:
 
 
 def find_file(weights, architecture):
-    """Finds weights by name, path or URL, and verifies their SHA-256 where one is known.
+    """Finds weights by name, path or URL, and verifies their SHA-256 if it is known.
 
     Args:
         weights: a name of `list_weights()`, the path of a `.weights.h5` file as written by
-            `model.save_weights`, or a URL of one. A path or URL may end in `#sha256=<64 digits>`;
-            a file that has the name of a shipped one is held against the manifest.
-        architecture: `"cross_cbam_stdc1"` or the like, chooses among entries of one name.
+            `model.save_weights`, or a URL of such a file. A path or URL may end in
+            `#sha256=<64 digits>`. A file with the name of a shipped one is checked against the
+            manifest.
+        architecture: selects the entry among those of one name, such as `"cross_cbam_stdc1"`.
 
     Returns:
-        The path of the file, and its entry in the manifest, a dict; empty for other files.
+        The path of the file, and its manifest entry, a dict that is empty for other files.
 
     Raises:
-        ValueError: if there is no such name or file, or the hash is wrong.
+        ValueError: if there is no such name or file, or the checksum differs.
     """
     text = str(weights)
     location, _, expected = text.partition("#sha256=")
@@ -83,8 +84,8 @@ def _named_entry(name, architecture):
             return entry
     shipped = [f"{e['name']!r} for {e['architecture']}" for e in _manifest()] or ["none"]
     raise ValueError(
-        f"No weights {name!r} for {architecture}: neither shipped nor a file. Shipped are "
-        f"{', '.join(shipped)}; else pass the path of a .weights.h5 file, a URL, or None."
+        f"No weights {name!r} for {architecture}: neither shipped weights nor a file. Shipped "
+        f"weights: {', '.join(shipped)}. Or pass the path of a .weights.h5 file, a URL, or None."
     )
 
 
@@ -97,7 +98,7 @@ def _shipped_file(entry):
     if entry.get("in_wheel", True):
         raise ValueError(
             f"{entry['file']} is missing from {_FOLDERS[0]}. Reinstall keras_crosscbam from its "
-            "wheel; an installation from the source archive has no weights."
+            "wheel; an installation from the source archive contains no weights."
         )
     raise ValueError(
         f"The weights {entry['name']!r} are not part of the wheel, to keep it small. Download "
@@ -107,7 +108,7 @@ def _shipped_file(entry):
 
 
 def _fetch(url, expected):
-    """Downloads into Keras' cache; files of one name from different places do not collide."""
+    """Downloads a file into Keras' cache, under a name that is unique to the URL."""
     import keras
 
     place = hashlib.sha256(url.encode()).hexdigest()[:12]
@@ -116,8 +117,8 @@ def _fetch(url, expected):
         file = keras.utils.get_file(
             name, origin=url, cache_subdir="keras_crosscbam", file_hash=expected or None
         )
-    except Exception as error:  # what Keras raises for a failed download
-        raise ValueError(f"{url} could not be fetched: {error}") from error
+    except Exception as error:  # Keras raises a plain Exception for a failed download
+        raise ValueError(f"{url} could not be downloaded: {error}") from error
     return Path(file)
 
 
@@ -127,5 +128,5 @@ def _verify(path, expected):
     if expected and (found := file_sha256(path)) != expected.lower():
         raise ValueError(
             f"{path}: its SHA-256 is {found}, expected {expected.lower()}. The file was changed or "
-            "damaged; nothing was loaded. Fetch it again."
+            "damaged, and no weights were loaded. Download it again."
         )

@@ -1,4 +1,4 @@
-"""Work on the items of a stream in other threads, ahead of where the results are used."""
+"""Processes the items of an iterable in other threads, before the results are used."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ _END = object()
 
 
 def parallel_map(function, items, workers=1, ahead=2):
-    """Like `map`, but the next results are computed by threads while this one is used.
+    """Like `map`, but threads compute the next results while the current one is used.
 
         >>> from keras_crosscbam.parallel import parallel_map
         >>> list(parallel_map(str, [1, 2, 3], workers=2))
         ['1', '2', '3']
 
-    The results come in the order of the items. An error of an item, or of the iterable itself, is
-    raised in its place, after the results before it, and ends the map. Where the map is closed
-    early, work that has begun is finished first.
+    The results are in the order of the items. An exception of an item, or of the iterable itself,
+    is raised after the results before it, and ends the iteration. If the iterator is closed early,
+    calls that have started are finished first.
 
     Args:
-        function: of one item; with one worker, calls do not overlap.
-        items: an iterable, which is iterated and in the end closed in the thread that uses the
-            results.
+        function: function of one item. With one worker, calls do not overlap.
+        items: an iterable. It is iterated and finally closed in the thread that uses the results.
         workers: number of threads.
-        ahead: how many items more than there are workers may be waiting or done, which bounds the
-            memory.
+        ahead: number of items, in addition to one per worker, that may be waiting or finished. It
+            limits the memory.
 
     Yields:
-        `function(item)` of each item.
+        `function(item)` for each item.
     """
     pool = ThreadPoolExecutor(workers)
     iterator, waiting, failed = iter(items), deque(), None
@@ -55,15 +54,15 @@ def parallel_map(function, items, workers=1, ahead=2):
 
 
 def prefetched(items, ahead=2):
-    """The items of an iterable, which is iterated by another thread ahead of use.
+    """Yields the items of an iterable, which another thread iterates in advance.
 
         >>> from keras_crosscbam.parallel import prefetched
         >>> list(prefetched(range(3)))
         [0, 1, 2]
 
     Args:
-        items: an iterable; closed in the end.
-        ahead: how many items may be waiting to be used.
+        items: an iterable, which is closed at the end.
+        ahead: number of items that may be waiting.
     """
     iterator = iter(items)
     calls = parallel_map(lambda _: next(iterator, _END), _forever(), ahead=ahead)

@@ -1,13 +1,13 @@
-"""Private names of other libraries, which an upgrade may change without notice.
+"""Wrappers of private functions of other libraries, which an upgrade may change without notice.
 
-Each function here gives one of them a public name and says why nothing public does the same.
-`tests/test_private_api.py` checks each, and that no other module uses such a name. Libraries are
-imported when a function is called.
+Each function wraps one private name and explains why the public API is not sufficient.
+`tests/test_private_api.py` tests each function, and that no other module uses a private name.
+Libraries are imported when a function is called.
 """
 
 
 def flatten_layers(layer):
-    """A Keras layer or model and all layers inside it, at any depth.
+    """Returns a Keras layer or model and all layers inside it, at any depth.
 
     `Model.layers` lists the top level only, without the layers inside a layer such as `ConvBNReLU`.
     """
@@ -15,7 +15,7 @@ def flatten_layers(layer):
 
 
 def origin(tensor):
-    """Where a Keras tensor comes from in the graph of a functional model.
+    """Returns the operation that produces a Keras tensor in the graph of a functional model.
 
     `Operation.output` and `Operation.input` are public, but they do not lead from a tensor to its
     operation, and fail for an operation that is called several times.
@@ -29,9 +29,9 @@ def origin(tensor):
 
 
 def nodes_in_order(model):
-    """The calls that a functional Keras model consists of, each after those that it depends on.
+    """Returns the calls of a functional Keras model, each after those that it depends on.
 
-    `Model.operations` is public, but lists an operation once, however often it is called.
+    `Model.operations` is public, but lists an operation that is called several times only once.
 
     Returns:
         A list of nodes with `operation`, `input_tensors` and `output_tensors`.
@@ -41,10 +41,10 @@ def nodes_in_order(model):
 
 
 def variable_index(optimizer, variable):
-    """The place of a variable in the list that a Keras optimizer was built with.
+    """Returns the index of a variable in the list that a Keras optimizer was built with.
 
-    On TensorFlow `update_step` receives a `tf.Variable`, which has neither path nor identity of the
-    Keras variable.
+    On TensorFlow, `update_step` receives a `tf.Variable`, which cannot be matched to the Keras
+    variable by path or by identity.
     """
     return optimizer._get_variable_index(variable)
 
@@ -52,7 +52,7 @@ def variable_index(optimizer, variable):
 class BuiltByExample:
     """A mixin of `keras.Model` on TensorFlow that builds its metrics from `example_batch()`.
 
-    Keras takes the first batch of the training instead, and averages the inputs of all workers to
+    Keras uses the first training batch instead, and averages the inputs of all workers to
     find its shape, which fails (github.com/keras-team/keras/issues/20585).
     """
 
@@ -62,12 +62,12 @@ class BuiltByExample:
 
 
 def fused_batch_norm(inputs, scale, offset, epsilon):
-    """Batch normalization of `(batch, height, width, channels)` by one TensorFlow operation.
+    """Batch-normalizes `(batch, height, width, channels)` with one TensorFlow operation.
 
-    `tf.nn.batch_normalization` is several operations, and `tf.nn.moments` another pass.
+    `tf.nn.batch_normalization` runs several operations, and `tf.nn.moments` reads the input again.
 
     Returns:
-        The normalized tensor, and the mean and the unbiased variance of each channel.
+        The normalized tensor, the mean and the unbiased variance of each channel.
     """
     import tensorflow as tf
 
@@ -79,16 +79,17 @@ def fused_batch_norm(inputs, scale, offset, epsilon):
 
 
 def transform_projectively(images, transforms, size, interpolation, fill_value):
-    """Resamples images `(batch, height, width, channels)` by projective maps, in TensorFlow.
+    """Applies projective transforms to images `(batch, height, width, channels)` in TensorFlow.
 
-    `keras.ops.image.affine_transform` runs on Keras' backend; `tf.data` needs TensorFlow on each.
+    `keras.ops.image.affine_transform` runs on Keras' backend, but `tf.data` needs TensorFlow on
+    every backend.
 
     Args:
         images: the images.
-        transforms: for each image the 8 numbers of a map from output to input positions.
+        transforms: 8 coefficients for each image, which map output to input positions.
         size: `(height, width)` of the result.
         interpolation: `"BILINEAR"` or `"NEAREST"`.
-        fill_value: the value of what comes from outside the image.
+        fill_value: the value of pixels outside the image.
     """
     import tensorflow as tf
 
@@ -103,7 +104,7 @@ def transform_projectively(images, transforms, size, interpolation, fill_value):
 
 
 def resize_nearest_legacy(images, size):
-    """Nearest-neighbor resize in TensorFlow whose position i takes `floor(i * factor)`.
+    """Resizes images in TensorFlow: output pixel `i` is input pixel `floor(i * factor)`.
 
     `tf.image.resize` samples at half-pixel centers.
     """
@@ -113,9 +114,9 @@ def resize_nearest_legacy(images, size):
 
 
 def with_unknown_shape(tensor, shape):
-    """A TensorFlow tensor whose static shape is only `shape`, with None for unknown sides.
+    """Returns a TensorFlow tensor with the less specific static shape `shape`.
 
-    `tf.ensure_shape` and `Tensor.set_shape` only make a static shape more precise.
+    `tf.ensure_shape` and `Tensor.set_shape` can only make a static shape more specific.
     """
     import tensorflow as tf
 
@@ -123,9 +124,9 @@ def with_unknown_shape(tensor, shape):
 
 
 def freeze(concrete_function):
-    """A TensorFlow function with its variables as constants.
+    """Converts the variables of a TensorFlow function to constants.
 
-    TensorFlow has no public name for it outside `tf.compat.v1`, which takes graphs of sessions.
+    The public function in `tf.compat.v1` only supports graphs of sessions.
     """
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
@@ -135,14 +136,14 @@ def freeze(concrete_function):
 
 
 def litert_converter_error():
-    """The class of exception that `tf.lite.TFLiteConverter` raises; it has no public name."""
+    """Returns the exception class that `tf.lite.TFLiteConverter` raises; it is not public."""
     from tensorflow.lite.python.convert import ConverterError
 
     return ConverterError
 
 
 def litert_schema():
-    """The module of classes that read a `.tflite` file; `tf.lite` can only run one."""
+    """Returns the module that parses `.tflite` files; `tf.lite` can only run them."""
     from tensorflow.lite.python import schema_py_generated
 
     return schema_py_generated

@@ -1,4 +1,4 @@
-"""Segmentation of images and folders: from files to labels, overlays and class shares."""
+"""Segments images and folders of images, and writes labels, overlays and class shares."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def segment(
     threshold: float | None = None,
     return_probabilities: bool = False,
 ) -> np.ndarray | tuple | list:
-    """Segments one image or several, each at its own size.
+    """Segments one or several images and returns labels at the size of each image.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.images import STREET
@@ -51,33 +51,36 @@ def segment(
         >>> kc.segment(model, STREET, size=128).shape
         (563, 751)
 
-    Large images go through a network in tiles: `kc.segment(kc.Tiled(model, (720, 960)), image)`.
+    Large images can be segmented in tiles: `kc.segment(kc.Tiled(model, (720, 960)), image)`.
 
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
         images: an image, or a list or tuple of them. An image is a path, a `PIL.Image.Image` of
-            any mode, or a uint8 array `(height, width)` or `(height, width, 1, 3 or 4)`. For a
-            network of one channel it becomes gray, for one of three RGB; for one of another number
-            it must have that number, see `keras_crosscbam.image_channels.read_channels`.
-        size: what to resize an image to for the network: `(height, width)`, or one number, the
-            shorter side; None for the network's size, or the image's own if the network takes any.
-        value_range: `(low, high)`, the values that are black and white in images of more than 8
-            bits a channel; None for `(0, 65535)`.
-        batch: how many images of a list to run at once, where they have one size for the network
-            and follow one another; None for the number that the network is fixed to, or else 1.
-        threshold: a probability of 0..1; labels of a smaller one become 255. None for none.
-        return_probabilities: whether to return the probabilities of the classes too.
+            any mode, or a uint8 array `(height, width)` or `(height, width, 1, 3 or 4)`. It is
+            converted to gray for a network of one channel and to RGB for one of three. For another
+            number it must have that number of channels, see
+            `keras_crosscbam.image_channels.read_channels`.
+        size: the size that images are resized to for the network: `(height, width)`, or the shorter
+            side as an int; None for the network's size, or the image's if the network takes any.
+        value_range: `(low, high)`, the values of black and white in images of more than 8 bits per
+            channel; None for `(0, 65535)`.
+        batch: batch size for consecutive images of a list with the same input size; None for the
+            fixed batch size of the network, or else 1.
+        threshold: labels with a smaller probability than this, 0..1, are set to 255. None for no
+            threshold.
+        return_probabilities: whether to also return the probabilities of the classes.
 
     Returns:
-        uint8 labels `(height, width)` of the image's own size, or a list of them for a list; of a
-        network of one class, 1 for the object and 0 for background. With `return_probabilities` a
-        pair instead of the labels: labels, and float32 probabilities `(height, width, classes)`,
-        of which a network of one class has two.
+        uint8 labels `(height, width)` at the size of the image, or a list for a list of images. For
+        a network of one class, 1 is the object and 0 the background. With `return_probabilities`, a
+        pair of labels and float32 probabilities `(height, width, classes)`, with two classes for a
+        network of one class.
 
     Raises:
-        ValueError: for what is no image, with the name of the file, for an image of more than
-            8 bits that would turn almost black or uniform without a `value_range`, and for
-            a `threshold` or `return_probabilities` with a network that gives labels alone.
+        ValueError: for a file that is not an image, for an image of more than 8 bits that would
+            become almost black or uniform without a `value_range`, and for a `threshold` or
+            `return_probabilities` with a network that outputs labels only. The message names the
+            file.
     """
     run = runtime.load(model)
     check_threshold(threshold)
@@ -110,13 +113,13 @@ def _as_array(image, channels, value_range):
 
 @dataclass(frozen=True)
 class SegmentedFile:
-    """What `segment_files` made of one file.
+    """The result of `segment_files` for one file.
 
     Attributes:
-        path: the image.
-        error: why it could not be segmented, or None; then the rest is empty.
-        overlay: the picture written.
-        shares: share of the pixels by class name.
+        path: path of the image.
+        error: the error message if the image could not be segmented, or None.
+        overlay: path of the overlay picture; None after an error.
+        shares: dict from class name to share of the pixels; None after an error.
     """
 
     path: Path
@@ -137,33 +140,33 @@ def segment_files(
     confidence=False,
     shown=None,
 ):
-    """Segments an image file, or all images of a folder, and writes pictures.
+    """Segments an image file, or all images in a folder, and writes pictures.
 
-    For each `NAME.EXT` the folder `out` receives `NAME_overlay.png`, the image under the colors of
-    its classes with a legend, and `NAME_labels.png`, the labels as indices. Names that differ in
-    their extension alone keep it (`NAME.EXT_overlay.png`). A file that cannot be read, segmented or
-    written is reported in its place, whatever the error, and the others are still done. Files are
-    read and pictures are written by other threads while the network runs.
+    For each `NAME.EXT` it writes to the folder `out`: `NAME_overlay.png`, the image with the colors
+    of its classes and a legend, and `NAME_labels.png`, the labels as indices. If names differ only
+    in their extension, the extension is kept (`NAME.EXT_overlay.png`). If a file cannot be read,
+    segmented or written, its error is reported, and the other files are processed. Other threads
+    read files and write pictures while the network runs.
 
     Args:
-        model: as in `segment`. A `keras_crosscbam.Tiled` takes one image at a time.
+        model: as in `segment`. A `keras_crosscbam.Tiled` processes one image at a time.
         source: path of an image or a folder, or a list of paths of images.
-        out: folder for the results; made if need be.
+        out: folder for the results; created if it does not exist.
         size: as in `segment`.
         classes: as in `keras_crosscbam.runtime.load`.
         value_range: as in `segment`.
         batch: as in `segment`.
         threshold: as in `segment`.
-        confidence: whether to write `NAME_probability.png`, `NAME_entropy.png` and
-            `NAME_confidence.png` too; see `keras_crosscbam.confidence.confidence_pictures`.
-        shown: names of the classes that the overlay draws, in any case; None for all.
+        confidence: whether to also write `NAME_probability.png`, `NAME_entropy.png` and
+            `NAME_confidence.png`; see `keras_crosscbam.confidence.confidence_pictures`.
+        shown: names of the classes in the overlay, ignoring case; None for all.
 
     Returns:
-        A list of `SegmentedFile`, one for each image in the order of their names.
+        A list of `SegmentedFile`, one for each image, sorted by name.
 
     Raises:
-        ValueError: if the source does not exist, is a folder without images, if the model carries
-            other classes, and for arguments that do not fit the network.
+        ValueError: if the source does not exist or is a folder without images, if the model
+            contains other classes, and for arguments that the network does not support.
     """
     check_value_range(value_range)
     check_threshold(threshold)
@@ -189,11 +192,11 @@ def segment_files(
             target = out / names[item.source]
             pictures = confidence_pictures(prediction) if confidence else {}
             return _write(item, labels, run.classes, target, pictures, shown)
-        except Exception as error:  # one file must not cost the others, whatever is wrong with it
+        except Exception as error:  # an error of one file does not affect the others
             return SegmentedFile(item.source, error=failure(item.source, error))
 
     items = outputs(run, files, read, size, batch, workers=2)
-    # A network that sees an image in tiles runs where its labels are asked for, one at a time.
+    # A `Tiled` network runs when its labels are computed, so only one thread may do that.
     workers = 1 if isinstance(run, Tiled) else 2
     results = parallel_map(write, items, workers, ahead=1)
     return [next(results) for _ in progress(files, "images", show=len(files) > 1)]
@@ -208,10 +211,10 @@ def _write(item, labels, classes, target, pictures, shown):
 
 
 def result_names(files):
-    """What the results of each file are called: its stem, or its whole name.
+    """Returns a dict from file to the name of its results: the stem or the complete file name.
 
-    The stems are taken only where they tell all files of the folder apart; `a.jpg.png` has the stem
-    `a.jpg`, which may be the whole name of another file.
+    The stem is used if it is unique in the folder. It must also differ from complete names, because
+    `a.jpg.png` has the stem `a.jpg`, which may be the name of another file.
     """
     stems = Counter(file.stem for file in files)
     whole = {file.name for file in files if stems[file.stem] > 1}

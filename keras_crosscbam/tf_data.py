@@ -1,4 +1,4 @@
-"""TensorFlow as the input pipeline of all backends, or a sentence that says how to get it.
+"""Imports TensorFlow for the input pipeline, or raises an error with install instructions.
 
 >>> from keras_crosscbam.tf_data import tf
 >>> int(tf.data.Dataset.range(3).cardinality())
@@ -11,9 +11,10 @@ except ModuleNotFoundError as error:
     if error.name != "tensorflow":
         raise
     raise ModuleNotFoundError(
-        "Training needs TensorFlow on the JAX and PyTorch backends too: its tf.data reads and "
-        "augments the images for all of them. Install it with pip install 'keras-crosscbam[cpu]' "
-        "(or [tensorflow], or [cuda]) and leave KERAS_BACKEND as it is.",
+        "Training needs TensorFlow on the JAX and PyTorch backends too: tf.data reads and "
+        "augments the images on all backends. Install it with "
+        "pip install 'keras-crosscbam[cpu]' (or [tensorflow], or [cuda]). KERAS_BACKEND need not "
+        "change.",
         name=error.name,
     ) from error
 

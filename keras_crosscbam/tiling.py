@@ -1,4 +1,4 @@
-"""Large images in tiles that overlap, with scores that are blended where they do."""
+"""Runs networks on large images in overlapping tiles, whose scores are blended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Tiled(Runtime):
-    """A runtime that sees images of any size through tiles of one size.
+    """A runtime that divides images of any size into tiles of a fixed size.
 
         >>> import numpy as np
         >>> import keras_crosscbam as kc
@@ -29,26 +29,25 @@ class Tiled(Runtime):
         >>> Tiled(model, (64, 96), overlap=16)(np.zeros((90, 120, 3), np.uint8)).shape
         (90, 120)
 
-    Where tiles overlap, their scores are averaged with weights that fall linearly towards the
-    borders of each tile. Where one tile alone covers a pixel, its scores are that tile's. The last
-    tiles of a row or a column lie at the border of the image; an image smaller than a tile is
-    extended by its outermost pixels.
+    In the overlap of tiles, their scores are averaged with weights that decrease linearly towards
+    the borders of each tile. A pixel in only one tile has the scores of that tile. The last tiles
+    of a row or a column are aligned with the border of the image. An image smaller than a tile is
+    padded with its border pixels.
 
-    What a network says of a tile is what it says of the whole image only as far as no pixel outside
-    the tile matters to it. The gates of Cross-CBAM depend on averages and maxima over all that it
-    sees, so its labels are alike, not equal.
+    The labels are similar to those of the complete image, but not equal, because the gates of
+    Cross-CBAM depend on averages and maxima over the complete input of the network.
 
-    `predict` and `assess` hold the scores of one row of tiles at a time.
+    `predict` and `assess` keep the scores of only one row of tiles in memory.
 
     Args:
-        run: what `keras_crosscbam.runtime.load` takes.
-        tile: `(height, width)` of the tiles; None for the size that the network is fixed to.
-        overlap: how many pixels neighboring tiles have in common, less than a tile's sides; more
-            where the last tiles are moved inwards.
-        batch: how many tiles are run at once, where the network takes any number.
+        run: a model of `keras_crosscbam.runtime.load`.
+        tile: `(height, width)` of the tiles; None for the fixed size of the network.
+        overlap: overlap of neighboring tiles in pixels, less than the sides of a tile. The overlap
+            of the last tiles may be larger.
+        batch: number of tiles in a batch, for a network of any batch size.
 
     Raises:
-        ValueError: for other values, and for a network that gives labels alone.
+        ValueError: for other values, and for a network that outputs labels only.
     """
 
     reuses_output = False
@@ -59,7 +58,7 @@ class Tiled(Runtime):
         run = load(run)
         run.check_scores()
         if tile is None and run.size is None:
-            raise ValueError(f"{run.name} takes any size: say which `tile` (height, width) to use.")
+            raise ValueError(f"{run.name} takes any size: pass `tile=(height, width)`.")
         sides = tuple(tile or run.size or ())
         if len(sides) != 2 or min(sides) < 1:
             raise ValueError(f"`tile` must be (height, width), both positive. Received: {tile}")
@@ -94,7 +93,7 @@ class Tiled(Runtime):
     def assess(
         self, image: np.ndarray, size: Size | int | None = None, threshold: float | None = None
     ) -> Prediction:
-        """Like `keras_crosscbam.confidence.assess` of the scores of an image, in less memory."""
+        """Like `keras_crosscbam.confidence.assess` for the scores of an image, in less memory."""
         output = self.description.output
         if not self._is_taken_as_it_is(image, size, None):
             return assess(self.scores(image, size), output, threshold)
@@ -102,20 +101,20 @@ class Tiled(Runtime):
         return Prediction(*map(np.concatenate, zip(*parts, strict=True)))
 
     def _is_taken_as_it_is(self, image, size, output_size):
-        """Whether nothing is resized, so that labels need not wait for all scores."""
+        """Returns whether nothing is resized, so labels can be computed for each row of tiles."""
         own = image.shape[:2]
         if image.ndim != 3:
             return False
         return input_size(own, size) == own and tuple(output_size or own) == own
 
     def bands(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        """The scores of an image, from top to bottom.
+        """Yields the scores of an image in bands, from top to bottom.
 
         Args:
             image: uint8 RGB `(height, width, 3)`.
 
         Yields:
-            float32 scores `(rows, width, classes)`, which the caller may keep.
+            float32 scores `(rows, width, classes)`, which are not overwritten later.
         """
         height, width = image.shape[:2]
         below, right = (max(self.tile[axis] - image.shape[axis], 0) for axis in (0, 1))
@@ -132,12 +131,12 @@ class Tiled(Runtime):
                 band[: len(carried)] += carried
             done = self.tile[0] if following is None else following - top
             carried = band[done:].copy()
-            # Weights are products of those of rows and columns, and so are their sums.
+            # The weights are products of row and column weights, and so are their sums.
             band = band[:done]
             yield self._normalized(band, top, tops, lefts)[: height - top, :width]
 
     def _row(self, image, top, lefts):
-        """Weighted sums of scores of the tiles that begin at `top`."""
+        """Returns the weighted sums of the scores of the tiles that start at row `top`."""
         (rows, columns), (height, width) = self._weights, self.tile
         total = np.zeros((height, image.shape[1], len(self.classes)), np.float32)
         for first in range(0, len(lefts), self._step):
@@ -150,7 +149,7 @@ class Tiled(Runtime):
         return total
 
     def _normalized(self, band, top, tops, lefts):
-        """Sums divided by the sums of their weights."""
+        """Divides weighted sums by the sums of their weights."""
         rows, columns = self._weights
         sums = np.zeros(lefts[-1] + len(columns), np.float32)
         for left in lefts:
@@ -164,12 +163,12 @@ class Tiled(Runtime):
 
 
 def _ramps(side, overlap):
-    """Weights of the pixels of a side: they rise over the overlap at either end, never from 0."""
+    """Returns the positive pixel weights of a side, which increase over the overlap at each end."""
     distance = np.minimum(np.arange(side), np.arange(side)[::-1]) + 1
     return np.minimum(distance / (overlap + 1), 1).astype(np.float32)
 
 
 def _starts(own, side, overlap):
-    """Where tiles begin along an axis: evenly, the last one at the end of the image."""
+    """Returns the start positions of tiles along an axis; the last tile ends at the border."""
     last = own - side
     return [*range(0, last, side - overlap), last]

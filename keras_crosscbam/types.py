@@ -1,4 +1,4 @@
-"""Types that the annotations of several modules share; imports nothing heavy."""
+"""Type aliases for annotations; imports no large library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ValueRange: TypeAlias = "tuple[float, float]"
 Classes: TypeAlias = "ClassTable | Sequence[str]"
 ClassWeights: TypeAlias = "Sequence[float] | Mapping[int, float]"
 ModelLike: TypeAlias = "keras.Model | Runtime | StrPath"
-"""What `keras_crosscbam.runtime.load` takes."""
+"""The models that `keras_crosscbam.runtime.load` accepts."""
 ImageLike: TypeAlias = "StrPath | Image.Image | np.ndarray"
 Frames: TypeAlias = "Sequence[StrPath | np.ndarray]"
 Channels: TypeAlias = "float | Sequence[float]"

@@ -1,4 +1,4 @@
-"""The named variants, and what the paper reports for its own six: one table, read everywhere.
+"""Table of the named model variants, with the paper's results for its six variants.
 
 >>> from keras_crosscbam.variants import VARIANTS
 >>> VARIANTS["M1"].input_size
@@ -14,17 +14,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Variant:
-    """A backbone at an input size: a row of the paper's Tables 2 and 3, or a network of ours.
+    """A backbone at an input size: a row of the paper's Tables 2 and 3, or a variant added here.
 
     Attributes:
-        name: what follows `CrossCBAM_` in the builder's name.
+        name: the part of the builder's name after `CrossCBAM_`.
         backbone: `"stdc1"` or `"stdc2"`.
-        input_size: `(height, width)` in pixels that the paper runs the network at.
-        dataset: the data set that size and classes come from.
-        num_classes: evaluated classes of that data set.
-        paper_val_miou: mean IoU in percent on Cityscapes val (CamVid has none).
-        paper_test_miou: mean IoU in percent on the test split; None where the network is ours.
-        paper_fps: frames per second on a GTX 1080 Ti, TensorRT 8.2, FP32, batch 1; None likewise.
+        input_size: the paper's `(height, width)` of the input, in pixels.
+        dataset: the data set of the size and the classes.
+        num_classes: number of evaluated classes of that data set.
+        paper_val_miou: mean IoU in percent on Cityscapes val; None for CamVid, and for variants
+            that are not in the paper.
+        paper_test_miou: mean IoU in percent on the test split; None for variants that are not in
+            the paper.
+        paper_fps: frames per second on a GTX 1080 Ti, TensorRT 8.2, FP32, batch 1; None for
+            variants that are not in the paper.
         alpha: width multiplier.
     """
 
@@ -40,12 +43,12 @@ class Variant:
 
     @property
     def architecture(self):
-        """What weights files and their manifest call the network, whatever its input size."""
+        """Name of the network in weights files and their manifest, for every input size."""
         return f"cross_cbam_{encoder_name(self.backbone, self.alpha)}"
 
 
 def encoder_name(backbone, alpha):
-    """What weights files and their manifest call an encoder.
+    """Returns the name of an encoder in weights files and their manifest.
 
     >>> from keras_crosscbam.variants import encoder_name
     >>> encoder_name("stdc1", 1.0), encoder_name("stdc1", 0.5)
@@ -63,7 +66,7 @@ VARIANTS = {
         Variant("L2", "stdc2", (768, 1536), "cityscapes", 19, 78.35, 77.2, 88.6),
         Variant("M", "stdc1", (720, 960), "camvid", 11, None, 73.8, 185.3),
         Variant("L", "stdc2", (720, 960), "camvid", 11, None, 75.6, 146.8),
-        # Not the paper's.
+        # These variants are not in the paper.
         Variant("S1", "stdc1", (512, 1024), "cityscapes", 19, None, None, None, alpha=0.5),
         Variant("S2", "stdc1", (768, 1536), "cityscapes", 19, None, None, None, alpha=0.5),
         Variant("S", "stdc1", (720, 960), "camvid", 11, None, None, None, alpha=0.5),
@@ -72,7 +75,7 @@ VARIANTS = {
 
 
 def list_models() -> list[str]:
-    """Names of the variants' builders, all of them functions of `keras_crosscbam`.
+    """Returns the names of the variants' builders, which are functions of `keras_crosscbam`.
 
     >>> import keras_crosscbam as kc
     >>> kc.list_models()[:2]

@@ -1,4 +1,4 @@
-"""Pictures of labels: colors, overlays and legends."""
+"""Draws labels: colors, overlays and legends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def colorize(labels: np.ndarray, classes: ClassTable) -> np.ndarray:
-    """Paints labels in the colors of their classes.
+    """Converts labels to the colors of their classes.
 
     Args:
-        labels: uint8 `(height, width)`; labels that are no class, such as 255, turn black.
+        labels: uint8 `(height, width)`. Labels without a class, such as 255, are black.
         classes: a `ClassTable`.
 
     Returns:
@@ -29,7 +29,7 @@ def colorize(labels: np.ndarray, classes: ClassTable) -> np.ndarray:
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """What pictures show of an image of any number of channels.
+    """Converts an image with any number of channels to RGB for pictures.
 
         >>> import numpy as np
         >>> from keras_crosscbam.visualize import as_rgb
@@ -40,14 +40,14 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
         image: uint8 `(height, width, channels)`.
 
     Returns:
-        uint8 RGB `(height, width, 3)`: the first three channels, or the first one as gray where
-        there are fewer.
+        uint8 RGB `(height, width, 3)`: the first three channels, or the first channel as gray if
+        there are fewer than three.
     """
     return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
 
 
 def class_shares(labels: np.ndarray, classes: ClassTable) -> dict[str, float]:
-    """Computes the share of the pixels that each class has.
+    """Computes the share of the pixels of each class.
 
         >>> import numpy as np
         >>> from keras_crosscbam.datasets import CAMVID_CLASSES
@@ -60,7 +60,7 @@ def class_shares(labels: np.ndarray, classes: ClassTable) -> dict[str, float]:
         classes: a `ClassTable`.
 
     Returns:
-        A dict from class name to share, 0..1, largest first, without classes that have no pixel.
+        A dict from class name to share, 0..1, largest first, without classes without pixels.
     """
     counts = np.bincount(labels.ravel(), minlength=256)[: len(classes)]
     shares = {
@@ -79,7 +79,7 @@ def overlay(
     legend: bool = True,
     shown: Collection[str] | None = None,
 ) -> Image.Image:
-    """Lays the colors of the labels over an image.
+    """Draws the colors of the labels over an image.
 
         >>> import numpy as np
         >>> from keras_crosscbam.datasets import CAMVID_CLASSES
@@ -93,10 +93,10 @@ def overlay(
         labels: uint8 `(height, width)`.
         classes: a `ClassTable`.
         opacity: weight of the colors, 0..1.
-        legend: whether to add a column on the right that names the classes in the picture, with
-            their share of the pixels.
-        shown: names of the classes to draw; None for all. Where there is another class, or none
-            (255), the image stays as it is.
+        legend: whether to add a column on the right with the names and shares of the classes in the
+            picture.
+        shown: names of the classes to draw; None for all. Pixels of other classes, or of no class
+            (255), are not changed.
 
     Returns:
         A `PIL.Image.Image` in RGB, as high as the image, or higher if the legend needs it.
@@ -122,7 +122,7 @@ def painted(
     opacity: float = 0.5,
     shown: Collection[str] | None = None,
 ) -> np.ndarray:
-    """The array of `overlay` without a legend, uint8 RGB `(height, width, 3)`."""
+    """Returns `overlay` without a legend as an array, uint8 RGB `(height, width, 3)`."""
     result = np.empty((*labels.shape, 3), np.uint8)
     for top, strip in _strips(image, labels, classes, opacity, shown):
         result[top : top + strip.height] = strip
@@ -130,7 +130,7 @@ def painted(
 
 
 def _strips(image, labels, classes, opacity, shown):
-    """The overlay, a few rows at a time, which stay in the cache; each with its first row."""
+    """Yields the first row and the picture of strips of the overlay, which fit into the cache."""
     palette, weights = np.zeros((256, 3), np.uint8), np.zeros(256, np.uint8)
     for index, (name, color) in enumerate(zip(classes.names, classes.colors, strict=True)):
         if shown is None or name in shown:
@@ -147,11 +147,11 @@ def _strips(image, labels, classes, opacity, shown):
 def comparison(
     image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: ClassTable
 ) -> Image.Image:
-    """Image, true labels, predicted labels and a legend side by side.
+    """Draws the image, the true labels, the predicted labels and a legend in a row.
 
     Args:
         image: uint8 `(height, width, channels)`; see `as_rgb`.
-        truth: uint8 `(height, width)`; what is black in the picture does not count.
+        truth: uint8 `(height, width)`; ignored pixels are black in the picture.
         prediction: uint8 `(height, width)`.
         classes: a `ClassTable`.
 
@@ -164,7 +164,7 @@ def comparison(
 
 
 def row(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures side by side, at their upper edges."""
+    """Joins pictures from left to right, aligned at the top."""
     size = sum(p.width for p in pictures), max(p.height for p in pictures)
     canvas, left = Image.new("RGB", size), 0
     for picture in pictures:
@@ -174,12 +174,12 @@ def row(pictures: Sequence[Image.Image]) -> Image.Image:
 
 
 def legend_column(shares: Mapping[str, float], classes: ClassTable, height: int) -> Image.Image:
-    """A dark column with a colored square, the name and the share of each class.
+    """Draws a dark column with a colored square, the name and the share of each class.
 
     Args:
-        shares: share by name, in the order of the lines; None for no number.
+        shares: dict from name to share, in the order of the lines; None for no number.
         classes: a `ClassTable`.
-        height: that of the picture beside it, in pixels; the column is higher if it needs to be.
+        height: minimum height in pixels, usually that of the picture next to it.
 
     Returns:
         A `PIL.Image.Image` in RGB.

@@ -221,7 +221,7 @@ def test_table_states_scopes_conditions_and_warnings(report):
     for sentence in SCOPES.values():
         assert sentence in text
     assert report.machine["cpu"] in text
-    assert "3 rounds, each contender in a process of its own, threads: 1; image street.jpg" in text
+    assert "3 rounds, each contender in a separate process, threads: 1; image street.jpg" in text
     assert "time as a multiple of b.onnx (95 %)" in text
     for warning in report.warnings():
         assert f"warning: {warning}" in text
@@ -296,8 +296,8 @@ def test_objects_compete_in_this_process(tiny_files, small_network, image):
     assert "usage" not in first
     assert (second["size"], second["classes"], second["sha256"]) == ([32, 48], 11, None)
     warnings = " ".join(report.warnings())
-    assert "contenders shared one process" in warnings
-    assert "different numbers of classes apart ([5, 11])" in warnings
+    assert "contenders ran in one process" in warnings
+    assert "different numbers of classes ([5, 11])" in warnings
     assert Report.from_json(report.to_json()) == report
 
 
@@ -315,7 +315,7 @@ def test_objects_compete_in_this_process(tiny_files, small_network, image):
         ({"candidates": []}, "at least one candidate"),
         ({"image": "missing.png"}, "missing.png: no such file"),
         ({"threads": 999}, "`threads` must be between 1"),
-        ({"isolate": True}, "an object cannot leave this process. Received: <"),
+        ({"isolate": True}, "an object cannot be sent to another process. Received: <"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
@@ -349,7 +349,9 @@ def test_candidate_that_fails_is_no_silent_loss(tiny_files, image):
     for models in ([tiny_files["damaged"]], [Counting(), "missing.onnx"]):
         with pytest.raises(ValueError, match=r"damaged|missing.onnx: no such file"):
             benchmark(models, isolate=False, image=image)
-    with pytest.raises(ValueError, match=r"peer that runs. Received: nothing.onnx: nothing.onnx"):
+    with pytest.raises(
+        ValueError, match=r"peer that can be run. Received: nothing.onnx: nothing.onnx"
+    ):
         benchmark(Counting(), against="nothing.onnx", isolate=False, image=image)
 
 

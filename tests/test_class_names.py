@@ -157,7 +157,7 @@ def test_classes_say_how_many_there_are():
         ({"classes": "road"}, "ClassTable or a list of names. Received: 'road'"),
         ({"classes": [1, 2]}, "ClassTable or a list of names"),
         ({"classes": []}, "ClassTable or a list of names"),
-        ({"classes": ["a", "b", "a"]}, r"must differ. Received twice: \['a'\]"),
+        ({"classes": ["a", "b", "a"]}, r"must differ. Received duplicates: \['a'\]"),
     ],
 )
 def test_classes_that_are_none_are_refused(arguments, message):

@@ -333,7 +333,7 @@ def test_an_encoder_is_trained_on_two_folders_with_all_of_them(folders, tmp_path
 
 def test_several_folders_are_for_encoders(folders, capsys):
     assert cli.main(["evaluate", "--data", str(folders), str(folders)]) == 2
-    assert "--data takes several folders for encoders alone" in capsys.readouterr().err
+    assert "--data takes several folders only for encoders" in capsys.readouterr().err
 
 
 # Folders
@@ -416,7 +416,7 @@ def test_one_class_is_too_few(tree):
 
 def test_classes_without_images_are_named(tree):
     (tree / "train" / "a" / "0.png").unlink()
-    with raises_naming(tree / "train" / "a", "holds no images"):
+    with raises_naming(tree / "train" / "a", "contains no images"):
         load_image_folders(tree, "train")
 
 

@@ -90,9 +90,9 @@ def test_one_class_has_two_probabilities(output):
 
 def test_labels_alone_have_no_probabilities(tmp_path):
     for options in ({"threshold": 0.5}, {"return_probabilities": True}):
-        with pytest.raises(ValueError, match="gray gives labels, not scores"):
+        with pytest.raises(ValueError, match="gray outputs labels, not scores"):
             kc.segment(Gray("labels"), STREET, **options)
-    with pytest.raises(ValueError, match="gray gives labels, not scores"):
+    with pytest.raises(ValueError, match="gray outputs labels, not scores"):
         segment_files(Gray("labels"), STREET, tmp_path, confidence=True)
     for wrong in (-0.1, 1.5, float("nan")):
         with pytest.raises(ValueError, match="`threshold` must be a probability"):
@@ -151,7 +151,7 @@ def test_only_some_classes_are_drawn(tmp_path):
     assert [0, 200, 0] in legend.tolist()
     assert [200, 0, 0] not in legend.tolist()
     assert CAMVID_CLASSES.find(["road", "SKY", "Car"]) == ("Road", "Sky", "Car")
-    with pytest.raises(ValueError, match=r"No class is called 'tram', 'Bus'. The classes are Sky,"):
+    with pytest.raises(ValueError, match=r"No class is named 'tram', 'Bus'. The classes are Sky,"):
         CAMVID_CLASSES.find(["road", "tram", "Bus"])
-    with pytest.raises(ValueError, match="No class is called 'tram'"):
+    with pytest.raises(ValueError, match="No class is named 'tram'"):
         segment_files(Gray(), STREET, tmp_path, shown=["tram"])

@@ -144,7 +144,7 @@ def test_failures_and_refusals(tmp_path):
     folder(tmp_path / "data", count=2)
     files = sorted((tmp_path / "data/images/test").rglob("*.png"))
     files[0].write_bytes(b"no image")
-    with pytest.raises(PredictionError, match=r"1 of 2 images could not be predicted on.*é0\.png"):
+    with pytest.raises(PredictionError, match=r"prediction failed for 1 of 2 images.*é0\.png"):
         write_annotations(Reds(), files, tmp_path / "pre", "labelstudio")
     (task,) = json.loads((tmp_path / "pre/tasks.json").read_text())
     assert task["data"]["image"] == "/data/local-files/?d=%C3%A91.png"

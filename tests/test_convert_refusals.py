@@ -191,14 +191,14 @@ WRONG = [
     ("cityscapes", cityscapes_object(label=3), "object 1: expected text named 'label'"),
     ("voc", delete("JPEGImages/a.jpg"), "SegmentationClass: 1 of the images .*: a"),
     ("voc of CVAT", put("labelmap.txt", "lake:1,2\n"), "labelmap.txt: line 1: expected NAME:RED"),
-    ("voc of CVAT", put("labelmap.txt", "lake:1,2,3::\n"), r"a.png: 2 colors stand for no class"),
+    ("voc of CVAT", put("labelmap.txt", "lake:1,2,3::\n"), r"a.png: 2 colors belong to no class"),
     (
         "roboflow",
         put("train/_classes.csv", "Pixel Value, Class\nx, lake\n"),
         "_classes.csv: expected",
     ),
     ("roboflow", put("train/_classes.csv", "v, c\n0, background\n"), r"a_mask.png: expected ids"),
-    ("mapillary", edit("config_v1.2.json", lambda c: c["labels"].pop(0)), "a.png: 1 colors stand"),
+    ("mapillary", edit("config_v1.2.json", lambda c: c["labels"].pop(0)), "a.png: 1 colors belong"),
     (
         "mapillary",
         edit("config_v1.2.json", lambda c: c["labels"][0].update(color=[1, 2])),

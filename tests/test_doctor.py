@@ -225,7 +225,9 @@ def test_masks_of_floating_point_numbers(ids_tree):
     (ids_tree / "masks/val/5.png").unlink()
     save(ids_tree / "masks/val/5.tif", labels_of_thirds().astype(np.float32))
     error = only_error(ids_tree)
-    assert re.match(r"val: files with content that .*, 1 in 2 .*5.tif: holds floating-point", error)
+    assert re.match(
+        r"val: files with content that .*, 1 in 2 .*5.tif: contains floating-point", error
+    )
 
 
 def test_images_of_a_smaller_range(ids_tree):
@@ -235,7 +237,7 @@ def test_images_of_a_smaller_range(ids_tree):
     error = only_error(ids_tree)
     assert re.match(
         r"train: images of more than 8 bits whose range is not known, 2 in 4 frames: .*1.png: "
-        r"holds only values of 1..600, .*black.*0 1023, .*, .*train/3.png$",
+        r"contains only values of 1..600, .*black.*0 1023, .*, .*train/3.png$",
         error,
     )
     with (ids_tree / "dataset.yaml").open("a") as file:
@@ -298,7 +300,7 @@ def test_classes_that_training_never_sees(ids_tree):
     assert findings.ok
     assert messages(findings, "warning") == [
         "train: never seen, so never learned: c2",
-        "val: holds classes that train lacks: c2",
+        "val: contains classes that train lacks: c2",
     ]
     assert re.search(r"^c2 +never +16\.\d+ %$", report(findings), re.MULTILINE)
 

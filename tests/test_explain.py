@@ -85,7 +85,7 @@ def test_labels_and_target(network, explanation):
     most = kc.explain(network, IMAGE)
     counts = np.bincount(most.labels.ravel(), minlength=11)
     assert most.target == network.classes.names[counts.argmax()]
-    with pytest.raises(ValueError, match="No class is called 'tram'"):
+    with pytest.raises(ValueError, match="No class is named 'tram'"):
         kc.explain(network, IMAGE, "tram")
 
 

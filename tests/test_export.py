@@ -164,7 +164,7 @@ def test_parity_refuses_values_that_are_not_finite():
 
 
 def test_free_size_has_to_be_said(network, tmp_path):
-    with pytest.raises(ValueError, match="say which with `input_size"):
+    with pytest.raises(ValueError, match="pass `input_size"):
         kc.export.to_onnx(network, tmp_path / "m.onnx")
 
 

@@ -260,5 +260,5 @@ def test_layers_without_a_rule_are_refused():
     """A count that silently left something out would be worse than none."""
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, layers.Conv2DTranspose(4, 3, strides=2)(image))
-    with pytest.raises(ValueError, match="No rule to count a Conv2DTranspose"):
+    with pytest.raises(ValueError, match="Cannot count a Conv2DTranspose"):
         count_macs(model)

@@ -149,7 +149,7 @@ def test_saved_model_of_any_size_and_batch(tmp_path):
 
 def test_a_folder_of_other_things_is_not_replaced(tiny, tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ValueError, match="other things"):
+    with pytest.raises(ValueError, match="other files"):
         to_saved_model(tiny, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     to_saved_model(tiny, tmp_path / "m")
@@ -195,5 +195,5 @@ def test_operations_that_litert_lacks_are_named(tmp_path):
 
 
 def test_free_size_has_to_be_said(tmp_path):
-    with pytest.raises(ValueError, match="say which with `input_size"):
+    with pytest.raises(ValueError, match="pass `input_size"):
         to_litert(tiny_network((None, None)), tmp_path / "m.tflite")

@@ -90,7 +90,7 @@ def test_what_macos_writes_beside_a_photo_is_passed_over(small_network, tmp_path
 
 def test_a_folder_of_hidden_files_holds_no_images(tmp_path):
     (tmp_path / "._photo.jpg").write_bytes(b"\0\5\x16\7")
-    with pytest.raises(ValueError, match="the folder holds no images"):
+    with pytest.raises(ValueError, match="the folder contains no images"):
         image_files(tmp_path)
 
 

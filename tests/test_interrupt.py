@@ -65,7 +65,7 @@ def test_a_training_that_is_interrupted_goes_on_after_its_last_epoch(made_camvid
         train(*sets, recipe, out)
     errors = interrupt(process)
     assert errors.splitlines()[-1] == (
-        "crosscbam train: interrupted. The same command goes on after the last finished epoch."
+        "crosscbam train: interrupted. The same command continues after the last finished epoch."
     )
     assert_nothing_unfinished(out)
     # What the next process finds is whole, and no lock.
@@ -94,7 +94,7 @@ def test_a_pretraining_that_is_interrupted_goes_on_after_its_last_epoch(tmp_path
     wait_for(process, Checkpoints(out / "checkpoints").any)
     errors = interrupt(process)
     assert errors.splitlines()[-1] == (
-        "crosscbam pretrain: interrupted. The same command goes on after the last finished epoch."
+        "crosscbam pretrain: interrupted. The same command continues after the last finished epoch."
     )
     assert_nothing_unfinished(out)
     assert Checkpoints(out / "checkpoints").newest()[0] >= 1

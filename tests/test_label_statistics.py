@@ -172,5 +172,5 @@ def test_the_doctor_warns_of_both_splits(tmp_path):
     assert [f.message for f in inspect_dataset(root).findings if f.level == "warning"] == [
         "train: never seen, so never learned: c",
         "val: never labeled, so never judged: b",
-        "val: holds classes that train lacks: c",
+        "val: contains classes that train lacks: c",
     ]

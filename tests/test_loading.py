@@ -43,7 +43,9 @@ def test_files_cut_off_are_refused(tmp_path, share):
     files.append(saved_model(tmp_path / "d"))
     cut(tmp_path / "d" / "variables" / "variables.index", share)
     for file in files:
-        with pytest.raises(ValueError, match=f"{file.name}: not a readable .*fetch or export it"):
+        with pytest.raises(
+            ValueError, match=f"{file.name}: not a readable .*download or export it"
+        ):
             kc.runtime.load(file)
     for file in (files[0], files[3]):
         with pytest.raises(ValueError, match=f"{file.name}: not a readable file for OpenVINO"):
@@ -124,8 +126,8 @@ def test_missing_packages_are_named_with_their_extra(tmp_path, monkeypatch, file
     [
         ("m.onnx", {"engine": "litert"}, "`engine` must be one of .*'openvino'.* Received: 'lit"),
         ("m.onnx", {"precision": "bf16"}, "m.onnx runs in onnxruntime, where `precision` cannot"),
-        ("m.xml", {"device": "cuda"}, "`device` cannot be chosen; it can in .'onnxruntime'"),
-        ("m.keras", {"threads": 2}, "m.keras runs in keras, where `threads` cannot be chosen"),
+        ("m.xml", {"device": "cuda"}, "does not support `device`; supported by .'onnxruntime'"),
+        ("m.keras", {"threads": 2}, "m.keras runs in keras, which does not support `threads`"),
         ("m.onnx", {"threads": 0}, "`threads` must be a positive integer. Received: 0"),
         ("m.onnx", {"device": "tpu"}, "`device` must be one of"),
         ("m.weights.h5", {}, "Expected a Keras model or the path"),

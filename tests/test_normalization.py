@@ -264,9 +264,9 @@ def test_where_a_normalization_does_not_belong(pair, tmp_path):
         runtime.load(inside, **given)
     with pytest.raises(ValueError, match="uint8 pixels, which cannot be normalized"):
         runtime.load(onnx_file(tmp_path / "m.onnx", pixels="uint8", described=False), **given)
-    with pytest.raises(ValueError, match=r"go where .* is loaded from its file"):
+    with pytest.raises(ValueError, match=r"Pass `mean` and `std` where .* is loaded from its file"):
         runtime.load(runtime.load(inside), **given)
-    with pytest.raises(ValueError, match=r"a Keras model takes pixels of 0\.\.255"):
+    with pytest.raises(ValueError, match=r"a Keras model take pixels of 0\.\.255"):
         kc.export.quantize(inside, tmp_path / "m.onnx", list(images()), **given)
 
 

@@ -191,7 +191,7 @@ def test_a_table_of_one_logit_has_two_names():
     assert CRACK.names == ("background", "crack")
     assert ClassTable(CRACK.names, CRACK.colors) == CRACK
     assert ClassTable(CRACK.names, CRACK.colors).num_classes == 2
-    with pytest.raises(ValueError, match=r"two labels apart, background and object\. Received: 4"):
+    with pytest.raises(ValueError, match=r"two names, background and object\. Received: 4"):
         ClassTable(TABLE.names, TABLE.colors, one_logit=True)
 
 
@@ -289,14 +289,14 @@ def test_a_sigmoid_has_its_threshold_at_one_half():
 
 @pytest.mark.parametrize("layer", [keras.layers.BatchNormalization(), keras.layers.ReLU()])
 def test_one_score_of_unknown_kind_is_refused(layer):
-    with pytest.raises(ValueError, match="must be a logit or a probability: let it end in"):
+    with pytest.raises(ValueError, match="must be a logit or a probability: end it in"):
         kc.runtime.load(ending_in(keras.layers.Conv2D(1, 1), layer))
 
 
 @pytest.mark.parametrize("kernel", [KERNEL[:, :1], np.abs(KERNEL[:, :1]) / 1000])
 def test_foreign_files_do_not_say_what_their_one_score_is(tmp_path, kernel):
     onnx_file(tmp_path / "m.onnx", kernel=kernel, described=False)
-    with pytest.raises(ValueError, match=r"of one class must give labels \(logit > 0, or prob"):
+    with pytest.raises(ValueError, match=r"of one class must output labels \(logit > 0, or prob"):
         kc.runtime.load(tmp_path / "m.onnx").labels(images())
 
 
@@ -427,7 +427,7 @@ def test_quantized_scores_are_read_in_their_unit(tiny, tmp_path):
     converter.inference_input_type = converter.inference_output_type = tf.uint8
     file = tmp_path / "m.tflite"
     file.write_bytes(converter.convert())
-    with pytest.raises(ValueError, match="of one class must give labels"):
+    with pytest.raises(ValueError, match="of one class must output labels"):
         kc.runtime.load(file).labels(images())
     write_beside(file, Description("nhwc", "uint8", "logits", CRACK))
     logits = logits_of(images())[..., 0]

@@ -69,7 +69,7 @@ def test_weights_are_the_same_each_time():
 
 
 def test_size_must_be_fixed():
-    with pytest.raises(ValueError, match=r"built for one size.*Received: \(None, 128, 3\)"):
+    with pytest.raises(ValueError, match=r"has a fixed size.*Received: \(None, 128, 3\)"):
         PEERS["stdc1-seg"]((None, 128, 3))
 
 

@@ -202,9 +202,9 @@ def test_without_tensorflow_the_extra_is_named(made_camvid, tmp_path):
     assert process.returncode == 0, process.stderr
     said = json.loads(process.stdout)
     sentence = (
-        "Training needs TensorFlow on the JAX and PyTorch backends too: its tf.data reads and "
-        "augments the images for all of them. Install it with pip install 'keras-crosscbam[cpu]' "
-        "(or [tensorflow], or [cuda]) and leave KERAS_BACKEND as it is."
+        "Training needs TensorFlow on the JAX and PyTorch backends too: tf.data reads and augments "
+        "the images on all backends. Install it with pip install 'keras-crosscbam[cpu]' (or "
+        "[tensorflow], or [cuda]). KERAS_BACKEND need not change."
     )
     assert said == {
         **dict.fromkeys(NEED_TENSORFLOW, sentence),

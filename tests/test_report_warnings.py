@@ -39,16 +39,19 @@ def test_nothing_is_doubted_without_reason(quiet):
     [
         (
             ("seconds", "network", "counting", [[1.0] * 60, [2.0] * 60]),
-            "known to no better than 10 % for counting",
+            "wider than 10 % for counting",
         ),
-        (("conditions", "other_cores", 1.5), "other programs kept 1.5 of"),
+        (("conditions", "other_cores", 1.5), "other programs used 1.5 of"),
         (("conditions", "other_cores", None), "the load was 3.0 before"),
-        (("conditions", "after", "cpu_mhz", [1000.0, 1800.0]), "clock went from 2000 to 1800 MHz"),
-        (("contenders", "counting", "warm_up", "network", "stable", False), "still changing"),
+        (
+            ("conditions", "after", "cpu_mhz", [1000.0, 1800.0]),
+            "clock changed from 2000 to 1800 MHz",
+        ),
+        (("contenders", "counting", "warm_up", "network", "stable", False), "not stable"),
         (("contenders", "counting", "output", "labels"), "different outputs (labels, logits)"),
         (("contenders", "counting", "clock", "device"), "timed by their device's clock"),
         (("contenders", "counting", "classes", 19), "different numbers of classes"),
-        (("setting", "isolated", False), "shared one process"),
+        (("setting", "isolated", False), "ran in one process"),
     ],
 )
 def test_every_reason_for_doubt_is_given(quiet, change, warning):

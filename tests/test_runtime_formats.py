@@ -38,7 +38,7 @@ def assert_is_the_network(run, output="logits", count=1, size=SIZE, atol=1e-2):
         np.testing.assert_array_equal(run.labels(pixels), scores.argmax(-1))
     assert run.labels(pixels).dtype == np.uint8
     if output == "labels":
-        with pytest.raises(ValueError, match="gives labels, not scores"):
+        with pytest.raises(ValueError, match="outputs labels, not scores"):
             run.logits(pixels)
     else:
         received = run.logits(pixels)
@@ -118,13 +118,13 @@ def test_foreign_labels_take_a_class_table(tmp_path):
     run = kc.runtime.load(tmp_path / "m.onnx", TABLE)
     assert (run.num_classes, run.classes) == (CLASSES, TABLE)
     few = ClassTable(TABLE.names[:2], TABLE.colors[:2])
-    with pytest.raises(ValueError, match=r"whole numbers of 0\.\.1\. Received: values in 0\.\.3"):
+    with pytest.raises(ValueError, match=r"integers in 0\.\.1\. Received: values in 0\.\.3"):
         kc.runtime.load(tmp_path / "m.onnx", few)(images()[0])
 
 
 def test_scores_of_one_channel_are_not_taken_for_labels(tmp_path):
     onnx_file(tmp_path / "m.onnx", kernel=KERNEL[:, :1], described=False)
-    with pytest.raises(ValueError, match="was taken to give class indices, which must be whole"):
+    with pytest.raises(ValueError, match="is read as class indices, which must be integers"):
         kc.runtime.load(tmp_path / "m.onnx").labels(images())
 
 
@@ -238,5 +238,5 @@ def test_evaluation_segmentation_and_predictions_of_labels(made_camvid, tmp_path
 def test_evaluation_refuses_labels_that_are_no_classes(made_camvid, tmp_path):
     kernel = np.random.default_rng(1).normal(size=(3, 40)).astype(np.float32)
     onnx_file(tmp_path / "m.onnx", output="labels", kernel=kernel, described=False)
-    with pytest.raises(ValueError, match=r"gives label \d\d, but the data set 'camvid' has 11"):
+    with pytest.raises(ValueError, match=r"outputs label \d\d, but the data set 'camvid' has 11"):
         kc.evaluate(tmp_path / "m.onnx", load_camvid(made_camvid, "val"))

@@ -125,7 +125,7 @@ def test_16_bits_of_a_smaller_range(tmp_path, kind, top):
     file = tmp_path / "deep.png"
     file.write_bytes(png(samples, 16, kind))
     message = (
-        rf"deep.png: holds only values of 0..{top}, .*almost black.*for instance 0 {top}, or 0"
+        rf"deep.png: contains only values of 0..{top}, .*almost black.*for example 0 {top}, or 0"
     )
     with pytest.raises(ValueError, match=message):
         kc.segment(Brightness(), file)
@@ -195,14 +195,17 @@ def test_tiff_of_16_bits_in_color(tmp_path, order, deflate):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4), "floating-point numbers, whose"),
-        (np.linspace(-5, 60000, 12).astype(np.int32).reshape(3, 4), r"-5..60000, beyond 0..65535"),
-        (np.linspace(0, 1e6, 12).astype(np.int32).reshape(3, 4), r"0..1000000, beyond 0..65535"),
+        (
+            np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4),
+            "floating-point numbers of unknown",
+        ),
+        (np.linspace(-5, 60000, 12).astype(np.int32).reshape(3, 4), r"-5..60000, outside 0..65535"),
+        (np.linspace(0, 1e6, 12).astype(np.int32).reshape(3, 4), r"0..1000000, outside 0..65535"),
     ],
 )
 def test_more_than_16_bits(tmp_path, array, message):
     Image.fromarray(array).save(tmp_path / "deep.tif")
-    with pytest.raises(ValueError, match=f"deep.tif: holds .*{message}.*range: .LOW, HIGH."):
+    with pytest.raises(ValueError, match=f"deep.tif: contains .*{message}.*range: .LOW, HIGH."):
         read_image(tmp_path / "deep.tif")
     low, high = float(array.min()), float(array.max())
     expected = in_8_bits(array[..., None].astype(np.float64), low, high).repeat(3, axis=2)
@@ -212,7 +215,7 @@ def test_more_than_16_bits(tmp_path, array, message):
 def test_values_that_are_not_finite(tmp_path):
     array = np.array([[0, np.nan], [1, 0]], np.float32)
     Image.fromarray(array).save(tmp_path / "deep.tif")
-    with pytest.raises(ValueError, match=r"deep.tif: holds values that are not finite"):
+    with pytest.raises(ValueError, match=r"deep.tif: contains values that are not finite"):
         read_image(tmp_path / "deep.tif", (0, 1))
 
 
@@ -237,7 +240,7 @@ def test_folder_with_an_image_of_a_smaller_range(tmp_path):
     (tmp_path / "deep.png").write_bytes(png(deep_image(GRAY, 4095)[0], 16))
     plain, deep = segment_files(Brightness(), tmp_path, tmp_path / "out")
     assert plain.error is None
-    assert "deep.png: holds only values of 0..4095" in deep.error
+    assert "deep.png: contains only values of 0..4095" in deep.error
     results = segment_files(Brightness(), tmp_path, tmp_path / "out", value_range=(0, 4095))
     assert [result.error for result in results] == [None, None]
     assert results[1].shares["bright"] == pytest.approx(0.5, abs=0.01)
@@ -333,7 +336,7 @@ def test_a_few_bright_pixels_do_not_hide_a_smaller_range(tmp_path):
     samples[::2] = 200
     samples[7, 7] = 65535
     Image.fromarray(samples).save(tmp_path / "hot.png")
-    with pytest.raises(ValueError, match=r"almost only values of 200..3000.*for instance 0 4095"):
+    with pytest.raises(ValueError, match=r"almost only values of 200..3000.*for example 0 4095"):
         read_image(tmp_path / "hot.png")
 
 
@@ -387,7 +390,7 @@ def test_a_strip_goes_through_the_network(small_network):
 
 
 def test_empty_and_missing_folders(tmp_path):
-    with pytest.raises(ValueError, match="the folder holds no images"):
+    with pytest.raises(ValueError, match="the folder contains no images"):
         image_files(tmp_path)
     with pytest.raises(ValueError, match="nowhere: no such file or folder"):
         image_files(tmp_path / "nowhere")

@@ -125,7 +125,7 @@ def test_camvid_network_at_full_size(rtx, tmp_path):
     report = build_engine(tmp_path / "m.onnx", tmp_path / "m.engine", "fp16", trt=rtx)
     assert set(report.precisions) == {"FP16"}
     assert read_beside(report.path).classes.names == kc.datasets.CAMVID_CLASSES.names
-    assert "fp16 asked for; layers by what they compute in, read from the network" in str(report)
+    assert "fp16 requested; layers by precision, read from the network" in str(report)
 
 
 def test_a_foreign_file_is_described_by_its_tensors(rtx, files, tmp_path):
@@ -168,9 +168,9 @@ def test_numbers_quantized_for_a_cpu_are_refused(rtx, files, tmp_path):
         ("logits", {"precision": "fp8"}, "`precision` must be one of"),
         ("logits", {"precision": "int8"}, "signed and symmetric: .*quantize"),
         ("int8", {"precision": "fp16"}, "build it with precision 'int8'"),
-        ("logits", {"compute_capability": (6, 1)}, "builds for no card of SM61"),
-        ("logits", {"profile": (1, 1, 1)}, r"input is \(1, 3, 64, 96\).*None for a fixed one"),
-        ("dynamic", {}, r"input is \(-1, 3, 64, 96\).*which batches to build"),
+        ("logits", {"compute_capability": (6, 1)}, "builds for no GPU of SM61"),
+        ("logits", {"profile": (1, 1, 1)}, r"input is \(1, 3, 64, 96\).*None for a fixed shape"),
+        ("dynamic", {}, r"input is \(-1, 3, 64, 96\).*batch sizes for a"),
         ("dynamic", {"profile": (4, 2, 1)}, "from the smallest to the largest"),
         ("dynamic", {"profile": (1, 2)}, "three batch sizes"),
     ],

@@ -46,7 +46,7 @@ def test_raw_pixels_to_labels(opened):
     pixels = images(2)
     assert run.dtype == np.uint8
     np.testing.assert_array_equal(run.labels(pixels), scores_of(pixels).argmax(-1))
-    with pytest.raises(ValueError, match="gives labels, not scores"):
+    with pytest.raises(ValueError, match="outputs labels, not scores"):
         run.logits(pixels)
 
 

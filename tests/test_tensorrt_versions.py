@@ -108,7 +108,7 @@ def test_precision_that_no_layer_took(graph, card, version):
     """Asked for FP32, the stand-in's engine says that it computes in FP16."""
     report = build_engine(graph, graph.with_suffix(".engine"), "fp32", trt=stand_in(version))
     assert report.missing == ["FP32"]
-    assert "No layer says that it computes in FP32." in str(report)
+    assert "No layer computes in FP32." in str(report)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -131,7 +131,7 @@ def test_settings_of_the_builder(graph, card, version, tmp_path):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_nodes_are_named_in_every_version(graph, card, version):
     operator = "Conv" if version == "8.6.1" else "Wobble"
-    with pytest.raises(ValueError, match=f"cannot take it: {operator} 'pool': not known"):
+    with pytest.raises(ValueError, match=f"cannot parse it: {operator} 'pool': not known"):
         build_engine(graph, "unused.engine", trt=stand_in(version, parses=False))
 
 
@@ -148,13 +148,15 @@ def test_a_card_that_this_version_no_longer_knows(graph, card):
         raise TypeError("factory function returned nullptr")
 
     trt.Builder = builder
-    with pytest.raises(RuntimeError, match=r"SM 61 is not supported\. If the card .* Pascal"):
+    with pytest.raises(
+        RuntimeError, match=r"SM 61 is not supported\. may not support the GPU.* Pascal"
+    ):
         build_engine(graph, "unused.engine", trt=trt)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_only_rtx_builds_for_a_card_elsewhere(graph, card, version):
-    with pytest.raises(ValueError, match="builds only for the card it runs on"):
+    with pytest.raises(ValueError, match="builds only for the GPU it runs on"):
         build_engine(graph, "unused.engine", compute_capability=(8, 6), trt=stand_in(version))
 
 

@@ -168,7 +168,7 @@ def test_memory_is_that_of_one_row_of_tiles(monkeypatch):
         (((16, 24), 1.5), r"`overlap` must be"),
         (((16,), 1), r"`tile` must be \(height, width\)"),
         (((0, 24), 0), r"`tile` must be"),
-        ((None, 4), r"local takes any size: say which `tile`"),
+        ((None, 4), r"local takes any size: pass `tile="),
     ],
 )
 def test_wrong_arguments(arguments, message):
@@ -179,5 +179,5 @@ def test_wrong_arguments(arguments, message):
 def test_networks_that_do_not_fit():
     with pytest.raises(ValueError, match="local is fixed to 16x24"):
         kc.Tiled(Local(size=(16, 24)), (32, 48))
-    with pytest.raises(ValueError, match="local gives labels, not scores"):
+    with pytest.raises(ValueError, match="local outputs labels, not scores"):
         kc.Tiled(Local(output="labels"), (32, 48))

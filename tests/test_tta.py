@@ -78,7 +78,7 @@ def test_probabilities_stay_what_they_are():
         (Slope(), {"scales": ()}, "positive numbers. Received"),
         (Slope(), {"scales": (1.0, 0.0)}, "positive numbers. Received"),
         (Slope((24, 32)), {"scales": (1.0, 2.0)}, "fixed to 24x32 pixels"),
-        (Slope(output="labels"), {"flip": True}, "slope gives labels"),
+        (Slope(output="labels"), {"flip": True}, "slope outputs labels"),
     ],
 )
 def test_what_cannot_be_averaged_is_refused(run, views, message):

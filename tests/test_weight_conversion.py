@@ -208,10 +208,10 @@ def test_shipped_weights_go_to_torch(images, tmp_path):
 @pytest.mark.parametrize(
     ("architecture", "message"),
     [
-        ({"alpha": 0.5}, r"does not compute: alpha=0\.5"),
-        ({"gate_activation": "relu"}, "does not compute: gate_activation='relu'"),
+        ({"alpha": 0.5}, r"does not support: alpha=0\.5"),
+        ({"gate_activation": "relu"}, "does not support: gate_activation='relu'"),
         ({"aspp_filters": 128, "aspp_dilation_rates": (2, 4)}, "aspp_dilation_rates="),
-        ({"count_include_pad": False}, "does not compute: count_include_pad=False"),
+        ({"count_include_pad": False}, "does not support: count_include_pad=False"),
     ],
 )
 def test_networks_that_the_twin_does_not_compute_are_refused(architecture, message, tmp_path):
@@ -244,8 +244,8 @@ def test_the_authors_checkpoint_computes_the_same(prefix, authors, images, tmp_p
     assert len(conversion.left_out) == 2
     assert conversion.switches == {"gate_activation": "relu"}
     text = str(conversion)
-    assert "biases in the place of batch normalization" in text
-    assert "adds 0.001 to the variance" in text
+    assert "biases instead of batch normalization" in text
+    assert "is 0.001 in the file" in text
     assert "se_layer.conv1.conv" in text
     model = kc.CrossCBAM_M1(weights=out, aux_head=True, input_shape=ANY_SIZE)
     assert model.classes.names == tuple("abcdefghijk")
@@ -253,7 +253,7 @@ def test_the_authors_checkpoint_computes_the_same(prefix, authors, images, tmp_p
     for head, logits in model(images).items():
         assert expected[head].std() > 0.1
         assert difference(logits, expected[head]) < TOLERANCE
-    with pytest.raises(ValueError, match=r"does not compute: gate_activation='relu'"):
+    with pytest.raises(ValueError, match=r"does not support: gate_activation='relu'"):
         kc.convert_weights(out, "torch", tmp_path / "w.safetensors")
 
 
@@ -274,14 +274,14 @@ HEAD = "decode_head."
     ("changes", "arguments", "message"),
     [
         ({f"{HEAD}conv_seg.bias": None}, {}, r"decode_head\.conv_seg\.bias of \d+ layers are"),
-        ({}, {"aspp_dilation_rates": (1, 3, 5)}, "do not fit aspp_dilation_rates"),
-        ({}, {"aspp_dilation_rates": (2, 4)}, "do not fit aspp_dilation_rates"),
+        ({}, {"aspp_dilation_rates": (1, 3, 5)}, "do not match aspp_dilation_rates"),
+        ({}, {"aspp_dilation_rates": (2, 4)}, "do not match aspp_dilation_rates"),
         (
             {f"{HEAD}lite_aspp.extra.weight": torch.zeros(256, 1024, 1, 1)},
             {},
             r"2 arrays in decode_head\.lite_aspp have the shape",
         ),
-        ({f"{HEAD}lite_aspp.bottleneck.conv.weight": None}, {}, "none of the authors'"),
+        ({f"{HEAD}lite_aspp.bottleneck.conv.weight": None}, {}, "not the authors'"),
         (
             {f"{HEAD}penultimate_conv.conv.weight": torch.zeros(128, 512, 1, 1)},
             {},
@@ -313,7 +313,7 @@ def test_a_configuration_with_two_epsilons_asks_which(authors, tmp_path):
     config = "norm_cfg = dict(type='BN', eps=0.001)\nnorm_cfg = dict(type='SyncBN')"
     content = {"meta": {"config": config}, "state_dict": authors_state(authors)}
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=r"say which it is by `epsilon`"):
+    with pytest.raises(ValueError, match=r"pass the right one as `epsilon`"):
         kc.convert_weights(tmp_path / "w.pth", "M", tmp_path / "w.weights.h5")
     kc.convert_weights(tmp_path / "w.pth", "M", tmp_path / "w.weights.h5", epsilon=1e-3)
 
@@ -344,23 +344,27 @@ def published_state(module, **changes):
         (
             lambda s: s.update({"features.0.bn.running_var": torch.full((32,), float("nan"))}),
             "stdc1",
-            r"features\.0\.bn holds numbers that are not finite",
+            r"features\.0\.bn contains numbers that are not finite",
         ),
-        (lambda s: None, "stdc2", "it holds an STDC1, and stdc2 takes another one"),
-        (lambda s: None, "L1", "it holds an STDC1, and L1 takes another one"),
-        (lambda s: None, "M1", r"no decoder of Cross-CBAM\. Convert it by --to stdc1"),
+        (lambda s: None, "stdc2", "its encoder is STDC1, but stdc2 needs STDC2"),
+        (lambda s: None, "L1", "its encoder is STDC1, but L1 needs STDC2"),
+        (lambda s: None, "M1", r"no decoder of Cross-CBAM\. Convert it with --to stdc1"),
         (lambda s: None, "S1", r"the width alpha=1, S1 0\.5"),
         (
             lambda s: s.update({"features.2.skip.0.weight": torch.zeros(64, 1, 3, 3)}),
             "stdc1",
-            "an STDC of another kind",
+            "another kind of STDC",
         ),
         (
             lambda s: s.update({f"teacher.{n}": t for n, t in s.items()}),
             "stdc1",
             "several encoders",
         ),
-        (lambda s: s.pop("features.0.conv.weight"), "stdc1", "it holds no STDC: expected one of"),
+        (
+            lambda s: s.pop("features.0.conv.weight"),
+            "stdc1",
+            "it contains no STDC: expected one of",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_written(change, to, message, twin, tmp_path):
@@ -416,7 +420,7 @@ def test_missing_packages_are_named(twin, tmp_path, monkeypatch):
     kc.convert_weights(tmp_path / "w.pth", "M", tmp_path / "again.weights.h5")
     with pytest.raises(ImportError, match=r"keras-crosscbam\[convert\]"):
         kc.convert_weights(tmp_path / "w.weights.h5", "torch", tmp_path / "w.safetensors")
-    with pytest.raises(ImportError, match=r"Write \.safetensors instead"):
+    with pytest.raises(ImportError, match=r"or write \.safetensors instead"):
         kc.convert_weights(tmp_path / "w.weights.h5", "torch", tmp_path / "w.pt")
     assert not list(tmp_path.glob("*.safetensors"))
 

@@ -310,9 +310,9 @@ def test_url_is_fetched_and_verified(file, tmp_path, monkeypatch, inference):
         url = f"http://127.0.0.1:{server.server_port}/{file.name}"
         model = kc.CrossCBAM_M(weights=f"{url}#sha256={file_sha256(file)}", input_shape=ANY_SIZE)
         np.testing.assert_array_equal(outputs(model), outputs(inference))
-        with pytest.raises(ValueError, match=r"could not be fetched: .*hash"):
+        with pytest.raises(ValueError, match=r"could not be downloaded: .*hash"):
             kc.CrossCBAM_M(weights=f"{url}#sha256={'0' * 64}", input_shape=ANY_SIZE)
-        with pytest.raises(ValueError, match=r"could not be fetched: .*404"):
+        with pytest.raises(ValueError, match=r"could not be downloaded: .*404"):
             kc.CrossCBAM_M(weights=f"{url}.weights.h5", input_shape=ANY_SIZE)
     finally:
         server.shutdown()

@@ -1,8 +1,8 @@
-"""Gives the API reference docstrings that modules assign, as in `STDC1.__doc__ = TEXT.format(...)`.
+"""A griffe extension for assigned docstrings, such as `STDC1.__doc__ = TEXT.format(...)`.
 
-mkdocstrings reads sources without importing them, and does not find those. This extension, named in
-`mkdocs.yml`, computes the right side of such an assignment from the definitions that it needs,
-without importing the module and with it Keras.
+mkdocstrings reads sources without importing them, and ignores assigned docstrings. This extension
+for `mkdocs.yml` evaluates the right side of the assignment and the definitions that it needs,
+without importing the module, which would import Keras.
 """
 
 import ast
@@ -13,7 +13,7 @@ import griffe
 
 
 class Definitions(dict):
-    """The names of a module, each computed from its own statement when it is first looked up."""
+    """The names of a module, each evaluated from its statement at the first lookup."""
 
     def __init__(self, path):
         super().__init__(__builtins__=__builtins__, __name__=path.stem)
@@ -41,7 +41,7 @@ def _defined(statement):
 
 
 def _imported(module, name):
-    """A name from another module of the package, or from a library."""
+    """Returns the value of a name in another module of the package, or in a library."""
     path = Path(*module.split(".")).with_suffix(".py")
     if path.is_file():
         return Definitions(path)[name]
@@ -49,7 +49,7 @@ def _imported(module, name):
 
 
 class AssignedDocstrings(griffe.Extension):
-    """Adds the assigned docstrings to the functions that have none of their own."""
+    """Adds assigned docstrings to functions without a docstring."""
 
     def on_module_members(self, *, node, mod, agent, **_):
         if not isinstance(node, ast.Module):

@@ -1,4 +1,4 @@
-"""Draws the network, CCBAM and SE-ASPP for the documentation, with the sizes of the built model.
+"""Draws the network, CCBAM and SE-ASPP for the documentation, with sizes from the built model.
 
     $ python tools/draw_architecture.py
 
@@ -19,7 +19,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def figures():
-    """All figures by the names of their files."""
+    """Returns a dict from file name to figure."""
     model = getattr(kc, f"CrossCBAM_{VARIANT.name}")(num_classes=VARIANT.num_classes, aux_head=True)
     return {
         "network.svg": network(model),
@@ -29,7 +29,7 @@ def figures():
 
 
 def network(model):
-    """The whole network: encoder on the left from top to bottom, decoder on the right upwards."""
+    """Draws the network, with the encoder on the left and the decoder on the right."""
     size = shapes_of(model)
     height, width = VARIANT.input_size
     drawing = Drawing(1010, 540, f"Cross-CBAM-{VARIANT.name}, from the image to the scores")
@@ -107,7 +107,7 @@ def network(model):
 
 
 def ccbam(layer):
-    """CCBAM, and below it the two gates that it consists of."""
+    """Draws CCBAM, and its channel attention and spatial attention below."""
     _, rows, columns, channels = layer.output.shape
     hidden = layer.low_channel_attention.reduce.filters
     features = f"{rows}x{columns}x{channels}"
@@ -192,7 +192,7 @@ def ccbam(layer):
 
 
 def se_aspp(layer):
-    """SE-ASPP: atrous branches that are added, and the input behind a gate."""
+    """Draws SE-ASPP: the sum of the atrous branches, and the gated input."""
     _, rows, columns, channels = layer.input.shape
     filters, rates = layer.filters, layer.dilation_rates
     drawing = Drawing(1010, 330, "SE-ASPP: added atrous branches and a squeeze-and-excitation gate")
@@ -234,7 +234,7 @@ def se_aspp(layer):
 
 
 def shapes_of(model):
-    """A function from the name of a layer to the size of its output."""
+    """Returns a function from the name of a layer to the size of its output."""
 
     def size(name):
         _, height, width, channels = model.get_layer(name).output.shape

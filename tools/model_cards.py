@@ -1,4 +1,4 @@
-"""Writes a model card for each of the shipped weights, from their manifest entries.
+"""Writes a model card for each entry of the weights manifest.
 
     $ python tools/model_cards.py
 
@@ -52,7 +52,7 @@ et al., 2017); SegNet, trained on 3,500 frames of several data sets, 60.1 (Badri
 
 
 def card(entry):
-    """The card of one manifest entry, as Markdown."""
+    """Returns the card of a manifest entry as Markdown."""
     name, architecture = entry["name"], entry["architecture"]
     kind, _, _ = name.partition("-")
     recipe = entry["recipe"]
@@ -93,7 +93,7 @@ def card(entry):
 
 
 def figures(entry):
-    """The measured figures, and the command that measures them again."""
+    """Yields the lines of the measured figures, and of the command that reproduces them."""
     if "val_top1" in entry:
         yield f"Top-1 {100 * entry['val_top1']:.2f} % on {entry['val_images']} validation images."
         command = f"--data DIR --variant {entry['architecture'].upper()}"
@@ -124,7 +124,7 @@ def figures(entry):
 
 
 def test_figures(entry):
-    """The figures on the test frames, or that there are none yet."""
+    """Yields the lines of the figures on the test frames, if they have been evaluated."""
     if entry["test_mean_iou"] is None:
         yield "The test frames have not been evaluated yet."
         return
@@ -145,7 +145,7 @@ def _by(size):
 
 
 def cards():
-    """All cards by the names of their files."""
+    """Returns a dict from file name to card."""
     return {
         f"{name}-{entry['architecture']}.md": card(entry)
         for name, entries in kc.list_weights().items()

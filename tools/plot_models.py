@@ -1,12 +1,12 @@
-"""Plots accuracy against speed for the documentation, from measured figures.
+"""Plots accuracy against speed for the documentation.
 
     $ crosscbam benchmark s.onnx m.onnx l.onnx --against stdc1-seg.onnx --scopes network \\
           --json benchmarks/measured/onnxruntime.json
     $ python tools/plot_models.py
 
-Writes `docs/figures/models.svg`. Accuracy is the test mean IoU in `weights/manifest.json`, time is
-the ratio in the reports of `crosscbam benchmark` in `benchmarks/measured/`, and the paper's figures
-are those of the table of variants.
+Writes `docs/figures/models.svg`. The accuracy is the test mean IoU in `weights/manifest.json`, the
+time is the ratio in the reports of `crosscbam benchmark` in `benchmarks/measured/`, and the paper's
+figures are from the table of variants.
 """
 
 import json
@@ -28,7 +28,7 @@ GRID = "#cbd5e1"
 
 
 class Axes:
-    """One plot: a rectangle of a drawing with a scale on each side."""
+    """The axes of one plot in a drawing."""
 
     def __init__(self, drawing, left, x_ticks, y_ticks, titles):
         self.drawing, self.left, self.top, self.width, self.height = drawing, left, 70, 350, 230
@@ -56,7 +56,7 @@ class Axes:
         return self.top + self.height * (last - value) / (last - first)
 
     def point(self, x, y, label, color, interval=None, below=False):
-        """A dot with its name above or below, and on that side a bar over the interval of `x`."""
+        """Draws a point with its label, and a bar for the interval of `x` on the label's side."""
         side = 1 if below else -1
         if interval:
             low, high = (self.x(min(value, self.x_range[1])) for value in interval)
@@ -68,19 +68,19 @@ class Axes:
         )
 
     def mark(self, x, label, color):
-        """A line at `x` over the whole height, for what has no value of `y`."""
+        """Draws a vertical line at `x`, for a network without a value of `y`."""
         bottom = self.top + self.height
         self.drawing.line((self.x(x), self.top), (self.x(x), bottom), color=color, dashed=True)
         self.drawing.text(self.x(x) - 6, bottom - 8, label, "end", bold=True)
 
 
 def plot(manifest, reports):
-    """The plot as the text of an SVG file.
+    """Returns the plot as the text of an SVG file.
 
     Args:
         manifest: the content of `weights/manifest.json`.
-        reports: for each runtime the content of a report of `crosscbam benchmark --json`, whose
-            contenders are called `cross-cbam-m.onnx` and so on.
+        reports: dict from runtime to the content of a report of `crosscbam benchmark --json`. Its
+            contenders must have names such as `cross-cbam-m.onnx`.
     """
     drawing = Drawing(920, 400, "Accuracy against speed of the shipped weights and of the paper")
     _measured(drawing, manifest, reports)
@@ -127,7 +127,7 @@ def _published(drawing):
 
 
 def test_accuracy(manifest):
-    """Mean IoU in percent on CamVid's test frames, by the letter of the network."""
+    """Returns a dict from the network's letter to mean IoU in percent on CamVid's test frames."""
     letters = {VARIANTS[letter].architecture: letter for letter in "SML"}
     return {
         letters[entry["architecture"]]: 100 * entry["test_mean_iou"]
@@ -137,7 +137,7 @@ def test_accuracy(manifest):
 
 
 def ratios(report):
-    """The time of each Cross-CBAM in a report as a multiple of the reference's, by its letter."""
+    """Returns a dict from the network's letter to its time relative to the reference."""
     found = {}
     for result in report["results"]:
         name = Path(result["contender"].rpartition(":")[2]).stem
@@ -147,7 +147,7 @@ def ratios(report):
 
 
 def figure():
-    """The plot of the committed figures."""
+    """Returns the plot of the committed figures."""
     reports = {name: json.loads(path.read_text("utf-8")) for name, path in REPORTS.items()}
     return plot(json.loads(MANIFEST.read_text("utf-8")), reports)
 

@@ -1,13 +1,13 @@
-"""Turns a finished training run into shipped weights with their manifest entry.
+"""Publishes the weights of a finished training run, with a manifest entry.
 
     $ python tools/publish_weights.py runs/camvid-m --name camvid --data CamVid \
           --full-size CamVid-960x720 --size 540x720 --imagenet \
           --hardware "2 CPU cores" --note "..."
 
-Writes `weights/ARCHITECTURE_NAME.weights.h5` in float16, loads it back the way users do, measures
-it on the validation split, for CamVid also on the frames at full size, and enters all that in
-`weights/manifest.json`. Takes pretrained encoders too, with the folder of their images as the data
-set.
+Writes `weights/ARCHITECTURE_NAME.weights.h5` in float16, loads the file with the public builders,
+evaluates it on the validation split, for CamVid also on the frames at full size, and writes the
+results to `weights/manifest.json`. For a pretrained encoder, the data set is the folder of its
+images.
 """
 
 import argparse
@@ -47,22 +47,22 @@ def main():
     parser.add_argument(
         "--imagenet", action="store_true", help="the encoder was pretrained on ImageNet's images"
     )
-    parser.add_argument("--hardware", required=True, help="what the training ran on")
+    parser.add_argument("--hardware", required=True, help="hardware of the training")
     parser.add_argument("--size", required=True, help="HEIGHTxWIDTH of the evaluation")
-    parser.add_argument("--note", default="", help="what else users should know of the training")
+    parser.add_argument("--note", default="", help="further information about the training")
     args = parser.parse_args()
 
     described = json.loads((args.run / DESCRIPTION).read_text())
     recipe = described["recipe"]
     is_encoder = "backbone" in recipe
     network = recipe if is_encoder else asdict(VARIANTS[recipe["variant"]])
-    # Runs of before there was a width multiplier have none.
+    # Older runs have no width multiplier.
     backbone, alpha = network["backbone"], network.get("alpha", 1.0)
     encoder = encoder_name(backbone, alpha)
     architecture = encoder if is_encoder else f"cross_cbam_{encoder}"
     target = WEIGHTS / f"{architecture}_{args.name}.weights.h5"
     to_float16(args.run / BEST, target)
-    # Its own hash: the manifest still has that of the file before it.
+    # The hash is passed explicitly, because the manifest still contains that of the old file.
     digest = file_sha256(target)
     published = f"{target}#sha256={digest}"
 
@@ -97,13 +97,13 @@ def main():
 
 
 def commit():
-    """The commit that publishes, in 12 hexadecimal digits."""
+    """Returns the current commit as 12 hexadecimal digits."""
     command = ["git", "rev-parse", "--short=12", "HEAD"]
     return subprocess.check_output(command, cwd=WEIGHTS, text=True).strip()
 
 
 def measure_segmentation(build, best, published, data, size, full_size, imagenet):
-    """The entry's fields of a network for CamVid's classes."""
+    """Evaluates a network on CamVid; returns the fields of its manifest entry."""
     (data,) = data
     val = kc.datasets.load_camvid(data, "val")
     scores = [kc.evaluate(build(weights=p), val, size, progress=True) for p in (best, published)]
@@ -113,7 +113,7 @@ def measure_segmentation(build, best, published, data, size, full_size, imagenet
         "val_full_size": measure_full_size(build(weights=published), full_size, size),
         "num_classes": val.classes.num_classes,
         "classes": "camvid",
-        "test_mean_iou": None,  # until somebody has judged the test frames
+        "test_mean_iou": None,  # set after an evaluation on the test frames
         "data": "CamVid, train split (367 frames, 480x360)",
         "drives": list(list_split(data, "train").groups),
         "license": "weights: Apache-2.0; CamVid's frames: see its authors' terms"
@@ -122,7 +122,7 @@ def measure_segmentation(build, best, published, data, size, full_size, imagenet
 
 
 def figures(result):
-    """What the manifest keeps of a result of `evaluate`."""
+    """Returns the fields of the manifest entry for a result of `evaluate`."""
     return {
         "val_frames": result["frames"],
         "val_mean_iou": round(result["mean_iou"], 6),
@@ -133,13 +133,13 @@ def figures(result):
 
 
 def measure_full_size(model, data, size):
-    """The figures against the labels of 960x720 pixels."""
+    """Returns the figures for labels of 960x720 pixels."""
     val = kc.datasets.load_camvid(data, "val")
     return figures(kc.evaluate(model, val, size, progress=True))
 
 
 def measure_encoder(build, best, published, data, size, images):
-    """The entry's fields of a classifier for ImageNet's classes."""
+    """Evaluates a classifier on ImageNet's classes; returns the fields of its manifest entry."""
     val = load_image_folders(data, "val")
     scores = [
         TopOneValidation(build(weights=p), val, min(size))()[ENCODER_MONITOR]
@@ -157,12 +157,12 @@ def measure_encoder(build, best, published, data, size, images):
 
 
 def to_float16(source, target):
-    """Copies a weights file with its names, but every weight in half the bytes."""
+    """Copies a weights file with all names, and converts the weights to float16."""
     with h5py.File(source) as old, h5py.File(target, "w") as new:
 
         def copy(name, item):
             if isinstance(item, h5py.Dataset):
-                # The names of the classes are bytes.
+                # Class names are stored as bytes and are not converted.
                 weights = item.dtype.kind == "f"
                 new.create_dataset(name, data=item[()].astype("float16") if weights else item[()])
             else:
@@ -172,7 +172,7 @@ def to_float16(source, target):
 
 
 def write_entry(entry):
-    """Puts an entry into the manifest, in the place of an older one of the same name."""
+    """Writes an entry into the manifest, and replaces an older entry of the same name."""
     manifest = WEIGHTS / MANIFEST
     entries = json.loads(manifest.read_text())["weights"] if manifest.exists() else []
     key = (entry["name"], entry["architecture"])

@@ -1,4 +1,4 @@
-"""Boxes, arrows and text as SVG, enough for the figures of the documentation.
+"""Writes SVG figures with boxes, arrows and text for the documentation.
 
     >>> drawing = Drawing(200, 80, "One box")
     >>> drawing.box(10, 10, 80, 40, ["Input"], "neutral")
@@ -6,8 +6,8 @@
     >>> drawing.svg().startswith("<svg")
     True
 
-A drawing has a white background of its own, so that it is readable on a light and on a dark page.
-Lengths are in pixels, with y downwards.
+A drawing has a white background, so it is readable on light and on dark pages. Lengths are in
+pixels, and the y axis points down.
 """
 
 from html import escape
@@ -24,11 +24,11 @@ LINE_HEIGHT = 15
 
 
 class Drawing:
-    """Collects shapes and returns them as the text of an SVG file.
+    """An SVG drawing.
 
     Args:
-        width, height: of the drawing.
-        title: what the drawing shows, for screen readers.
+        width, height: size of the drawing.
+        title: description of the drawing, for screen readers.
     """
 
     def __init__(self, width, height, title):
@@ -45,7 +45,7 @@ class Drawing:
         ]
 
     def box(self, x, y, width, height, lines, kind, dashed=False):
-        """A rectangle with centered lines of text, the first of them bold."""
+        """Draws a rectangle with centered lines of text, the first line in bold."""
         fill, stroke = FILL_AND_STROKE[kind]
         self._parts.append(
             f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6" '
@@ -56,22 +56,22 @@ class Drawing:
             self.text(x + width / 2, first + LINE_HEIGHT * number, line, "middle", bold=number == 0)
 
     def circle(self, x, y, symbol, radius=11):
-        """An operation of two inputs, such as a sum."""
+        """Draws an operation with two inputs, such as a sum."""
         self._parts.append(
             f'<circle cx="{x:g}" cy="{y:g}" r="{radius}" fill="#ffffff" stroke="{LINE}"/>'
         )
         self.text(x, y + 5, symbol, "middle", size=15)
 
     def dot(self, x, y, color, radius=4):
-        """A small filled circle."""
+        """Draws a small filled circle."""
         self._parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="{radius}" fill="{color}"/>')
 
     def arrow(self, *points, dashed=False):
-        """A line through `(x, y)` points with a head at its end."""
+        """Draws a line through `(x, y)` points with an arrow head at its end."""
         self.line(*points, dashed=dashed, extra=' marker-end="url(#arrow)"')
 
     def line(self, *points, color=LINE, width=1.3, dashed=False, extra=""):
-        """A line through `(x, y)` points."""
+        """Draws a line through `(x, y)` points."""
         path = " ".join(f"{x:g},{y:g}" for x, y in points)
         self._parts.append(
             f'<polyline points="{path}" fill="none" stroke="{color}" '
@@ -79,7 +79,7 @@ class Drawing:
         )
 
     def text(self, x, y, text, anchor="start", bold=False, size=12, color=TEXT, rotated=False):
-        """One line of text; `y` is its baseline."""
+        """Draws a line of text with its baseline at `y`."""
         weight = ' font-weight="bold"' if bold else ""
         turn = f' transform="rotate(-90 {x:g} {y:g})"' if rotated else ""
         self._parts.append(
@@ -88,7 +88,7 @@ class Drawing:
         )
 
     def svg(self):
-        """The text of the SVG file."""
+        """Returns the text of the SVG file."""
         return "\n".join([*self._parts, "</svg>"]) + "\n"
 
 

@@ -1,13 +1,13 @@
-"""Published real-time networks that Cross-CBAM's deployed speed is measured against.
+"""Published real-time networks, for speed comparisons with Cross-CBAM.
 
 >>> from peers import PEERS
 >>> model = PEERS["stdc1-seg"]((512, 1024, 3))
 >>> model.output_shape
 (None, 512, 1024, 19)
 
-All are made of the layers of `keras_crosscbam`, so that they export to graphs as clean as its own;
-STDC-Seg and PP-LiteSeg stand on its encoder, too, DDRNet has one of its own. They are for timing:
-the weights are random.
+All of them use the layers of `keras_crosscbam`, so that their exported graphs are comparable.
+STDC-Seg and PP-LiteSeg also use its encoder, and DDRNet has a separate encoder. The weights are
+random, because the networks are only used for timing.
 """
 
 from functools import partial

@@ -1,9 +1,10 @@
 """DDRNet-23-slim (Pan et al., "Deep Dual-resolution Networks for Real-time and Accurate Semantic
 Segmentation of Traffic Scenes", 2021).
 
-As in the published code of the authors: two branches of residual blocks, one staying at 1/8 of the
-size and one going down to 1/64, fused twice. The auxiliary head exists in training only and is left
-out, as are the biases of the stem's convolutions: the normalization behind them cancels them.
+As in the authors' published code: two branches of residual blocks, one at 1/8 of the size and one
+down to 1/64, fused twice. The auxiliary head, which is only used in training, is not included. The
+biases of the stem's convolutions are not included, because the following normalization cancels
+them.
 """
 
 from keras import layers, ops
@@ -18,7 +19,7 @@ POOLINGS = ((5, 2), (9, 4), (17, 8))  # sides and strides
 
 
 def ddrnet(input_shape, num_classes=19):
-    """DDRNet-23-slim for images of one size.
+    """Builds DDRNet-23-slim for a fixed image size.
 
         >>> from peers.ddrnet import ddrnet
         >>> ddrnet((64, 128, 3), num_classes=11).output_shape
@@ -37,7 +38,7 @@ def ddrnet(input_shape, num_classes=19):
 
 
 def dual_resolution(x):
-    """Both branches and their sum, from normalized pixels to 128 channels at 1/8 of the size."""
+    """Computes the sum of both branches from normalized pixels: 128 channels, 1/8 of the size."""
     for number in (1, 2):
         x = ops.relu(conv_bn(x, STEM_FILTERS, 3, f"stem{number}", strides=2))
     x = ops.relu(stage(x, STEM_FILTERS, "stage1"))
@@ -52,20 +53,20 @@ def dual_resolution(x):
 
 
 def stage(x, filters, name, strides=1):
-    """Two residual blocks, the second without its last ReLU: what follows may want it or not."""
+    """Two residual blocks, the second without its last ReLU, which not every successor needs."""
     x = ops.relu(basic_block(x, filters, f"{name}_block1", strides))
     return basic_block(x, filters, f"{name}_block2")
 
 
 def basic_block(x, filters, name, strides=1):
-    """Two 3x3 convolutions and the way past them, added."""
+    """Adds two 3x3 convolutions and the shortcut."""
     y = ops.relu(conv_bn(x, filters, 3, f"{name}_first", strides))
     y = conv_bn(y, filters, 3, f"{name}_second")
     return y + shortcut(x, y, name, strides)
 
 
 def bottleneck(x, filters, name, strides=1):
-    """A 3x3 convolution between two of 1x1, to twice as many filters, and the way past them."""
+    """Adds three convolutions (1x1, 3x3, 1x1 to twice the filters) and the shortcut."""
     y = ops.relu(conv_bn(x, filters, 1, f"{name}_first"))
     y = ops.relu(conv_bn(y, filters, 3, f"{name}_second", strides))
     y = conv_bn(y, 2 * filters, 1, f"{name}_third")
@@ -73,17 +74,17 @@ def bottleneck(x, filters, name, strides=1):
 
 
 def shortcut(x, y, name, strides):
-    """The inputs of a block, projected where its outputs have another shape."""
+    """Returns the inputs of a block, projected if its outputs have another shape."""
     if strides == 1 and x.shape[-1] == y.shape[-1]:
         return x
     return conv_bn(x, y.shape[-1], 1, f"{name}_shortcut", strides)
 
 
 def fuse(low, high, number):
-    """The bilateral fusion: each branch is added to the other, then ReLU."""
+    """Bilateral fusion: adds each branch to the other one, followed by ReLU."""
     up = conv_bn(ops.relu(low), HIGH_FILTERS, 1, f"up{number}")
     down = ops.relu(high)
-    # One halving of the size for each doubling of the filters, no ReLU after the last one.
+    # The size is halved for each doubling of the filters, without a ReLU after the last one.
     if number == 4:
         down = ops.relu(conv_bn(down, LOW_FILTERS[3], 3, "down4_first", strides=2))
     down = conv_bn(down, LOW_FILTERS[number], 3, f"down{number}", strides=2)
@@ -91,11 +92,11 @@ def fuse(low, high, number):
 
 
 def pyramid_pooling(x):
-    """DAPPM: means over ever larger regions, each added to those before it."""
+    """DAPPM: means over increasingly large regions, each added to the previous ones."""
     scales = [bn_relu_conv(x, CONTEXT_FILTERS, 1, name="scale0")]
     for number, pooled in enumerate((*pooled_maps(x), mean(x, "pool4")), start=1):
         y = bn_relu_conv(pooled, CONTEXT_FILTERS, 1, name=f"scale{number}")
-        # The mean of the image is the same everywhere: adding it needs no resizing.
+        # The mean of the image is constant, so it is added by broadcasting, without resizing.
         if number <= len(POOLINGS):
             y = ResizeLike(name=f"scale{number}_resize")([y, x])
         y = bn_relu_conv(y + scales[-1], CONTEXT_FILTERS, 3, name=f"process{number}")
@@ -105,9 +106,9 @@ def pyramid_pooling(x):
 
 
 def pooled_maps(x):
-    """Means over squares around every second, fourth and eighth position.
+    """Yields the means over squares around every second, fourth and eighth position.
 
-    Outside of the map there are zeros, which count.
+    The map is padded with zeros, which are included in the means.
     """
     for number, (size, strides) in enumerate(POOLINGS, start=1):
         padded = layers.ZeroPadding2D(

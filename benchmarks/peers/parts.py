@@ -1,4 +1,4 @@
-"""What the peers share: the way in, the way out, and weights to time with."""
+"""Common parts of the peers: input, output, and random weights."""
 
 import keras
 import numpy as np
@@ -12,9 +12,9 @@ from keras_crosscbam.private_api import resize_nearest_legacy
 
 
 class NearestLike(ResizeLike):
-    """Resizes feature maps to the size of a reference by taking the nearest value.
+    """Resizes feature maps to the size of a reference by nearest neighbor.
 
-    Position i takes position floor(i * factor), as PyTorch and Paddle do.
+    Output position `i` is input position `floor(i * factor)`, as in PyTorch and Paddle.
     """
 
     def call(self, inputs):
@@ -25,7 +25,7 @@ class NearestLike(ResizeLike):
 
 
 def conv(filters, kernel_size, name, strides=1):
-    """A convolution without bias, padded where its stride is 1."""
+    """Returns a convolution without bias, with padding at stride 1."""
     padding = "same" if strides == 1 else "valid"
     return layers.Conv2D(
         filters,
@@ -39,7 +39,7 @@ def conv(filters, kernel_size, name, strides=1):
 
 
 def conv_bn(x, filters, kernel_size, name, strides=1):
-    """Convolution, padded alike on all sides, and batch normalization: what no ReLU follows."""
+    """Convolution with symmetric padding and batch normalization, without ReLU."""
     if strides > 1 and kernel_size > 1:
         x = layers.ZeroPadding2D(kernel_size // 2, data_format="channels_last", name=f"{name}_pad")(
             x
@@ -48,18 +48,19 @@ def conv_bn(x, filters, kernel_size, name, strides=1):
 
 
 def mean(x, name):
-    """The mean over all positions, of shape `(batch, 1, 1, channels)`."""
+    """Computes the mean over all positions, shape `(batch, 1, 1, channels)`."""
     return layers.GlobalAveragePooling2D(data_format="channels_last", keepdims=True, name=name)(x)
 
 
 def segmentation_network(backbone, decoder, filters, input_shape, num_classes, name):
-    """STDC encoder, decoder, head: 3x3 convolution, classifier, resizing to the image.
+    """Builds a network of an STDC encoder, a decoder, and a head with a 3x3 convolution.
 
     Args:
         backbone: `"stdc1"` or `"stdc2"`.
-        decoder: function from the encoder's dict of feature maps to those at 1/8 of the size.
+        decoder: function from the encoder's dict of feature maps to a feature map at 1/8 of the
+            size.
         filters: width of the head's convolution.
-        input_shape: `(height, width, channels)`, the size fixed.
+        input_shape: `(height, width, channels)` with a fixed size.
         num_classes: number of classes.
         name: name of the model.
 
@@ -75,20 +76,20 @@ def segmentation_network(backbone, decoder, filters, input_shape, num_classes, n
 
 
 def timed_model(scores, input_shape, name):
-    """A network between the way in, which normalizes pixels, and the way out, which resizes scores.
+    """Builds a network with normalization of pixels and resizing of scores to the image.
 
     Args:
         scores: function from normalized images to scores of any size.
-        input_shape: `(height, width, channels)`, the size fixed.
+        input_shape: `(height, width, channels)` with a fixed size.
         name: name of the model.
 
     Returns:
-        A functional `keras.Model` with random weights, the same ones each time, from images
+        A functional `keras.Model` with reproducible random weights, from images
         `(batch, height, width, channels)` of 0..255 to float32 logits at their size.
     """
     if None in input_shape:
         raise ValueError(
-            "A peer is built for one size: `input_shape` must be (height, width, channels). "
+            "A peer has a fixed size: `input_shape` must be (height, width, channels). "
             f"Received: {input_shape!r}"
         )
     image, _ = image_input(input_shape)
@@ -99,15 +100,15 @@ def timed_model(scores, input_shape, name):
 
 
 def draw_weights(model, seed=0):
-    """Draws all weights and statistics of a model, activations staying of about equal size.
+    """Sets all weights and statistics of a model to random values of stable scale.
 
-    No normalization is then the identity, whose folding could not be told from leaving it out.
+    No normalization is the identity, so errors in folding it are detected.
     """
     rng = np.random.default_rng(seed)
     for variable in model.weights:
         shape = variable.shape
         if variable.name == "kernel":
-            # A depthwise kernel's outputs see one channel each.
+            # Each output of a depthwise kernel depends on one channel.
             inputs = np.prod(shape[:2] if "down_conv" in variable.path else shape[:3])
             value = rng.normal(0, np.sqrt(2 / inputs), shape)
         elif variable.name == "gamma":

@@ -1,7 +1,8 @@
 """PP-LiteSeg (Peng et al., "PP-LiteSeg: A Superior Real-Time Semantic Segmentation Model", 2022).
 
-As in PaddleSeg's model and configurations: simple pyramid pooling on stage 5, then a decoder of
-three fusions by spatial attention. The auxiliary heads exist in training only and are left out.
+As in PaddleSeg's model and configurations: simple pyramid pooling on stage 5, followed by a decoder
+of three fusions by spatial attention. The auxiliary heads, which are only used in training, are not
+included.
 """
 
 from keras import layers, ops
@@ -11,13 +12,13 @@ from peers.parts import conv_bn, mean, segmentation_network
 
 BIN_SIZES = (1, 2, 4)
 CONTEXT_FILTERS = 128
-# Widths after the fusions with stages 3, 4 and 5, and of the head's convolution.
+# Widths after the fusions with stages 3, 4 and 5, and width of the head's convolution.
 DECODER_FILTERS = {"stdc1": (32, 64, 128), "stdc2": (64, 96, 128)}
 HEAD_FILTERS = {"stdc1": 32, "stdc2": 64}
 
 
 def pp_liteseg(backbone, input_shape, num_classes=19):
-    """PP-LiteSeg-T (`backbone="stdc1"`) or PP-LiteSeg-B (`"stdc2"`) for images of one size.
+    """Builds PP-LiteSeg-T (`backbone="stdc1"`) or PP-LiteSeg-B (`"stdc2"`) for a fixed size.
 
         >>> from peers.pp_liteseg import pp_liteseg
         >>> pp_liteseg("stdc1", (128, 256, 3), num_classes=11).output_shape
@@ -44,13 +45,13 @@ def pyramid_pooling(x):
     pooled = []
     for bins in BIN_SIZES:
         y = ConvBNReLU(CONTEXT_FILTERS, 1, name=f"pool{bins}_conv")(_pool(x, bins))
-        # The mean of the image is the same everywhere: adding it needs no resizing.
+        # The mean of the image is constant, so it is added by broadcasting, without resizing.
         pooled.append(y if bins == 1 else ResizeLike(name=f"pool{bins}_resize")([y, x]))
     return ConvBNReLU(CONTEXT_FILTERS, 3, name="pool_conv")(sum(pooled[1:], pooled[0]))
 
 
 def _pool(x, bins):
-    """Means over bins x bins parts; where the size is no multiple, the parts overlap a little."""
+    """Computes the means over bins x bins parts, which overlap if the size is not a multiple."""
     if bins == 1:
         return mean(x, "pool1")
     strides = [size // bins for size in x.shape[1:3]]
@@ -63,8 +64,8 @@ def _pool(x, bins):
 def fuse(low, high, filters, stage):
     """Paper, section 3.2, the unified attention fusion module with spatial attention.
 
-    A gate per position, made of both inputs' means and maxima over the channels, says how much of
-    the encoder's features there is in the sum, the decoder's making up the rest.
+    A gate per position, computed from both inputs' means and maxima over the channels, is the
+    weight of the encoder's features in the sum; the weight of the decoder's is one minus the gate.
     """
     low = ConvBNReLU(high.shape[-1], 3, name=f"fuse{stage}_lateral")(low)
     high = ResizeLike(name=f"fuse{stage}_resize")([high, low])

@@ -1,4 +1,4 @@
-"""Speed, measured in interleaved rounds so that it can be believed.
+"""Speed benchmarks with interleaved rounds and confidence intervals.
 
 >>> from keras_crosscbam.benchmark import benchmark
 >>> report = benchmark(["m1.onnx", "openvino:m1.onnx"], against=["stdc1.onnx"])  # doctest: +SKIP

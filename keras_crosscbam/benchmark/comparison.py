@@ -1,4 +1,4 @@
-"""Networks against each other: turns in rounds of shuffled order."""
+"""Compares the speed of networks in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def benchmark(
     seed: int = 0,
     progress: bool = False,
 ) -> Report:
-    """Times networks in interleaved rounds, and says how sure the result is.
+    """Measures the speed of networks in interleaved rounds, with confidence intervals.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.benchmark import benchmark
@@ -59,42 +59,43 @@ def benchmark(
         >>> report = benchmark(["m1.onnx"], against=["stdc1.onnx"], threads=2)  # doctest: +SKIP
         >>> print(report.table())  # doctest: +SKIP
 
-    In every round each contender has a turn of some calls, in shuffled order. Ratios are taken
-    within rounds and only then summarized, so that what slows the machine down for a while slows
-    both sides. Before, each contender is warmed up until its calls take the same time.
+    In each round every contender has one turn of several calls, in shuffled order. Ratios are
+    computed within rounds and then summarized, so a temporary slowdown of the machine affects both
+    contenders. Before the rounds, each contender is warmed up until the time of its calls is
+    stable.
 
     Args:
-        candidates: one or a list of what `keras_crosscbam.runtime.load` takes: paths,
-            specifications such as `"openvino:m1.onnx"`, `Runtime`s, Keras models. One given twice
-            competes twice, which shows what difference chance alone makes.
-        against: peers, of the same kinds. Ratios refer to the first one; without peers to the
-            first candidate.
-        scopes: keys of `SCOPES`: what a timed call comprises.
-        rounds: turns of every contender, at least 2.
-        threads: processor cores to keep to, by affinity, and threads of every runtime; None for
-            all that this process may use. Runtimes that are loaded already keep theirs.
-        image: path of the image to work on; None for the package's street photograph. Take one of
-            the kind that the network is for: finishing coarse scores takes the longer the more
-            borders between classes there are.
-        size: `(height, width)` for networks of any size; None for the image's own.
-        batch: images a call, for networks of any batch size.
-        isolate: whether each contender gets a process of its own. None means yes, unless one is
-            an object, which cannot leave this process.
-        mixed_sizes: whether contenders may differ in the size or number of images they take.
-            Ratios are of the time per image.
-        paper_protocol: whether to repeat the loops of published FPS figures too, see `PROTOCOLS`.
-        turn_seconds: about how long a turn lasts; it has at least 3 calls.
-        protocol_seconds: where each block of a published loop ends that is not done.
-        seed: of the order of turns.
-        progress: whether to print what is being done to standard error.
+        candidates: a model of `keras_crosscbam.runtime.load`, or a list of models: paths,
+            specifications such as `"openvino:m1.onnx"`, `Runtime` objects, Keras models. A model
+            given twice is measured twice, which shows the random variation.
+        against: models to compare with, of the same kinds (peers). Ratios are relative to the first
+            peer, or to the first candidate if there are no peers.
+        scopes: keys of `SCOPES`: the parts of a timed call.
+        rounds: number of rounds, at least 2.
+        threads: number of processor cores to use, by affinity, and of threads of every runtime;
+            None for all cores that this process may use. Loaded runtimes keep their threads.
+        image: path of the image; None for the package's street photograph. Use an image similar to
+            those that the network is for: computing labels from coarse scores takes longer with
+            more borders between classes.
+        size: `(height, width)` for networks of any size; None for the size of the image.
+        batch: batch size for networks of any batch size.
+        isolate: whether each contender runs in a separate process. None for yes, unless a
+            contender is an object, which cannot be sent to another process.
+        mixed_sizes: whether contenders may have different image sizes or batch sizes. Ratios are
+            those of the time per image.
+        paper_protocol: whether to also repeat the loops of published FPS figures, see `PROTOCOLS`.
+        turn_seconds: approximate duration of a turn; a turn has at least 3 calls.
+        protocol_seconds: maximum duration of each block of a published loop.
+        seed: seed of the order of turns.
+        progress: whether to print progress to standard error.
 
     Returns:
         A `Report`.
 
     Raises:
         ValueError: for arguments out of range, unreadable files, contenders of different sizes,
-            and if no peer can be run. Single peers that cannot are left out, and reported.
-        RuntimeError: if a runtime refuses to run, or a contender's process ends.
+            and if no peer can be run. If some peers cannot be run, they are listed in the report.
+        RuntimeError: if a runtime fails, or a contender's process ends.
         ImportError: for a candidate whose library is not installed.
     """
     candidates, against, scopes = _listed(candidates), _listed(against), _listed(scopes)
@@ -167,7 +168,7 @@ def _listed(value):
 
 def _check(candidates, scopes, rounds, batch, size):
     if not candidates:
-        raise ValueError("Expected at least one candidate. Received: none. Name a model file.")
+        raise ValueError("Expected at least one candidate. Received: none. Pass a model file.")
     if not scopes or set(scopes) - set(SCOPES):
         raise ValueError(f"`scopes` must be among {tuple(SCOPES)}. Received: {scopes}")
     if size is not None and (isinstance(size, int) or len(size) != 2):
@@ -181,7 +182,7 @@ def _isolated(models, isolate):
     objects = [model for model in models if not isinstance(model, (str, os.PathLike))]
     if isolate and objects:
         raise ValueError(
-            "Expected paths: an object cannot leave this process. "
+            "Expected paths, because an object cannot be sent to another process. "
             f"Received: {objects[0]!r}. Save it to a file, or pass isolate=False."
         )
     return not objects if isolate is None else isolate
@@ -192,8 +193,8 @@ def _check_sizes(facts):
     if len(set(inputs.values())) > 1:
         listed = ", ".join(f"{name} {_shape(shape)}" for name, shape in inputs.items())
         raise ValueError(
-            f"Expected contenders that take images of one size. Received: {listed}. Pass "
-            "mixed_sizes=True (--mixed-sizes) to compare them by the time per image nevertheless."
+            f"Expected contenders that take images of the same size. Received: {listed}. Pass "
+            "mixed_sizes=True (--mixed-sizes) to compare the time per image."
         )
 
 
@@ -202,7 +203,7 @@ def _shape(shape):
 
 
 def names_of(models):
-    """A name for each model, all different, as short as that allows.
+    """Returns short and unique names of models.
 
         >>> from keras_crosscbam.benchmark.comparison import names_of
         >>> names_of(["out/m1.onnx", "openvino:out/m1.onnx", "out/m1.onnx"])
@@ -214,8 +215,8 @@ def names_of(models):
         models: paths, specifications `"engine:path"`, or objects with a `name`.
 
     Returns:
-        A list of names: the file's, with the engine before it; the whole path where files of one
-        name differ; a number behind those that are the same.
+        A list of names: the file name, with the engine as a prefix; the complete path if two paths
+        have the same file name; and a number as a suffix for equal models.
     """
     wholes = [_whole(model) for model in models]
     shorts = dict.fromkeys(wholes)

@@ -1,4 +1,4 @@
-"""One of those who compete: a loaded network, and the stopwatch on it."""
+"""A loaded network and the timing of its calls."""
 
 import contextlib
 import math
@@ -20,21 +20,21 @@ from keras_crosscbam.runtime.loading import ENGINES, split
 from keras_crosscbam.runtime.resize import bilinear
 
 WARM_UP_SECONDS, WARM_UP_CALLS = 20.0, 2000
-"""Where warming up ends that does not become stable."""
+"""Limits of a warm-up that does not become stable."""
 
 FEWEST_CALLS, MOST_CALLS = 3, 500
-"""Bounds on the calls of a turn."""
+"""Limits of the number of calls in a turn."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every contender is given to do.
+    """The work that every contender does.
 
     Attributes:
         image: path of the image file.
-        size: `(height, width)` for networks of any size; None for the image's own.
-        batch: images a call for networks of any batch size.
-        threads: for the runtime; None leaves it to the runtime.
+        size: `(height, width)` for networks of any size; None for the size of the image.
+        batch: batch size for networks of any batch size.
+        threads: number of threads of the runtime; None for its default.
     """
 
     image: str
@@ -58,11 +58,11 @@ class Contender:
         >>> len(contender.turn("network", calls)) == calls
         True
 
-    All that its methods take and return can be held by JSON: see `isolation.Worker`, which has the
-    same methods.
+    The arguments and results of its methods are JSON values, so that `worker_process.Worker` can
+    have the same methods.
 
     Args:
-        model: what `keras_crosscbam.runtime.load` takes.
+        model: a model of `keras_crosscbam.runtime.load`.
         task: a `Task`.
     """
 
@@ -73,14 +73,14 @@ class Contender:
         """Loads the network and the image.
 
         Returns:
-            A dict of what is known of the network: `size`, the (height, width) it is timed at,
-            and `batch`; `pixels`, `output` and `extra` from its description; how many `classes`;
-            what `clock` times the network alone; `file_bytes` and `sha256`, None for a model that
-            is no file; `versions` of what this process has imported.
+            A dict of properties of the network: `size`, the (height, width) of the timed images,
+            and `batch`; `pixels`, `output` and `extra` from its description; the number of
+            `classes`; the `clock` that times the network alone; `file_bytes` and `sha256`, None for
+            a model that is not a file; `versions` of the libraries that this process has imported.
 
         Raises:
             ValueError, RuntimeError, ImportError: if the model cannot be loaded or run, or the
-                image not be read.
+                image cannot be read.
         """
         reset_peak()
         self._memory_before = memory("VmRSS")
@@ -91,7 +91,7 @@ class Contender:
             frame = bilinear(frame, tuple(size))
         self._images = np.repeat(frame[None], batch, axis=0)
         self._stopwatches = {}
-        # What does not fit, a runtime says in a sentence here; the network alone does not.
+        # `labels` checks the images and raises clear errors; the network alone does not.
         run.labels(self._images)
         path = Path(run.name)
         return {
@@ -109,11 +109,11 @@ class Contender:
         }
 
     def warm_up(self, scope, turn_seconds):
-        """Calls until calls take the same time as those before them.
+        """Calls the network until the time of its calls is stable.
 
         Returns:
-            A dict: `calls` and `seconds` it took, whether it became `stable`, and how many
-            `turn_calls` make up a turn of about `turn_seconds`.
+            A dict of the number of `calls`, their `seconds`, whether the time became `stable`, and
+            `turn_calls`, the number of calls in a turn of about `turn_seconds`.
         """
         size = None if self._runtime.size else self._task.size
         time_calls = stopwatch(scope, self._runtime, self._images, self._task.image, size)
@@ -134,21 +134,21 @@ class Contender:
         }
 
     def turn(self, scope, calls):
-        """Seconds of so many calls, after one that does not count.
+        """Returns the seconds of each of a number of calls, after one call that is not counted.
 
-        What has waited for its turn finds its data thrown out of the caches, and its threads
-        asleep.
+        The first call is slower, because the data is no longer in the caches and the threads are
+        asleep after the turns of other contenders.
         """
         time_calls = self._stopwatches[scope]
         time_calls(1)
         return time_calls(calls)
 
     def protocol(self, name, limit):
-        """Repeats the loop of a published figure: a `protocols.Published` as a dict."""
+        """Repeats a published loop; returns a `paper_protocols.Published` as a dict."""
         return asdict(measure(PROTOCOLS[name], self._runtime, self._images, limit))
 
     def usage(self):
-        """Processor time in seconds and memory in bytes of this process, as a dict."""
+        """Returns the processor time in seconds and the memory in bytes of this process."""
         return {
             "cpu_seconds": time.process_time(),
             "memory_before": self._memory_before,
@@ -156,11 +156,11 @@ class Contender:
         }
 
     def close(self):
-        """Lets the network go."""
+        """Releases the network."""
         self._runtime = self._stopwatches = None
 
     def _threads(self):
-        """Threads, for those engines that can be told; the others go by the affinity."""
+        """Returns the number of threads, if the engine has that option; others use the affinity."""
         if not isinstance(self._model, str | Path):
             return None
         _, engine = split(self._model)
@@ -168,7 +168,7 @@ class Contender:
 
 
 def _files(path):
-    """All that belongs to a model: the files of a folder, or a file and OpenVINO's weights."""
+    """Returns the files of a model: those in a folder, or a file and OpenVINO's weights."""
     if path.is_dir():
         return [file for file in path.rglob("*") if file.is_file()]
     weights = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
@@ -176,13 +176,13 @@ def _files(path):
 
 
 def allowed_cores():
-    """Numbers of the cores that this process may use, None where the system does not say."""
+    """Returns the numbers of the cores that this process may use, or None if unknown."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 @contextlib.contextmanager
 def pinned(threads):
-    """Lets threads and processes that start inside use only so many cores.
+    """Limits the number of cores of threads and processes that start inside the context.
 
         >>> import os
         >>> from keras_crosscbam.benchmark.contender import allowed_cores, pinned
@@ -190,13 +190,13 @@ def pinned(threads):
         ...     print(len(allowed_cores() or [0]))
         1
 
-    Threads that run already keep what they had, but for the calling one.
+    Running threads keep their cores, except for the calling thread.
 
     Args:
-        threads: number of cores; None changes nothing.
+        threads: number of cores; None for no limit.
 
     Raises:
-        ValueError: if this process may not use so many.
+        ValueError: if this process may not use that many cores.
     """
     before = allowed_cores()
     if threads is None or before is None:
@@ -215,7 +215,7 @@ def pinned(threads):
 
 
 def _sibling_rank(core):
-    """Of logical processors that share a core, the first ones come first."""
+    """Returns the rank of a logical processor among those that share its core."""
     siblings = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
     if not siblings.is_file():
         return 0

@@ -1,4 +1,4 @@
-"""Speed of the input pipeline, measured in rounds."""
+"""Measures the speed of the input pipeline."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def pipeline_throughput(
     rounds: int = 5,
     **options: Any,
 ) -> list[float]:
-    """Measures how many augmented training images a second the pipeline delivers.
+    """Measures the number of augmented training images per second of the input pipeline.
 
     The first epoch, in which the frames are read and cached, is not counted.
 
     Args:
         dataset: a `SegmentationDataset`.
         crop_size: `(height, width)` of the crops.
-        batch_size: images a batch.
-        seconds: length of a round.
+        batch_size: number of images in a batch.
+        seconds: duration of a round.
         rounds: number of rounds.
         options: further arguments of `training_batches`.
 

@@ -1,4 +1,4 @@
-"""What a timing depends on besides the network: processor, clocks, other work, versions."""
+"""Reads the conditions of a benchmark: processor, clocks, other work and library versions."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-# What may change the speed, and therefore stands in the report where it is set.
+# Variables that may change the speed; the report lists those that are set.
 ENVIRONMENT = (
     "CUDA_VISIBLE_DEVICES",
     "KERAS_BACKEND",
@@ -40,14 +40,14 @@ GPU_STATE = ("clocks.sm", "clocks.mem", "temperature.gpu", "utilization.gpu", "m
 
 
 def machine():
-    """What stays the same during a benchmark, as a dict that JSON can hold.
+    """Returns the constant properties of the machine, as a dict of JSON values.
 
     >>> from keras_crosscbam.benchmark.machine import machine
     >>> sorted(machine())
     ['cores', 'cpu', 'environment', 'gpus', 'memory', 'python', 'system']
 
-    `cores` counts the machine's logical processors, `memory` is in bytes, or None where the system
-    does not say, `gpus` has a dict of nvidia-smi's answers for each card.
+    `cores` is the number of logical processors, `memory` is in bytes or None if unknown, and `gpus`
+    has a dict of nvidia-smi's output for each GPU.
     """
     return {
         "cpu": _cpu_name(),
@@ -61,11 +61,11 @@ def machine():
 
 
 def state():
-    """What may change during a benchmark, as a dict that JSON can hold.
+    """Returns the properties of the machine that may change, as a dict of JSON values.
 
     `load` is the load average of the last minute, `cpu_mhz` the slowest and the fastest clock of
-    the processor's cores, `governor` what sets these clocks, `gpus` clocks in MHz, temperature,
-    utilisation and memory by nvidia-smi; None or empty where the system does not say.
+    the processor's cores, `governor` the name of the frequency governor, and `gpus` the clocks in
+    MHz, temperature, utilization and memory from nvidia-smi. Unknown values are None or empty.
     """
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return {
@@ -77,9 +77,9 @@ def state():
 
 
 def busy_seconds():
-    """Processor time that the whole machine has spent since its start, None where unknown.
+    """Returns the processor time of all processes since the start of the machine, None if unknown.
 
-    Time that a virtual machine's host spent on others is included.
+    For a virtual machine it includes the time that the host used for other guests.
     """
     stat = Path("/proc/stat")
     if not stat.is_file():
@@ -90,28 +90,28 @@ def busy_seconds():
 
 
 def memory(field):
-    """Memory of this process in bytes: `"VmRSS"`, resident now, or `"VmHWM"`, at its peak.
+    """Returns the memory of this process in bytes: current `"VmRSS"`, or peak `"VmHWM"`.
 
-    None where there is no /proc. `getrusage` would not do: what it calls the peak is inherited
-    from the process that started this one.
+    It is None without /proc. `getrusage` is not used, because its peak is inherited from the parent
+    process.
     """
     return _kilobytes("/proc/self/status", field)
 
 
 def reset_peak():
-    """Lets `memory("VmHWM")` count from now on, where the system can."""
+    """Resets the peak of `memory("VmHWM")`, if the system supports it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def versions():
-    """Version of each of the libraries that this process has imported, by name."""
+    """Returns a dict from library name to version, for libraries that are imported."""
     found = {name: getattr(sys.modules.get(name), "__version__", None) for name in LIBRARIES}
     return {name: version for name, version in found.items() if version}
 
 
 class OtherWork:
-    """How much other programs compute while one measures.
+    """Measures the processor use of other programs during a benchmark.
 
     >>> from keras_crosscbam.benchmark.machine import OtherWork
     >>> others = OtherWork()
@@ -123,9 +123,10 @@ class OtherWork:
         self._started, self._busy = time.perf_counter(), busy_seconds()
 
     def cores(self, own_seconds):
-        """Cores that others have kept busy since, on average; None where the system is silent.
+        """Returns the average number of cores used by other programs, None if unknown.
 
-        `own_seconds` is the processor time that was one's own.
+        Args:
+            own_seconds: processor time of the benchmark itself.
         """
         if self._busy is None:
             return None
@@ -151,7 +152,7 @@ def _cpuinfo():
 
 
 def _kilobytes(path, field):
-    """A field of one of Linux' files of "NAME: NUMBER kB", in bytes."""
+    """Returns a field of a Linux file of lines "NAME: NUMBER kB", in bytes."""
     if not Path(path).is_file():
         return None
     fields = dict(line.split(":", 1) for line in Path(path).read_text().splitlines())
@@ -159,7 +160,7 @@ def _kilobytes(path, field):
 
 
 def _nvidia_smi(fields):
-    """A dict for each card; an empty list without any."""
+    """Returns a list with a dict for each GPU."""
     command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20)

@@ -1,11 +1,11 @@
-"""The loops that published FPS figures came from, so that one sees why they differ.
+"""The timing loops of published FPS figures, for comparison with the benchmark's figures.
 
 >>> from keras_crosscbam.benchmark import PROTOCOLS
 >>> PROTOCOLS["pp-liteseg"].calls
 2000
 
-Each is our own code after the published program named as its source. They run one contender after
-the other, in no rounds, and end in one mean without any spread.
+Each is a new implementation of the published program named as its source. The contenders run one
+after the other, without rounds, and the result is one mean without a confidence interval.
 """
 
 import math
@@ -16,21 +16,20 @@ import numpy as np
 from keras_crosscbam.benchmark.timing import network_stopwatch, stopwatch
 
 CHUNK = 50
-"""Calls between two looks at the time limit."""
+"""Number of calls between two checks of the time limit."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A published way to arrive at an FPS figure.
+    """A published timing loop.
 
     Attributes:
-        source: where it is published.
-        warm_up: calls before the block that is timed.
-        calls: calls in that block; None for as many as the calibration below asks for.
-        input: `"normal"` or `"uniform"` noise or `"zeros"` as the network's input, the network
-            alone being timed; `"image"` for a real image, normalization and labels being timed
-            with it.
-        remarks: what else a reader of the figure should know.
+        source: the publication.
+        warm_up: number of calls before the timed block.
+        calls: number of calls in that block; None for the number from `_calibrated`.
+        input: `"normal"` or `"uniform"` noise or `"zeros"` as the network's input, with the network
+            alone timed; `"image"` for a real image, with normalization and labels included.
+        remarks: further properties of the figure.
     """
 
     source: str
@@ -47,19 +46,19 @@ PROTOCOLS = {
         warm_up=10,
         calls=None,
         input="normal",
-        remarks="The input stays on the device, nothing is copied. Blocks of 100, 200, 400... "
-        "calls until one takes a second; then 6 seconds' worth of calls in one block. As the "
-        "calls are doubled before the division, that block really lasts 12 seconds. The network "
+        remarks="The input stays on the device, without copies. Blocks of 100, 200, 400... calls "
+        "run until one takes a second; then calls for 6 seconds run in one block. Because the "
+        "number of calls is doubled before the division, that block takes 12 seconds. The network "
         "timed there under TensorRT (models/model_stages_trt.py) resizes the scores by nearest "
-        "neighbor, the one evaluated bilinearly.",
+        "neighbor, but the evaluated network resizes them bilinearly.",
     ),
     "pp-liteseg": Protocol(
         source="github.com/PaddlePaddle/PaddleSeg deploy/python/infer_onnx_trt.py",
         warm_up=500,
         calls=2000,
         input="uniform",
-        remarks="One block; the scores of all classes are copied to the host after it. There the "
-        "clock stops when the last call is queued, with no synchronisation before it; here it "
+        remarks="One block, after which the scores of all classes are copied to the host. The "
+        "published clock stops when the last call is queued, without synchronization; here it "
         "stops when that call has ended.",
     ),
     "bisenet": Protocol(
@@ -67,30 +66,30 @@ PROTOCOLS = {
         warm_up=0,
         calls=1000,
         input="zeros",
-        remarks="No warm-up, so that slow first calls count. The input is memory that nobody "
-        "filled. The network ends in an argmax.",
+        remarks="No warm-up, so slow first calls are counted. The input is uninitialized memory. "
+        "The network ends in an argmax.",
     ),
     "mmsegmentation": Protocol(
         source="github.com/open-mmlab/mmsegmentation tools/analysis_tools/benchmark.py",
         warm_up=5,
         calls=195,
         input="image",
-        remarks="200 images, the first 5 not counted, decoded before the clock starts; each call "
-        "is waited for and ends in labels.",
+        remarks="200 images, without the first 5, decoded before the clock starts; each call is "
+        "synchronized and returns labels.",
     ),
 }
-"""The protocols by name."""
+"""Protocols by name."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a protocol came to.
+    """The result of a protocol.
 
     Attributes:
-        fps: images per second, by the mean.
-        calls: how many calls were timed.
-        prescribed: how many the protocol wants.
-        seconds: the time of the timed calls.
+        fps: mean of the images per second.
+        calls: number of timed calls.
+        prescribed: number of calls of the protocol.
+        seconds: total time of the timed calls.
     """
 
     fps: float
@@ -117,11 +116,11 @@ def measure(protocol, runtime, images, limit=30.0):
         protocol: a `Protocol`.
         runtime: a `Runtime`.
         images: uint8 `(batch, height, width, 3)`.
-        limit: seconds after which each block ends early, as do those that warm up; slow machines
-            would otherwise take minutes.
+        limit: maximum seconds of each block, including the warm-up, because slow machines would
+            need minutes otherwise.
 
     Returns:
-        A `Published`; `calls` below `prescribed` means that the limit ended it.
+        A `Published`. Its `calls` are fewer than `prescribed` if the limit was reached.
     """
     if protocol.input == "image":
         time_calls = stopwatch("copies", runtime, images, None)
@@ -136,7 +135,7 @@ def measure(protocol, runtime, images, limit=30.0):
 
 
 def _calibrated(time_calls, limit):
-    """STDC-Seg's number of calls, with its doubling in the wrong place."""
+    """Returns STDC-Seg's number of calls, including its doubling before the division."""
     calls, seconds = 100, 0.0
     while seconds < min(1.0, limit):
         done, seconds = _block(time_calls, calls, limit)
@@ -145,7 +144,7 @@ def _calibrated(time_calls, limit):
 
 
 def _block(time_calls, calls, limit):
-    """Calls made, all unless the limit comes first, and the sum of their seconds."""
+    """Runs calls up to a time limit; returns their number and the sum of their seconds."""
     done, seconds = 0, 0.0
     while done < calls and seconds < limit:
         chunk = min(CHUNK, calls - done)
@@ -155,7 +154,7 @@ def _block(time_calls, calls, limit):
 
 
 def _synthetic_input(kind, prepared):
-    """An array like the prepared one, filled as the protocol says."""
+    """Returns an array of the shape and dtype of the prepared one, filled by the protocol."""
     rng = np.random.default_rng(0)
     if kind == "zeros":
         return np.zeros_like(prepared)

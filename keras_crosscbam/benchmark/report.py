@@ -1,4 +1,4 @@
-"""What a benchmark found: all that was measured, and what follows from it."""
+"""The report of a benchmark: raw times, results, and output formats."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Result:
-    """What one contender came to in one scope.
+    """The result of one contender in one scope.
 
     Attributes:
         scope: a key of `SCOPES`.
-        contender: its name.
-        calls: how many calls were timed.
-        p50, p90, p99: percentiles of a call's seconds, over all rounds. Of fewer than 100 calls,
-            p99 is little else than the slowest.
-        fps: images per second, by the median call.
-        ratio: an `Interval` of 95 %: the time per image as a multiple of the reference's, by
-            round. Below 1 is faster.
+        contender: name of the contender.
+        calls: number of timed calls.
+        p50, p90, p99: percentiles of the seconds of a call, over all rounds. With fewer than 100
+            calls, p99 is close to the slowest call.
+        fps: images per second, from the median call.
+        ratio: a 95 % `Interval` of the time per image relative to the reference, from the ratios of
+            the rounds. Below 1 is faster.
     """
 
     scope: str
@@ -65,24 +65,24 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """The record of a benchmark: raw times, and under what conditions they were taken.
+    """The raw times of a benchmark, and the conditions of the measurement.
 
         >>> from keras_crosscbam.benchmark import Report
         >>> report = Report.from_json(open("speed.json").read())  # doctest: +SKIP
         >>> print(report.table())  # doctest: +SKIP
 
     Attributes:
-        setting: a dict of what `benchmark` was asked for, and when: `date`, `image`,
-            `image_size`, `rounds`, `threads`, `affinity` (core numbers), `isolated`, `seed`.
-        machine: what `machine.machine()` returned.
-        conditions: `machine.state()` `before` and `after`, and the `other_cores` that other
-            programs kept busy meanwhile, on average; None where unknown.
-        reference: the contender that ratios refer to.
-        contenders: facts of each by name: what its `load` returned, `warm_up` by scope, and, in
-            a process of its own, `usage`.
-        left_out: by name, why a peer could not be run.
-        seconds: by scope and contender, for each round a list of the calls' seconds.
-        published: a dict for each published loop and contender; see `protocols.Published`.
+        setting: a dict of the settings: `date`, `image`, `image_size`, `rounds`, `threads`,
+            `affinity` (core numbers), `isolated`, `seed`.
+        machine: the result of `machine.machine()`.
+        conditions: `machine.state()` `before` and `after`, and `other_cores`, the average number of
+            cores used by other programs; None if unknown.
+        reference: name of the contender that ratios are relative to.
+        contenders: dict from name to properties: the result of `load`, `warm_up` by scope, and
+            `usage` for a separate process.
+        left_out: dict from the name of a peer that cannot be run to the reason.
+        seconds: dict by scope and contender of lists, one for each round, of the seconds of calls.
+        published: a dict for each published loop and contender; see `paper_protocols.Published`.
     """
 
     setting: dict
@@ -95,7 +95,7 @@ class Report:
     published: list
 
     def results(self) -> list[Result]:
-        """A `Result` for each scope and contender, the fastest first within a scope."""
+        """Returns a `Result` for each scope and contender, the fastest first within a scope."""
         found = [
             self._result(scope, name, turns)
             for scope, all_turns in self.seconds.items()
@@ -105,15 +105,15 @@ class Report:
         return sorted(found, key=lambda result: (order.index(result.scope), -result.fps))
 
     def warnings(self) -> list[str]:
-        """Sentences on what stands against the figures; an empty list if nothing does."""
+        """Returns warnings about the report, a list of sentences."""
         return warnings(self)
 
     def table(self) -> str:
-        """All of it as text to read."""
+        """Returns the report as text."""
         return table(self)
 
     def to_json(self) -> str:
-        """The report as JSON; `from_json` recomputes its `results` and `warnings`."""
+        """Returns the report as JSON; `from_json` recomputes its `results` and `warnings`."""
         derived = {
             "results": [
                 {**asdict(result), "ratio": result.ratio._asdict()} for result in self.results()
@@ -124,10 +124,10 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """The report that `to_json` wrote.
+        """Returns the report that `to_json` wrote.
 
         Raises:
-            ValueError: for any other text.
+            ValueError: for other text.
         """
         try:
             entries = json.loads(text)
@@ -136,9 +136,9 @@ class Report:
             raise ValueError(f"Expected the JSON of a benchmark's report ({error!r})") from error
 
     def to_csv(self) -> str:
-        """The results as CSV with the columns `COLUMNS`.
+        """Returns the results as CSV with the columns `COLUMNS`.
 
-        Below them come the published loops: scope `paper:NAME`, calls and FPS.
+        The published loops are in the last rows: scope `paper:NAME`, calls and FPS.
         """
         file = io.StringIO()
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")

@@ -1,11 +1,11 @@
-"""A benchmark's report as text."""
+"""Formats the report of a benchmark as text."""
 
 from keras_crosscbam.benchmark.paper_protocols import PROTOCOLS
 from keras_crosscbam.benchmark.timing import SCOPES
 
 
 def table(report):
-    """The text of a `Report`: conditions, contenders, a table for each scope, warnings."""
+    """Returns the text of a `Report`: conditions, contenders, a table per scope, warnings."""
     width = max(map(len, [*report.contenders, "contender"])) + 2
     lines = [*_conditions(report), "", *_contenders(report, width)]
     results = report.results()
@@ -37,11 +37,11 @@ def _conditions(report):
     for name, value in machine["environment"].items():
         yield f"{name}={value}"
     if before["load"] is not None:
-        busy = "" if others is None else f"; other programs kept {others:.2f} cores busy"
+        busy = "" if others is None else f"; other programs used {others:.2f} cores"
         yield f"load {before['load']:.2f} before, {after['load']:.2f} after{busy}"
     height, width = setting["image_size"]
     threads = "" if setting["threads"] is None else f", threads: {setting['threads']}"
-    where = "each contender in a process of its own" if setting["isolated"] else "one process"
+    where = "each contender in a separate process" if setting["isolated"] else "one process"
     image = f"image {setting['image']} {height}x{width}"
     yield f"{setting['date']}: {setting['rounds']} rounds, {where}{threads}; {image}"
 
@@ -66,11 +66,11 @@ def _row(result, width):
 
 
 def _published(report, width):
-    """The loops of published figures, beside the FPS of the rounds."""
+    """Yields the results of the published loops, next to the FPS of the rounds."""
     if not report.published:
         return
     rates = {(r.scope, r.contender): r.fps for r in report.results()}
-    yield "\nThe loops that published figures came from: means of one block, in no rounds"
+    yield "\nTiming loops of published figures: means of one block, without rounds"
     yield f"{'contender':<{width}}{'loop':<16}{'FPS':>9}{'by rounds':>11}{'calls':>13}"
     for loop in report.published:
         name, protocol = loop["contender"], loop["protocol"]
@@ -86,17 +86,17 @@ def _megabytes(size):
 
 
 WIDE = 0.10
-"""Width of a ratio's interval, as a share of the ratio, from which it says too little."""
+"""Width of a ratio's interval, as a share of the ratio, above which there is a warning."""
 
 BUSY = 0.25
-"""Cores that other programs may keep busy unreproached."""
+"""Number of cores used by other programs above which there is a warning."""
 
 DRIFT = 0.05
-"""Change of the processor's clock between beginning and end that is remarked on, as a share."""
+"""Change of the processor's clock, as a share, above which there is a warning."""
 
 
 def warnings(report):
-    """Sentences on what is wrong with a `Report`, the gravest first."""
+    """Returns warnings about a `Report`, a list of sentences, most important first."""
     return [
         *_wide_intervals(report),
         *_other_work(report),
@@ -116,8 +116,8 @@ def _wide_intervals(report):
         ]
         if unsure:
             yield (
-                f"{scope}: the ratio is known to no better than {100 * WIDE:.0f} % for "
-                f"{', '.join(unsure)}; take more rounds, or a quieter machine"
+                f"{scope}: the interval of the ratio is wider than {100 * WIDE:.0f} % for "
+                f"{', '.join(unsure)}; use more rounds, or a machine with less other work"
             )
 
 
@@ -126,14 +126,14 @@ def _other_work(report):
     others = report.conditions["other_cores"]
     if others is not None and others > BUSY:
         yield (
-            f"other programs kept {others:.1f} of {report.machine['cores']} cores busy meanwhile; "
-            "times are longer than they would be, and ratios less sure"
+            f"other programs used {others:.1f} of {report.machine['cores']} cores during the "
+            "benchmark; times are longer and ratios less exact than without them"
         )
     if others is None and before["load"] is not None and before["load"] > 2 * BUSY:
-        yield f"the load was {before['load']:.1f} before the benchmark began"
+        yield f"the load was {before['load']:.1f} before the benchmark started"
     clocks = [max(state["cpu_mhz"]) for state in (before, after) if state["cpu_mhz"]]
     if len(clocks) == 2 and abs(clocks[1] - clocks[0]) > DRIFT * clocks[0]:
-        yield f"the processor's clock went from {clocks[0]:.0f} to {clocks[1]:.0f} MHz"
+        yield f"the processor's clock changed from {clocks[0]:.0f} to {clocks[1]:.0f} MHz"
 
 
 def _unstable(report):
@@ -141,34 +141,34 @@ def _unstable(report):
         for scope, warm_up in facts["warm_up"].items():
             if not warm_up["stable"]:
                 yield (
-                    f"{scope}: {name} was still changing its pace after {warm_up['calls']} calls "
+                    f"{scope}: the times of {name} were not stable after {warm_up['calls']} calls "
                     f"of warm-up ({warm_up['seconds']:.0f} s)"
                 )
 
 
 def _different_work(report):
-    """Differences between contenders that make them do different work."""
+    """Yields warnings about contenders that do different work."""
     facts = report.contenders.values()
     outputs = {fact["output"] for fact in facts}
     if "network" in report.seconds and len(outputs) > 1:
         yield (
-            f"network: contenders end in different outputs ({', '.join(sorted(outputs))}), so "
-            "some do more than others there; the scopes copies and file end alike"
+            f"network: contenders have different outputs ({', '.join(sorted(outputs))}), so some "
+            "do more work than others; the scopes copies and file have the same output"
         )
     if "network" in report.seconds and len({fact["clock"] for fact in facts}) > 1:
         yield (
             "network: some contenders are timed by their device's clock, without copies, others "
-            "by the wall clock of a whole call"
+            "by the wall clock of a complete call"
         )
     if len({(fact["batch"], *fact["size"]) for fact in facts}) > 1:
-        yield "contenders take images of different sizes or numbers; ratios are per image"
+        yield "contenders take different image sizes or batch sizes; ratios are per image"
     classes = {fact["classes"] for fact in facts} - {None}
     if len(classes) > 1:
-        yield f"contenders tell different numbers of classes apart ({sorted(classes)})"
+        yield f"contenders have different numbers of classes ({sorted(classes)})"
     if not report.setting["isolated"] and len(report.contenders) > 1:
-        yield "contenders shared one process, whose idle thread pools may slow each other down"
+        yield "contenders ran in one process, where idle thread pools may slow down each other"
 
 
 def _few_calls(report):
     if min(result.calls for result in report.results()) < 100:
-        yield "fewer than 100 calls of some contender: its p99 is little else than the slowest"
+        yield "some contender has fewer than 100 calls: its p99 is close to the slowest call"

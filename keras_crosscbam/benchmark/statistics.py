@@ -1,4 +1,4 @@
-"""What many timed calls come to: percentiles, ratios, and how sure one can be of them."""
+"""Statistics of timed calls: percentiles, ratios, and confidence intervals."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ PERCENTILES = (50, 90, 99)
 
 
 class Interval(NamedTuple):
-    """A median and the interval that holds the true one with some confidence."""
+    """A median and its confidence interval."""
 
     median: float
     low: float
@@ -21,7 +21,7 @@ class Interval(NamedTuple):
 
 
 def percentiles(seconds):
-    """The 50th, 90th and 99th percentile, interpolated linearly.
+    """Computes the 50th, 90th and 99th percentile, with linear interpolation.
 
     >>> from keras_crosscbam.benchmark.statistics import percentiles
     >>> [round(float(p), 2) for p in percentiles(range(101))]
@@ -31,38 +31,38 @@ def percentiles(seconds):
 
 
 def round_ratios(turns, peer_turns):
-    """How long one contender took as a multiple of another, round by round.
+    """Computes the time of one contender relative to another, for each round.
 
         >>> from keras_crosscbam.benchmark.statistics import round_ratios
         >>> round_ratios([[1, 2, 9], [6]], [[4], [2, 4]])
         [0.5, 2.0]
 
-    Both had their turn within the same seconds, so that what slows the machine down for a while
-    slows both and leaves their ratio alone.
+    Both have their turns within the same seconds, so a temporary slowdown of the machine affects
+    both and not their ratio.
 
     Args:
-        turns: for each round the seconds of its calls.
-        peer_turns: those of the other one, of the same rounds.
+        turns: a list for each round, of the seconds of its calls.
+        peer_turns: the same lists of the other contender.
 
     Returns:
-        For each round the ratio of the medians of its calls; below 1 is faster than the peer.
+        The ratio of the medians for each round; below 1 is faster than the other contender.
     """
     pairs = zip(turns, peer_turns, strict=True)
     return [float(np.median(turn) / np.median(peer)) for turn, peer in pairs]
 
 
 def median_interval(values, confidence=0.95, resamples=10_000, seed=0):
-    """The median and its bootstrap interval (percentile method).
+    """Computes the median and its bootstrap interval (percentile method).
 
         >>> from keras_crosscbam.benchmark.statistics import median_interval
         >>> median_interval([2.0] * 5)
         Interval(median=2.0, low=2.0, high=2.0)
 
     Args:
-        values: one for each round, at least one.
-        confidence: how probably the interval holds the true median, between 0 and 1.
-        resamples: how often values are drawn anew, with replacement.
-        seed: of the drawing; the same values and seed give the same interval.
+        values: one value for each round, at least one.
+        confidence: probability that the interval contains the true median, between 0 and 1.
+        resamples: number of resamples, drawn with replacement.
+        seed: seed of the resampling; the same values and seed give the same interval.
 
     Returns:
         An `Interval`.
@@ -76,14 +76,14 @@ def median_interval(values, confidence=0.95, resamples=10_000, seed=0):
 
 
 def is_settled(seconds, window=5, tolerance=0.02):
-    """Whether calls have stopped becoming faster or slower.
+    """Returns whether the time of calls is stable.
 
     >>> from keras_crosscbam.benchmark.statistics import is_settled
     >>> is_settled([9, 8, 7, 6, 5, 5, 4, 4, 4, 4]), is_settled([4.0] * 10)
     (False, True)
 
-    Their last `window` calls are settled if their median is within `tolerance`, a share, of that
-    of the `window` calls before.
+    It is stable if the median of the last `window` calls differs from that of the `window` calls
+    before by at most `tolerance`, a share.
     """
     if len(seconds) < 2 * window:
         return False

@@ -1,4 +1,4 @@
-"""The course of a benchmark: load, warm up, take turns."""
+"""The steps of a benchmark: loading, warm-up, and timed turns."""
 
 import random
 import time
@@ -10,17 +10,17 @@ def load_all(contenders, peers, say):
     """Loads the networks.
 
     Args:
-        contenders: a dict of `Contender`s or `Worker`s by name, from which peers that cannot be
-            run are taken out.
-        peers: the names of those who may fail.
-        say: a function that takes what is being done, as text.
+        contenders: a dict from name to `Contender` or `Worker`. Peers that cannot be run are
+            removed from it.
+        peers: the names of the contenders that may fail.
+        say: a function that prints a progress message.
 
     Returns:
-        Two dicts by name: facts, and why peers were left out.
+        Two dicts by name: the properties of contenders, and the reasons why peers cannot be run.
 
     Raises:
-        ValueError, RuntimeError, ImportError: what a contender that is no peer raised, and a
-            ValueError if no peer is left.
+        ValueError, RuntimeError, ImportError: if a contender that is not a peer cannot be run, and
+            a ValueError if no peer can be run.
     """
     facts, left_out = {}, {}
     for name in list(contenders):
@@ -35,12 +35,12 @@ def load_all(contenders, peers, say):
             contenders.pop(name).close()
     if left_out and set(peers) <= set(left_out):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
-        raise ValueError(f"Expected a peer that runs. Received: {reasons}")
+        raise ValueError(f"Expected at least one peer that can be run. Received: {reasons}")
     return facts, left_out
 
 
 def warm_up_all(contenders, scopes, turn_seconds, say):
-    """Warms up for each scope; returns by name and scope what `Contender.warm_up` does."""
+    """Warms up for each scope; returns the results of `Contender.warm_up` by name and scope."""
     found = {}
     for name, contender in contenders.items():
         say(f"warming up {name}")
@@ -52,15 +52,15 @@ def take_turns(contenders, scope, calls, rounds, seed, say):
     """Times all contenders in each round, in shuffled order.
 
     Args:
-        contenders: a dict of `Contender`s or `Worker`s by name, warmed up.
-        scope: what a call comprises.
-        calls: a dict of the number of calls of a turn.
+        contenders: a dict from name to `Contender` or `Worker`, warmed up.
+        scope: a key of `SCOPES`.
+        calls: a dict from name to the number of calls in a turn.
         rounds: number of rounds.
-        seed: of the order.
-        say: a function that takes what is being done, as text.
+        seed: seed of the order.
+        say: a function that prints a progress message.
 
     Returns:
-        A dict by name: for each round a list of the calls' seconds.
+        A dict from name to a list for each round, of the seconds of calls.
     """
     shuffler = random.Random(seed)
     seconds = {name: [] for name in contenders}
@@ -75,7 +75,7 @@ def publish(contenders, protocols, limit, say):
     """Repeats published loops, one contender after the other.
 
     Returns:
-        A list of dicts: `contender`, `protocol`, and the fields of `protocols.Published`.
+        A list of dicts: `contender`, `protocol`, and the fields of `paper_protocols.Published`.
     """
     published = []
     for protocol in protocols:
@@ -87,7 +87,7 @@ def publish(contenders, protocols, limit, say):
 
 
 def processor_seconds(contenders, isolated):
-    """Processor time that the benchmark has spent so far."""
+    """Returns the processor time of the benchmark in seconds."""
     own = time.process_time()
     if isolated:
         own += sum(contender.usage()["cpu_seconds"] for contender in contenders.values())
@@ -99,23 +99,23 @@ SCOPES = {
     "copies": "plus copies: uint8 image of the network's size in, uint8 label map out",
     "file": "image file on disk in, decoded, uint8 label map of the image's own size out",
 }
-"""The scopes, each with the sentence that stands in reports."""
+"""The scopes, with their descriptions for reports."""
 
 
 def images_per_call(scope, batch):
-    """How many images one call takes: the file scope reads one, the others make up a batch."""
+    """Returns the number of images of a call: one for the file scope, a batch for the others."""
     return 1 if scope == "file" else batch
 
 
 def stopwatch(scope, runtime, images, path, size=None):
-    """A function from a number of calls to the list of their seconds.
+    """Returns a function from a number of calls to the list of their seconds.
 
     Args:
         scope: a key of `SCOPES`.
         runtime: the `Runtime`.
-        images: uint8 `(batch, height, width, 3)`, for all but the file scope.
+        images: uint8 `(batch, height, width, 3)`, for all scopes except file.
         path: the image file, for the file scope.
-        size: what the file scope resizes to, for a network of any size.
+        size: the size that images are resized to in the file scope, for a network of any size.
 
     Raises:
         ValueError: for another scope.
@@ -130,10 +130,10 @@ def stopwatch(scope, runtime, images, path, size=None):
 
 
 def network_stopwatch(runtime, prepared):
-    """The stopwatch of the network alone on one prepared array.
+    """Returns the `stopwatch` of the network alone, for one prepared array.
 
-    Runtimes that keep the array on a device between calls have a `time_device` of their own: the
-    device's clock, without copies. What runs on the CPU has nothing to copy.
+    Runtimes that keep the array on a device between calls have a method `time_device`, which uses
+    the device's clock, without copies. On the CPU there are no copies.
     """
     if hasattr(runtime, "time_device"):
         runtime.run(prepared)

@@ -1,11 +1,12 @@
-"""A contender in a process of its own, which stands still while it is not its turn.
+"""Runs a contender in a separate process, which is stopped between its turns.
 
-Measured on two cores with ONNX Runtime and OpenVINO, beside each network running alone: threads of
-one runtime go on spinning for some 30 ms after its last call and take cores from the next one. In
-one process, and as well in several, the first call of a turn took 6..20 % longer than the others.
-With idle processes stopped it did not, and the ratios came out as those of the networks alone, as
-far as could be told (1 %); in one process OpenVINO came out 2..3 % too slow. Processes of their
-own also tell the memory of each, and survive the crash of another.
+Measured on two cores with ONNX Runtime and OpenVINO, compared with each network running alone:
+threads of a runtime keep spinning for about 30 ms after its last call and take cores from the next
+contender. In one process, and in several processes, the first call of a turn took 6..20 % longer
+than the others. When idle processes were stopped it did not, and the ratios equaled those of the
+networks running alone within the accuracy of the measurement (1 %). In one process OpenVINO was
+2..3 % too slow. Separate processes also allow measuring the memory of each contender, and continue
+if another one crashes.
 """
 
 import contextlib
@@ -21,11 +22,11 @@ from dataclasses import asdict
 from keras_crosscbam.benchmark.contender import Contender, Task
 
 FAILURES = {kind.__name__: kind for kind in (ValueError, ImportError)}
-"""What a failure becomes again on this side; anything else becomes a RuntimeError."""
+"""Exceptions that are raised again in this process; others are raised as RuntimeError."""
 
 
 class Worker:
-    """The near end of a process that holds a `Contender`: the same methods, called over a pipe.
+    """A `Contender` in another process: the same methods, called over a pipe.
 
         >>> from keras_crosscbam.benchmark.contender import Task
         >>> from keras_crosscbam.benchmark.worker_process import Worker
@@ -33,14 +34,14 @@ class Worker:
         >>> worker.load()["size"]  # doctest: +SKIP
         [512, 1024]
 
-    The process starts at once, so that several can import their libraries at the same time.
+    The process starts immediately, so that several can import their libraries at the same time.
 
     Args:
         model: a path, or a specification such as `"openvino:network.onnx"`.
         task: a `Task`.
 
     Raises:
-        ValueError, ImportError, RuntimeError: by its methods, what the contender raised; a
+        ValueError, ImportError, RuntimeError: in its methods, the exception of the contender; a
             RuntimeError also if the process ends.
     """
 
@@ -76,7 +77,7 @@ class Worker:
         return self._call("usage")
 
     def close(self):
-        """Ends the process, if it has not ended."""
+        """Kills the process if it is running."""
         self._process.kill()
         self._process.wait()
         with contextlib.suppress(BrokenPipeError):
@@ -106,7 +107,7 @@ class Worker:
             self._process.send_signal(getattr(signal, name))
 
     def _ending(self):
-        """How the process ended, with the last that it said."""
+        """Returns how the process ended, with the last lines of its stderr."""
         status = self._process.wait()
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
         self._log.seek(0)
@@ -115,9 +116,9 @@ class Worker:
 
 
 def serve():
-    """The far end: answers each line, a method and its arguments, with its result or failure."""
+    """Runs in the other process: calls the method in each input line and prints its result."""
     _end_with_parent()
-    # What libraries print must not get between the answers.
+    # Output of libraries goes to stderr, because stdout is used for the results.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     contender = None
@@ -129,12 +130,12 @@ def serve():
                 model, task = arguments
                 contender, arguments = Contender(model, Task(**task)), ()
             result = getattr(contender, method)(*arguments)
-        except Exception as error:  # the near end raises it again
+        except Exception as error:  # raised again in the parent process
             failure = type(error).__name__, str(error)
         print(json.dumps([result, failure]), file=answers)
 
 
 def _end_with_parent():
-    """A stopped process would outlive the one that could wake it: Linux is asked to end it then."""
+    """Requests a kill signal from Linux when the parent ends, because a stopped process stays."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG

@@ -1,4 +1,4 @@
-"""The `crosscbam` command: reads arguments, calls the package, prints.
+"""The `crosscbam` command: segmentation, evaluation, training and export with Cross-CBAM.
 
 $ crosscbam segment street.jpg --out pictures
 $ crosscbam evaluate --data CamVid
@@ -22,7 +22,8 @@ from keras_crosscbam.cli.quiet import quiet_tensorflow
 def main(argv=None):
     """Runs the command and returns the exit status.
 
-    It is 0, 1 for partial failure, 2 for an error, and 130, as shells have it, after Ctrl-C.
+    The status is 0 for success, 1 for partial failure, 2 for an error, and 130 after Ctrl-C, as in
+    shells.
     """
     args = _parser().parse_args(argv)
     quiet_tensorflow()
@@ -32,7 +33,7 @@ def main(argv=None):
         print(f"crosscbam {args.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        # A terminal shows ^C, and training the line of its progress, where the cursor is.
+        # In a terminal, the current line contains ^C and possibly a progress line.
         start = "\n" if sys.stderr.isatty() else ""
         print(f"{start}crosscbam {args.command}: interrupted. {args.next}", file=sys.stderr)
         return 130

@@ -1,4 +1,4 @@
-"""`python -m keras_crosscbam.cli` is `crosscbam`."""
+"""Runs the `crosscbam` command for `python -m keras_crosscbam.cli`."""
 
 import sys
 

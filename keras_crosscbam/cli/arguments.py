@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and what they stand for."""
+"""Arguments that are shared by several commands."""
 
 import argparse
 from fractions import Fraction
@@ -10,10 +10,13 @@ VARIANT_NAMES = ", ".join(VARIANTS)
 
 
 def add_data(sub, split=None, hold_out=None, several=False):
-    """Adds the data set, and where asked for the split of it or what else to take of it.
+    """Adds the arguments of a data set.
 
-    `hold_out` is the help for `--hold-out`, which stands instead of `--split`. With `several` the
-    data set is a list of folders.
+    Args:
+        sub: the parser of the command.
+        split: default of `--split`; None for no such argument.
+        hold_out: help of `--hold-out`, which excludes `--split`; None for no such argument.
+        several: whether `--data` takes several folders.
     """
     sub.add_argument(
         "--data",
@@ -30,8 +33,8 @@ def add_data(sub, split=None, hold_out=None, several=False):
         part.add_argument(
             "--hold-out",
             metavar="GROUP",
-            help=f"{hold_out}: a drive of CamVid such as 0006R0, a city of Cityscapes, a folder in "
-            "images/SPLIT/ of your own",
+            help=f"{hold_out}: a drive of CamVid such as 0006R0, a city of Cityscapes, or a folder "
+            "in images/SPLIT/ of your own data set",
         )
 
 
@@ -42,25 +45,25 @@ def add_model(sub):
         "--model",
         type=Path,
         help="a file to run instead: .keras, .onnx, .xml, .tflite, .engine, or a SavedModel "
-        "folder; an engine may stand before it, as in openvino:m.onnx",
+        "folder, with an optional engine as a prefix, as in openvino:m.onnx",
     )
     sub.add_argument(
         "--size",
         type=image_size,
         help="HEIGHTxWIDTH that images are resized to, or their shorter side; "
-        "default: what the weights were trained at",
+        "default: the size that the weights were trained at",
     )
 
 
 def add_input_and_output(sub):
     sub.add_argument(
-        "--input", choices=("float", "uint8"), default="float", help="pixels (default: float)"
+        "--input", choices=("float", "uint8"), default="float", help="pixel type (default: float)"
     )
     sub.add_argument(
         "--output",
         choices=("logits", "probabilities", "labels", "coarse_logits"),
         default="logits",
-        help="what the network gives (default: logits)",
+        help="output of the network (default: logits)",
     )
 
 
@@ -68,7 +71,7 @@ def add_engine(sub):
     sub.add_argument(
         "--precision", choices=("fp32", "tf32", "fp16", "int8", "int8+fp16"), default="fp32"
     )
-    sub.add_argument("--workspace", type=float, metavar="GIB", help="default: all of the card's")
+    sub.add_argument("--workspace", type=float, metavar="GIB", help="default: all GPU memory")
     sub.add_argument("--timing-cache", type=Path, help="file that makes the next build faster")
 
 
@@ -79,8 +82,8 @@ def add_normalization(sub):
             type=number,
             nargs="+",
             metavar="NUMBER",
-            help="for a file from elsewhere that takes (pixels / 255 - mean) / std: one number, or "
-            f"three for R, G and B, such as {example}",
+            help="for a file from another tool that takes (pixels / 255 - mean) / std: one number, "
+            f"or three for R, G and B, such as {example}",
         )
 
 
@@ -91,17 +94,17 @@ def add_views(sub):
         nargs="+",
         default=[1.0],
         metavar="FACTOR",
-        help="average over the image at these scales of its size, for instance 0.75 1 1.25",
+        help="average over these scales of the image, for example 0.75 1 1.25",
     )
-    sub.add_argument("--flip", action="store_true", help="average over the mirror image too")
+    sub.add_argument("--flip", action="store_true", help="also average over the mirror image")
 
 
 def add_batch(sub):
     sub.add_argument(
         "--batch",
         type=int,
-        help="images to run at once, where they have one size for the network (default: 1, or what "
-        "the file is fixed to)",
+        help="batch size for consecutive images of the same input size (default: 1, or the fixed "
+        "batch size of the file)",
     )
 
 
@@ -120,7 +123,7 @@ def image_size(text):
 
 
 def load_model(args):
-    """The model that the arguments name, and the (height, width) that its weights are made for."""
+    """Returns the model of the arguments, and the (height, width) of its weights or None."""
     if args.model is not None:
         return args.model, None
     import keras_crosscbam as kc
@@ -134,7 +137,7 @@ def load_model(args):
 
 
 def load_runtime(args):
-    """The model of `load_model` as a `Runtime`, and the size that its weights are made for."""
+    """Returns the model of `load_model` as a `Runtime`, and the size of its weights or None."""
     from keras_crosscbam import runtime
 
     model, made_for = load_model(args)
@@ -146,20 +149,20 @@ def has_views(args):
 
 
 def with_views(run, args):
-    """A `Runtime`, averaged over the views that the arguments ask for."""
+    """Returns a `Runtime` that averages over the views of the arguments."""
     from keras_crosscbam import runtime
 
     return runtime.TTARuntime(run, args.scales, args.flip) if has_views(args) else run
 
 
 def trained_at(weights, architecture):
-    """The (height, width) that weights of a name are made for; None for other weights."""
+    """Returns the (height, width) of named weights; None for other weights."""
     entry = manifest_entry(weights, architecture)
     return entry and tuple(entry["input_size"])
 
 
 def manifest_entry(weights, architecture):
-    """What the manifest says of weights of a name; None for other weights."""
+    """Returns the manifest entry of named weights; None for other weights."""
     import keras_crosscbam as kc
 
     entries = kc.list_weights().get(weights, [])
@@ -173,5 +176,5 @@ def named_variant(args):
 
 
 def working_size(args, made_for):
-    """What images are resized to: as asked for, else to the weights' shorter side."""
+    """Returns the size that images are resized to: `--size`, or the weights' shorter side."""
     return args.size or (made_for and min(made_for))

@@ -1,41 +1,41 @@
-"""The command that turns annotations of tools into one's own data: convert."""
+"""Command that converts annotations to a data set: convert."""
 
 from pathlib import Path
 
 
 def add_commands(command):
     sub = command(
-        _convert, "convert", "Turn annotations of a tool into a data set to train on, and check it."
+        _convert, "convert", "Convert the annotations of a tool to a data set, and check it."
     )
     sub.add_argument("source", type=Path, help="folder of annotations and images, or one file")
-    sub.add_argument("--out", type=Path, required=True, help="the folder to write, a new one")
-    sub.add_argument("--format", metavar="NAME", help="format (default: told by the folder)")
+    sub.add_argument("--out", type=Path, required=True, help="the folder to write; must be new")
+    sub.add_argument("--format", metavar="NAME", help="format (default: detected)")
     sub.add_argument(
         "--unlabeled",
         choices=("background", "ignore"),
-        help="what pixels without annotation are (default: the custom of the format)",
+        help="meaning of pixels without annotation (default: that of the format)",
     )
     sub.add_argument(
         "--group",
         metavar="REGEX",
-        help="keep images together in train or val in whose path this finds the same text, for "
-        "instance a drive: 'drive[0-9]+'",
+        help="keep images together in train or val if this matches the same text in their paths, "
+        "for example a drive: 'drive[0-9]+'",
     )
     sub.add_argument(
         "--val-share",
         type=float,
         default=0.2,
         metavar="SHARE",
-        help="share of the images to judge by, where the source has no splits (default: 0.2)",
+        help="share of the images in val, if the source has no splits (default: 0.2)",
     )
-    sub.add_argument("--seed", type=int, default=0, help="of that choice (default: 0)")
-    sub.add_argument("--images", type=Path, metavar="DIR", help="folder of the images if elsewhere")
+    sub.add_argument("--seed", type=int, default=0, help="seed of the random split (default: 0)")
+    sub.add_argument("--images", type=Path, metavar="DIR", help="folder of the images, if separate")
     sub.add_argument(
         "--classes",
         nargs="+",
         metavar="NAME",
-        help="names of the classes in their order, for LabelMe, Label Studio and masks that have "
-        "no list of them",
+        help="names of the classes in order, for LabelMe, Label Studio and masks without a list of "
+        "classes",
     )
 
 

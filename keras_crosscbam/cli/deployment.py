@@ -1,4 +1,4 @@
-"""Commands of deployment: export, quantize, benchmark."""
+"""Commands for deployment: export, quantize, benchmark."""
 
 from pathlib import Path
 
@@ -14,67 +14,71 @@ FORMATS = ("onnx", "openvino", "litert", "saved-model", "tensorrt")
 
 
 def add_commands(command):
-    sub = command(_export, "export", "Write a file for another runtime, compared with the model.")
+    sub = command(_export, "export", "Write a file for another runtime, and verify it.")
     sub.add_argument("--out", type=Path, required=True, help="the file, or folder, to write")
     sub.add_argument("--to", choices=FORMATS, default="onnx", help="format (default: onnx)")
     add_input_and_output(sub)
-    sub.add_argument("--layout", choices=("nchw", "nhwc"), default="nchw", help="of ONNX files")
+    sub.add_argument(
+        "--layout", choices=("nchw", "nhwc"), default="nchw", help="layout of ONNX files"
+    )
     sub.add_argument(
         "--optimize-for",
         choices=("onnxruntime", "openvino", "tensorrt", "none"),
-        help="rewrite an ONNX graph into an equal one that runs fastest there "
-        "(default: onnxruntime, or what --to says)",
+        help="rewrite an ONNX graph into an equivalent one that is fastest in this runtime "
+        "(default: onnxruntime, or tensorrt with --to tensorrt)",
     )
     sub.add_argument("--batch", type=int, default=1, help="batch size, 0 for any (default: 1)")
-    sub.add_argument("--frames", type=Path, help="image or folder to compare on")
+    sub.add_argument("--frames", type=Path, help="image or folder for the comparison")
     add_engine(sub.add_argument_group("TensorRT engines"))
     add_model(sub)
 
-    sub = command(_quantize, "quantize", "Write an INT8 file, calibrated and judged on frames.")
+    sub = command(_quantize, "quantize", "Quantize a network to INT8, and verify it.")
     sub.add_argument("--out", type=Path, required=True, help="the file: .onnx, .xml or .tflite")
     sub.add_argument(
         "--for",
         dest="runtime",
         choices=("onnxruntime", "openvino", "litert", "tensorrt"),
         default="onnxruntime",
-        help="runtime that the file is for (default: onnxruntime)",
+        help="runtime of the file (default: onnxruntime)",
     )
-    sub.add_argument("--frames", type=Path, help="image or folder to calibrate on")
-    sub.add_argument("--data", type=Path, help="data set: calibrates on train, judges on val")
+    sub.add_argument("--frames", type=Path, help="image or folder for calibration")
+    sub.add_argument("--data", type=Path, help="data set: calibrate on train, evaluate on val")
     add_input_and_output(sub)
     sub.add_argument(
         "--exclude",
         nargs="*",
         default=["first", "last"],
         metavar="LAYER",
-        help="what stays in float (default: first last)",
+        help="layers that stay in float (default: first last)",
     )
     sub.add_argument(
-        "--max-loss", type=float, default=1.0, help="points of mean IoU that may be lost"
+        "--max-loss", type=float, default=1.0, help="maximum loss of mean IoU in percentage points"
     )
-    sub.add_argument("--force", action="store_true", help="keep the file if it loses more")
+    sub.add_argument(
+        "--force", action="store_true", help="keep the file even if the loss is larger"
+    )
     add_model(sub)
 
-    sub = command(_benchmark, "benchmark", "Time networks in interleaved rounds.")
-    sub.add_argument("files", nargs="+", help="files; an engine may stand before: openvino:m.onnx")
+    sub = command(_benchmark, "benchmark", "Measure the speed of networks in interleaved rounds.")
+    sub.add_argument("files", nargs="+", help="files, or engine:file, such as openvino:m.onnx")
     sub.add_argument(
         "--against", nargs="+", default=[], metavar="PEER", help="files to compare with"
     )
     sub.add_argument("--scopes", nargs="+", choices=("network", "copies", "file"), metavar="SCOPE")
     sub.add_argument("--rounds", type=int, default=20)
-    sub.add_argument("--threads", type=int, help="cores to keep to (default: all)")
+    sub.add_argument("--threads", type=int, help="number of cores to use (default: all)")
     sub.add_argument("--image", type=Path, help="default: a street photograph")
     sub.add_argument("--size", type=image_size, help="HEIGHTxWIDTH for networks of any size")
     sub.add_argument("--batch", type=int, default=1)
-    sub.add_argument("--mixed-sizes", action="store_true", help="allow networks of unlike sizes")
+    sub.add_argument("--mixed-sizes", action="store_true", help="allow networks of different sizes")
     sub.add_argument(
-        "--paper-protocol", action="store_true", help="also repeat the loops of published figures"
+        "--paper-protocol",
+        action="store_true",
+        help="also run the timing loops of published figures",
     )
-    sub.add_argument(
-        "--one-process", action="store_true", help="not a process of its own for each contender"
-    )
-    sub.add_argument("--json", type=Path, help="file to write the report to")
-    sub.add_argument("--csv", type=Path, help="the same as a table")
+    sub.add_argument("--one-process", action="store_true", help="run all contenders in one process")
+    sub.add_argument("--json", type=Path, help="write the report to this file as JSON")
+    sub.add_argument("--csv", type=Path, help="write the results to this file as CSV")
 
 
 def _export(args):
@@ -141,7 +145,7 @@ def _quantize(args):
 
 
 def _keras_model(args):
-    """The Keras model to export, and the (height, width) of the file."""
+    """Returns the Keras model to export, and the (height, width) of the file."""
     import keras
 
     if args.model is not None and args.model.suffix != ".keras":
@@ -151,7 +155,7 @@ def _keras_model(args):
         model = keras.saving.load_model(model, compile=False)
     size = args.size or size
     if isinstance(size, int):
-        raise ValueError("an exported file has one fixed size: pass --size HEIGHTxWIDTH")
+        raise ValueError("an exported file has a fixed size: pass --size HEIGHTxWIDTH")
     return model, size
 
 

@@ -22,23 +22,23 @@ def add_commands(command):
     sub = command(
         _evaluate,
         "evaluate",
-        "Measure mean IoU and pixel accuracy on a data set, or the top-1 accuracy of an encoder "
+        "Compute mean IoU and pixel accuracy on a data set, or the top-1 accuracy of an encoder "
         "(--variant STDC1 or STDC2) on folders of classes.",
     )
-    hold_out = "group of frames of train and val to judge by"
+    hold_out = "group of frames of train and val to evaluate on"
     add_data(sub, split="val", hold_out=hold_out, several=True)
     add_model(sub)
     add_normalization(sub)
     add_views(sub)
     add_batch(sub)
     sub.add_argument(
-        "--pictures", type=Path, help="folder for pictures of the best and the worst frames"
+        "--pictures", type=Path, help="folder for pictures of the best and worst frames"
     )
 
     sub = command(
         _predict,
         "predict",
-        "Write the labels of a split's images, for a test server or for annotators to correct.",
+        "Write the predicted labels of a split, for a test server or for correction.",
     )
     add_data(sub, split="test")
     sub.add_argument("--out", type=Path, required=True, help="folder for the files")
@@ -48,7 +48,7 @@ def add_commands(command):
         "--format",
         choices=("png", "coco", "yolo", "labelstudio", "cvat"),
         default="png",
-        help="label images, or annotations that the tool can import (default: png)",
+        help="label images, or annotations for the tool (default: png)",
     )
     add_model(sub)
     add_normalization(sub)
@@ -64,7 +64,7 @@ def _evaluate(args):
     if args.variant in ("STDC1", "STDC2"):
         return _evaluate_encoder(args)
     if len(args.data) > 1:
-        raise ValueError("--data takes several folders for encoders alone (--variant STDC1, STDC2)")
+        raise ValueError("--data takes several folders only for encoders (--variant STDC1, STDC2)")
     (args.data,) = args.data
     data = _held_out(args) if args.hold_out else load_dataset(args.data, args.split)
     run, made_for = load_runtime(args)
@@ -77,7 +77,7 @@ def _evaluate(args):
 
 
 def _held_out(args):
-    """The frames of the group to hold out, with a word where the weights have seen them."""
+    """Returns the held-out frames; prints a warning if the weights were trained on them."""
     from keras_crosscbam.datasets import load_held_out
 
     data = load_held_out(args.data, args.hold_out)
@@ -88,7 +88,7 @@ def _held_out(args):
     if has_seen(args.weights, data.name, args.hold_out):
         print(
             f"crosscbam evaluate: {args.weights} was trained on frames of {args.hold_out}: the "
-            "figure does not say how it does on roads it has not seen",
+            "result does not measure generalization to other roads",
             file=sys.stderr,
         )
     return data
@@ -120,9 +120,8 @@ def _check_folders(model, data, entry):
     if count != len(data.classes) or names not in (None, list(data.classes)):
         theirs = f" ({shorten_list(names)})" if names else ""
         raise ValueError(
-            f"the encoder tells {count} classes apart{theirs}, but {data.name}/train has "
-            f"{len(data.classes)} folders ({shorten_list(data.classes)}); they must be the same "
-            "ones"
+            f"the encoder has {count} classes{theirs}, but {data.name}/train has "
+            f"{len(data.classes)} folders ({shorten_list(data.classes)}); they must be the same"
         )
 
 

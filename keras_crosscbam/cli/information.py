@@ -1,4 +1,4 @@
-"""Commands that tell about the models: flops, list."""
+"""Commands that print information about the models: flops, list."""
 
 from keras_crosscbam.cli.arguments import VARIANT_NAMES, image_size, named_variant
 
@@ -16,7 +16,7 @@ def _flops(args):
 
     variant = named_variant(args)
     if isinstance(args.size, int):
-        raise ValueError("multiply-accumulates need the whole size: pass --size HEIGHTxWIDTH")
+        raise ValueError("multiply-accumulates need both sides: pass --size HEIGHTxWIDTH")
     model = kc.CrossCBAM(
         variant.backbone,
         input_shape=(None, None, 3),

@@ -1,4 +1,4 @@
-"""Commands that show what a network sees: segment, explain."""
+"""Commands that write pictures: segment, explain."""
 
 import sys
 import time
@@ -20,8 +20,8 @@ def add_commands(command):
     sub = command(_segment, "segment", "Segment images, videos, cameras or streams.")
     sub.add_argument(
         "path",
-        help="an image, a video, a folder of them, the address of a stream (rtsp://, http://), or "
-        "the number of a webcam",
+        help="an image, a video, a folder of images and videos, the address of a stream (rtsp://, "
+        "http://), or the number of a webcam",
     )
     sub.add_argument("--out", type=Path, default=Path("segmented"), help="folder for the results")
     sub.add_argument(
@@ -29,14 +29,17 @@ def add_commands(command):
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="values that are black and white in images of more than 8 bits (default: 0 65535)",
+        help="values of black and white in images of more than 8 bits (default: 0 65535)",
     )
-    sub.set_defaults(next="What was done is in the folder of the results.")
+    sub.set_defaults(next="Finished results are in the output folder.")
     add_model(sub)
     add_normalization(sub)
     add_batch(sub)
     sub.add_argument(
-        "--classes", type=_names, metavar="NAME,...", help="draw these classes only (road,car)"
+        "--classes",
+        type=_names,
+        metavar="NAME,...",
+        help="draw only these classes, such as road,car",
     )
     sub.add_argument(
         "--threshold", type=float, help="leave pixels unlabeled (255) below this probability"
@@ -44,20 +47,20 @@ def add_commands(command):
     sub.add_argument(
         "--confidence",
         action="store_true",
-        help="write maps of each image's largest probabilities and entropies too",
+        help="also write maps of the largest probability and of the entropy of each image",
     )
     sub.add_argument(
         "--tile",
         type=image_size,
         metavar="HEIGHTxWIDTH",
-        help="see large images through tiles of this size, at their own size unless --size says so",
+        help="divide large images into tiles of this size; images are not resized without --size",
     )
     sub.add_argument(
-        "--overlap", type=int, default=64, help="pixels that tiles have in common (default: 64)"
+        "--overlap", type=int, default=64, help="overlap of tiles in pixels (default: 64)"
     )
     video = sub.add_argument_group("videos")
-    video.add_argument("--every", type=int, default=1, help="take every N-th frame (default: 1)")
-    video.add_argument("--start", type=float, default=0.0, help="seconds to leave out first")
+    video.add_argument("--every", type=int, default=1, help="segment every N-th frame (default: 1)")
+    video.add_argument("--start", type=float, default=0.0, help="seconds to skip at the start")
     video.add_argument("--duration", type=float, help="seconds to segment (default: all)")
     video.add_argument(
         "--smoothing",
@@ -65,11 +68,11 @@ def add_commands(command):
         default=0.0,
         help="weight of earlier frames in the scores, 0 to below 1 (default: 0)",
     )
-    video.add_argument("--labels", action="store_true", help="write the labels of each frame too")
-    video.add_argument("--no-overlay", action="store_true", help="write no video of the overlay")
+    video.add_argument("--labels", action="store_true", help="also write the labels of each frame")
+    video.add_argument("--no-overlay", action="store_true", help="do not write an overlay video")
     video.add_argument("--show", action="store_true", help="show the overlay in a window")
 
-    sub = command(_explain, "explain", "Show what a network looks at in an image.")
+    sub = command(_explain, "explain", "Draw the attention gates and Grad-CAM of an image.")
     sub.add_argument("path", type=Path, help="an image, or a folder of images")
     sub.add_argument("--out", type=Path, default=Path("explained"), help="folder for the sheets")
     sub.add_argument("--class", dest="target", metavar="NAME", help="class for Grad-CAM")
@@ -98,7 +101,7 @@ def _segment(args):
 
 
 def _sorted_out(source):
-    """The images and the videos that a path, an address or a number stands for."""
+    """Returns the images and the videos at a path, an address or a webcam number."""
     from keras_crosscbam.image_files import image_files, visible_files
     from keras_crosscbam.video import is_video
 
@@ -116,7 +119,7 @@ def _sorted_out(source):
 
 
 def _segment_images(run, images, args, size):
-    """Segments images and prints what came out; returns whether any of them failed."""
+    """Segments images and prints the results; returns whether any image failed."""
     from keras_crosscbam.segmentation import segment_files
 
     started = time.perf_counter()
@@ -139,14 +142,14 @@ def _segment_images(run, images, args, size):
             for name, share in result.shares.items():
                 print(f"  {name:<12} {100 * share:5.1f} %")
     done = len(results) - len(failed)
-    print(f"\n{done} of {len(results)} images in {seconds:.1f} s, file to picture")
+    print(f"\n{done} of {len(results)} images in {seconds:.1f} s, from file to picture")
     for result in failed:
         print(f"crosscbam segment: {result.error}", file=sys.stderr)
     return bool(failed)
 
 
 def _segment_video(run, source, args, size):
-    """Segments a video and prints what came out; returns whether its source was lost."""
+    """Segments a video and prints the results; returns whether its source was lost."""
     from keras_crosscbam.video import SourceLostError, segment_video
     from keras_crosscbam.video.sources import result_name
 
@@ -208,7 +211,7 @@ def _explain(args):
             target = args.out / f"{name}_explained.png"
             save_image(explanation.sheet(), target)
             print(f"{file} -> {target}, Grad-CAM for {explanation.target}")
-        except Exception as error:  # one file must not cost the others, whatever is wrong with it
+        except Exception as error:  # an error of one file does not affect the others
             failures.append(failure(file, error))
     for text in failures:
         print(f"crosscbam explain: {text}", file=sys.stderr)

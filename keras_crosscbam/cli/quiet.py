@@ -1,4 +1,4 @@
-"""Keeps the lines that TensorFlow prints when it starts off the terminal."""
+"""Hides the messages that TensorFlow prints when it is imported."""
 
 import contextlib
 import functools
@@ -13,10 +13,10 @@ LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 @functools.cache
 def quiet_tensorflow():
-    """Lets the first import of TensorFlow, whoever does it, print nothing unless it fails.
+    """Hides the output of the first import of TensorFlow, unless it fails.
 
-    Later lines are printed from the level "error" on, in child processes too. Where the
-    environment variable `TF_CPP_MIN_LOG_LEVEL` asks for more, with 0 or 1, all is printed.
+    Later messages are printed from the level "error" on, also in child processes. If the
+    environment variable `TF_CPP_MIN_LOG_LEVEL` is 0 or 1, all messages are printed.
     """
     if os.environ.setdefault(LEVEL, "2") not in ("0", "1"):
         around_import(("tensorflow",), stderr_held_back)
@@ -24,8 +24,8 @@ def quiet_tensorflow():
 
 @contextlib.contextmanager
 def stderr_held_back(_module=None):
-    """Holds back what Python, C and child processes write to stderr; an exception shows it."""
-    # Where stderr is closed, its file descriptor may be that of another file.
+    """Hides what Python, C and child processes write to stderr, unless an exception is raised."""
+    # If stderr is closed, its file descriptor may belong to another file.
     if sys.__stderr__ is None:
         yield
         return

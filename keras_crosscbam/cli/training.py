@@ -1,4 +1,4 @@
-"""Commands around training: train, pretrain, doctor, benchmark-pipeline."""
+"""Commands for training: train, pretrain, doctor, benchmark-pipeline."""
 
 import os
 import sys
@@ -8,43 +8,44 @@ from keras_crosscbam.cli.arguments import add_data, image_size
 
 
 def add_commands(command):
-    sub = command(_train, "train", "Train by a recipe; the same call resumes an interrupted run.")
-    add_data(sub, hold_out="group of frames to leave out of training and to validate on")
+    sub = command(_train, "train", "Train with a recipe; the same command resumes a run.")
+    add_data(sub, hold_out="group of frames to exclude from training and to validate on")
     _add_recipe(sub, "camvid-m")
 
-    sub = command(_pretrain, "pretrain", "Train an encoder as a classifier, for a later training.")
+    sub = command(_pretrain, "pretrain", "Train an encoder as a classifier, for use in a network.")
     sub.add_argument(
         "--data",
         type=Path,
         required=True,
         nargs="+",
         metavar="DIR",
-        help="folder with train/CLASS/ and val/CLASS/, or several: the same class in two is one",
+        help="one or several folders with train/CLASS/ and val/CLASS/; equal class names are one "
+        "class",
     )
     _add_recipe(sub, "imagenet20-stdc1")
 
-    sub = command(_doctor, "doctor", "Look a data set through before training on it.")
+    sub = command(_doctor, "doctor", "Check a data set for errors before training.")
     sub.add_argument("data", type=Path, help="folder of the data set")
 
-    sub = command(_pipeline, "benchmark-pipeline", "Measure how fast training batches are made.")
+    sub = command(_pipeline, "benchmark-pipeline", "Measure the speed of the input pipeline.")
     add_data(sub, split="train")
     sub.add_argument(
         "--crop", type=image_size, default=(360, 480), help="HEIGHTxWIDTH of the crops"
     )
     sub.add_argument("--batch", type=int, default=8)
-    sub.add_argument("--seconds", type=float, default=5.0, help="length of each of five rounds")
+    sub.add_argument("--seconds", type=float, default=5.0, help="duration of each of five rounds")
     _add_settings(sub, "camvid-m")
 
 
 def _add_recipe(sub, default):
-    sub.set_defaults(next="The same command goes on after the last finished epoch.")
+    sub.set_defaults(next="The same command continues after the last finished epoch.")
     sub.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
     sub.add_argument("--weights", help="start from these weights")
     sub.add_argument(
         "--early-stopping",
         type=int,
         metavar="N",
-        help="end the training after N validations in a row without a better one than the best",
+        help="end the training after N validations without an improvement",
     )
     _add_settings(sub, default)
 
@@ -56,7 +57,7 @@ def _add_settings(sub, default):
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="another value for a field of the recipe, for instance --set seed=1",
+        help="change a field of the recipe, for example --set seed=1",
     )
 
 
@@ -70,8 +71,8 @@ def _train(args):
         *splits, recipe = hold_out(args.data, args.hold_out, recipe)
         out = args.out or out.with_name(f"{out.name}-without-{args.hold_out}")
         print(
-            f"Without {args.hold_out}: {len(splits[0])} frames to train on, {len(splits[1])} to "
-            f"validate on; {recipe.steps_per_epoch} steps an epoch; the last weights are kept"
+            f"Without {args.hold_out}: {len(splits[0])} training frames, {len(splits[1])} "
+            f"validation frames, {recipe.steps_per_epoch} steps per epoch; keeps the last weights"
         )
     else:
         splits = [load_dataset(args.data, split) for split in ("train", "val")]
@@ -90,19 +91,19 @@ def _pretrain(args):
 
 
 def _restart_if_worker_lost(training):
-    """Runs a training; when another worker dies, this one starts anew and waits for its return."""
+    """Runs a training; if another worker fails, restarts this process, which waits for it."""
     from keras_crosscbam.training.distribution import WorkerLostError
 
     try:
         return training()
     except WorkerLostError as error:
         print(f"crosscbam: {error} Waiting for it.", file=sys.stderr, flush=True)
-        # TensorFlow cannot leave a broken cluster and enter it again within one process.
+        # TensorFlow cannot leave a failed cluster and join it again within one process.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _recipe(args, recipes):
-    """The effective recipe and the folder of its run."""
+    """Returns the recipe with the changed settings, and the folder of its run."""
     settings = args.set + ([f"weights={args.weights}"] if args.weights else [])
     if args.early_stopping is not None:
         settings.append(f"early_stopping={args.early_stopping}")

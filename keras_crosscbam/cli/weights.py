@@ -1,4 +1,4 @@
-"""The command on weights files of other implementations: convert-weights."""
+"""Command that converts weights files of other implementations: convert-weights."""
 
 from pathlib import Path
 
@@ -21,18 +21,18 @@ def add_commands(command):
     sub.add_argument(
         "--count-include-pad",
         choices=("yes", "no"),
-        help="whether average poolings count padding (default: no for Paddle's files, else yes)",
+        help="whether average pooling includes padding (default: no for Paddle's files, else yes)",
     )
     sub.add_argument(
         "--epsilon",
         type=float,
-        help="what batch normalization adds to the variance (default: what the file says, or 1e-5)",
+        help="epsilon of batch normalization (default: the value in the file, or 1e-5)",
     )
     sub.add_argument(
         "--gate-activation",
         choices=("relu", "none"),
         default="relu",
-        help="what stands before the gates in the authors' configuration (default: relu)",
+        help="activation before the gates in the authors' configuration (default: relu)",
     )
     sub.add_argument(
         "--dilation-rates",
@@ -40,7 +40,7 @@ def add_commands(command):
         nargs="+",
         default=(1, 3),
         metavar="RATE",
-        help="of SE-ASPP in the authors' configuration (default: 1 3)",
+        help="dilation rates of SE-ASPP in the authors' configuration (default: 1 3)",
     )
 
 

@@ -1,4 +1,4 @@
-"""Files for other runtimes, each compared with the Keras model before it is kept."""
+"""Exports models to files for other runtimes, and verifies each file against the Keras model."""
 
 from keras_crosscbam.export.litert import to_litert
 from keras_crosscbam.export.onnx import to_onnx

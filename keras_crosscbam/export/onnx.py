@@ -1,4 +1,4 @@
-"""Keras to ONNX by tf2onnx, checked against the model in ONNX Runtime before it is kept."""
+"""Export of Keras models to ONNX with tf2onnx, verified in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OPSETS = (13, 15, 16, 17, 18)
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt")
 FREE = (None, None)
-"""The `input_size` of a file that takes images of any size."""
+"""The `input_size` for a file that takes images of any size."""
 
 
 def to_onnx(
@@ -37,37 +37,37 @@ def to_onnx(
     opset: int = 17,
     frames: Frames | None = None,
 ) -> Parity:
-    """Writes a model as an ONNX file, and proves it on real frames.
+    """Writes a model as an ONNX file, and verifies it on images.
 
         >>> import keras_crosscbam as kc
         >>> model = kc.CrossCBAM_M(weights="camvid")  # doctest: +SKIP
         >>> print(kc.export.to_onnx(model, "m.onnx", input_size=(360, 480)))  # doctest: +SKIP
         1 frames: argmax equal on 100.0000 % of the pixels, max |logit difference| 1.2e-05
 
-    The file has one input, `image`, pixels of 0..255 (normalized inside, also for a model built
-    with `include_preprocessing=False`), and one output, called by its kind. It computes in float32,
-    also for a model of half precision. BatchNormalization is folded into the convolutions. The
-    metadata entry `keras_crosscbam` holds a `Description` as JSON. The export runs on Keras'
-    TensorFlow backend; weights trained on another backend are the same.
+    The file has one input, `image`, with pixels of 0..255, and one output, named by its kind. It
+    normalizes the pixels itself, also for a model built with `include_preprocessing=False`, and
+    computes in float32, also for a model of half precision. BatchNormalization is folded into the
+    convolutions. The metadata entry `keras_crosscbam` contains a `Description` as JSON. The export
+    runs on Keras' TensorFlow backend; weights that were trained on another backend can be loaded
+    there.
 
     Args:
-        model: a `keras.Model` from images to scores; of one with an auxiliary head, the main
-            output.
-        path: the file to write. It appears only once it has passed the comparison.
+        model: a `keras.Model` from images to scores. An auxiliary head is not exported.
+        path: the file to write. It is only created if the comparison passes.
         input_size: `(height, width)`; None for the model's own size, `(None, None)` for any size.
         batch: the fixed batch size, or None for any.
-        layout: `"nchw"`, what GPU and CPU runtimes run fastest, or `"nhwc"`, as in Keras and as
-            cameras deliver; of the image, and of scores.
+        layout: layout of the image and of scores: `"nchw"`, which GPU and CPU runtimes run fastest,
+            or `"nhwc"`, the layout of Keras and of cameras.
         input: `"float"` for float32 pixels, or `"uint8"`.
-        output: `"logits"` or `"probabilities"`, float32 at the size of the image, whichever of
-            them the model gives (of one class, one channel, before or after the sigmoid);
-            `"labels"`, uint8 class indices `(batch, height, width)`; or `"coarse_logits"`, those
-            before the last upsampling, which the runtimes of this package finish to the same
-            labels, faster.
+        output: `"logits"` or `"probabilities"`, float32 at the size of the image, for models that
+            end in either (one channel, before or after the sigmoid, for one class); `"labels"`,
+            uint8 class indices `(batch, height, width)`; or `"coarse_logits"`, the logits before
+            the last upsampling, from which the runtimes of this package compute the same labels
+            faster.
         optimize_for: `"onnxruntime"`, `"openvino"` or `"tensorrt"`: the graph is rewritten into an
-            equal one that runs fastest there (`keras_crosscbam.export.rewrites`). None leaves it
-            plain, for tools that look for convolutions.
-        opset: 13 or 15 to 18; tf2onnx writes no later ones. Rewriting takes 13 to 17.
+            equivalent graph that is fastest in this runtime (`keras_crosscbam.export.rewrites`).
+            None for no rewriting, for tools that need convolutions in the graph.
+        opset: 13 or 15 to 18, the last one that tf2onnx writes. Rewriting supports 13 to 17.
         frames: images, or paths of images, to compare on; None for a street photograph.
 
     Returns:
@@ -75,9 +75,9 @@ def to_onnx(
 
     Raises:
         ValueError: for arguments out of range, for logits of a model that resizes probabilities,
-            or on another backend than TensorFlow.
+            and on other backends than TensorFlow.
         ParityError: if less than 99.99 % of the pixels have the same label as in Keras, or the
-            scores stand for other probabilities.
+            probabilities differ.
         ImportError: if tf2onnx or ONNX Runtime is missing; `pip install keras-crosscbam[onnx]`.
     """
     require_tensorflow("ONNX")
@@ -124,9 +124,10 @@ def _convert(model, batch, description, opset):
 
 
 def _round_scales_up(proto):
-    """Makes every Resize reach its size: 12 rows times float32(23 / 12) make 22.99999, hence 22.
+    """Rounds the scales of Resize nodes up, so that the output has the intended size.
 
-    ONNX takes the floor of size times scale; the next larger float32 is never a row too far.
+    ONNX computes the floor of size times scale: 12 rows times float32(23 / 12) are 22.99999, which
+    gives 22 rows instead of 23. The next larger float32 never adds a row.
     """
     import onnx
 
@@ -139,7 +140,7 @@ def _round_scales_up(proto):
 
 
 def _describe(proto, description, optimize_for):
-    """Writes into the file what it is and where it comes from."""
+    """Writes the description into the metadata of the file."""
     extra = {**description.extra, "optimized_for": optimize_for}
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA, replace(description, extra=extra).to_json()

@@ -1,4 +1,4 @@
-"""Keras to OpenVINO's own format, by way of ONNX."""
+"""Export of Keras models to OpenVINO's IR format, through ONNX."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def to_openvino(
     output: str = "logits",
     frames: Frames | None = None,
 ) -> Parity:
-    """Writes a model as an OpenVINO `.xml` file with its `.bin`, and proves it on real frames.
+    """Writes a model as an OpenVINO `.xml` file with its `.bin`, and verifies it on images.
 
         >>> import keras_crosscbam as kc
         >>> model = kc.CrossCBAM_M(weights="camvid")  # doctest: +SKIP
         >>> print(kc.export.to_openvino(model, "m.xml", input_size=(360, 480)))  # doctest: +SKIP
         1 frames: argmax equal on 100.0000 % of the pixels, max |logit difference| 1.3e-05
 
-    The arguments are those of `to_onnx`, and so is the graph, in the form that OpenVINO runs
-    fastest. The description stands in the `.xml`, as runtime information.
+    The graph is that of `to_onnx`, rewritten for OpenVINO. The description is in the `.xml` file,
+    as runtime information.
 
     Args:
         model: a functional `keras.Model` from images to scores.
-        path: the `.xml` file to write. It appears only once it has passed the comparison.
+        path: the `.xml` file to write. It is only created if the comparison passes.
         input_size, batch, layout, input, output: as in `to_onnx`.
         frames: images, or paths of images, to compare on; None for a street photograph.
 
@@ -50,9 +50,9 @@ def to_openvino(
         The `Parity` with the Keras model, computed in float32.
 
     Raises:
-        ValueError: for arguments out of range, on another backend than TensorFlow.
+        ValueError: for arguments out of range, and on other backends than TensorFlow.
         ParityError: if less than 99.99 % of the pixels have the same label as in Keras, or the
-            scores stand for other probabilities.
+            probabilities differ.
         ImportError: if OpenVINO or tf2onnx is missing;
             `pip install keras-crosscbam[openvino,onnx]`.
     """
@@ -68,7 +68,7 @@ def to_openvino(
 
         def write(unchecked):
             description = OnnxRuntime(onnx_file).description
-            # `convert_model` would compute constants, and triple the size of the file.
+            # `convert_model` folds constants, which would triple the size of the file.
             write_xml(openvino.Core().read_model(onnx_file), unchecked, description)
 
         reference = KerasRuntime(at_size(model, input_size, free=True))

@@ -1,4 +1,4 @@
-"""The gate that every exported file passes: the same answers as the model, on real frames."""
+"""Compares an exported file with its model on images."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ MAX_PROBABILITY_DIFFERENCE = 0.01
 
 
 class ParityError(RuntimeError):
-    """An exported file does not compute what the model computes."""
+    """Raised if the results of an exported file differ from those of the model."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far two networks agree.
+    """The agreement of two networks.
 
     Attributes:
         frames: number of frames compared.
         argmax_agreement: share of the pixels with the same label.
-        max_difference: largest absolute difference of two logits, or of two probabilities; None
-            where labels are all there is to compare.
-        probability_difference: the same of the probabilities that the scores of both stand for.
+        max_difference: largest absolute difference of the logits, or of the probabilities; None if
+            only labels are compared.
+        probability_difference: largest absolute difference of the probabilities of both.
     """
 
     frames: int
@@ -43,9 +43,9 @@ class Parity:
 def compare(reference, candidate, batches):
     """Runs two runtimes on the same batches of images.
 
-    Whether the reference gives logits or probabilities is told by its values too, not only by what
-    it says of itself: the candidate was made by what is known of the reference, and both may be
-    wrong in the same way.
+    Whether the reference outputs logits or probabilities is decided by its description and by its
+    values. The description alone is not sufficient: the candidate is created from it, so both may
+    have the same error.
 
     Args:
         reference, candidate: `Runtime`s.
@@ -80,9 +80,9 @@ def compare(reference, candidate, batches):
 
 
 def _probabilities(expected, said, received, output):
-    """The probabilities that the reference's and the candidate's scores stand for."""
+    """Returns the probabilities of the reference's and of the candidate's scores."""
     distribution = are_probabilities(expected)
-    # Probabilities of classes that do not exclude each other come from a sigmoid.
+    # Probabilities that do not sum to 1 come from a sigmoid.
     activation = _sigmoid if said == "probabilities" and not distribution else softmax
     if said != "probabilities" and not distribution:
         expected = softmax(expected)
@@ -98,12 +98,12 @@ def _difference(expected, received):
 
 
 def check(reference, candidate, batches, min_agreement=MIN_AGREEMENT):
-    """`compare`, but raises `ParityError` for other names, labels or probabilities."""
+    """Like `compare`, but raises a `ParityError` if names, labels or probabilities differ."""
     says, meant = (run.description.classes for run in (candidate, reference))
     if says != meant:
         raise ParityError(
-            f"{candidate.name} says that its classes are {says and says.names}, those of "
-            f"{reference.name} are {meant and meant.names}. The file was not kept."
+            f"{candidate.name} has the classes {says and says.names}, but {reference.name} has "
+            f"{meant and meant.names}. The file was not kept."
         )
     parity = compare(reference, candidate, batches)
     if parity.argmax_agreement < min_agreement:
@@ -113,10 +113,10 @@ def check(reference, candidate, batches, min_agreement=MIN_AGREEMENT):
         )
     if (parity.probability_difference or 0) > MAX_PROBABILITY_DIFFERENCE:
         raise ParityError(
-            f"{candidate.name} gives {candidate.description.output} that stand for other "
-            f"probabilities than those of {reference.name}: they differ by "
-            f"{parity.probability_difference:.2g}, of at most {MAX_PROBABILITY_DIFFERENCE}. "
-            "The file was not kept. If the model ends in a softmax that is not recognized, in a "
-            "Lambda layer for instance, use keras.layers.Softmax, or end it in logits."
+            f"{candidate.name} outputs {candidate.description.output} whose probabilities differ "
+            f"from those of {reference.name} by {parity.probability_difference:.2g}; at most "
+            f"{MAX_PROBABILITY_DIFFERENCE} is allowed. "
+            "The file was not kept. If the model ends in a softmax that is not recognized, such as "
+            "a Lambda layer, use keras.layers.Softmax, or end it in logits."
         )
     return parity

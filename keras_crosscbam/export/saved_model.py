@@ -1,4 +1,4 @@
-"""Keras to a SavedModel, for TensorFlow Serving and all that reads TensorFlow's own format."""
+"""Export of Keras models to SavedModel folders, for TensorFlow Serving and similar tools."""
 
 from __future__ import annotations
 
@@ -26,22 +26,21 @@ def to_saved_model(
     output: str = "logits",
     frames: Frames | None = None,
 ) -> Parity:
-    """Writes a model as a SavedModel folder, and proves it on real frames.
+    """Writes a model as a SavedModel folder, and verifies it on images.
 
         >>> import keras_crosscbam as kc
         >>> model = kc.CrossCBAM_M(weights="camvid", input_shape=(None, None, 3))  # doctest: +SKIP
         >>> kc.export.to_saved_model(model, "m").argmax_agreement  # doctest: +SKIP
         1.0
 
-    Its endpoint `serving_default` takes `image`, pixels of 0..255 `(batch, height, width, 3)`, and
-    returns `{output: ...}`. The file `keras_crosscbam.json` inside describes it.
+    The endpoint `serving_default` takes `image`, pixels of 0..255 `(batch, height, width, 3)`, and
+    returns `{output: ...}`. The description is the file `keras_crosscbam.json` inside.
 
     Args:
-        model: a functional `keras.Model` from images to scores; of one with an auxiliary head, the
-            main output.
-        folder: the folder to write; an older SavedModel of that name is replaced. It appears only
-            once it has passed the comparison.
-        input_size: `(height, width)`; None for the model's own, which may be any size.
+        model: a functional `keras.Model` from images to scores. An auxiliary head is not exported.
+        folder: the folder to write. It is only created if the comparison passes; an existing
+            SavedModel of that name is replaced.
+        input_size: `(height, width)`; None for the model's own size, which may be dynamic.
         batch: a fixed batch size, or None for any.
         input, output, frames: as in `to_onnx`.
 
@@ -49,10 +48,10 @@ def to_saved_model(
         The `Parity` with the Keras model.
 
     Raises:
-        ValueError: for arguments out of range, on another backend than TensorFlow, and if the
-            folder holds something else.
+        ValueError: for arguments out of range, on other backends than TensorFlow, and if the folder
+            contains other files.
         ParityError: if less than 99.99 % of the pixels have the same label as in Keras, or the
-            scores stand for other probabilities.
+            probabilities differ.
     """
     require_tensorflow("SavedModel")
     model = at_size(model, input_size, free=True)

@@ -1,4 +1,4 @@
-"""A model as the TensorFlow function that exported files are made of, and what they say of it."""
+"""The TensorFlow function of a model for export, and its description."""
 
 import hashlib
 
@@ -13,21 +13,22 @@ from keras_crosscbam.private_api import origin
 from keras_crosscbam.runtime.description import OUTPUTS, Description
 
 PIXELS = {"float": "float32", "uint8": "uint8"}
-"""What a file can take as its input, and how its description calls that."""
+"""Names of the pixel dtypes in descriptions, by the values of `input`."""
 
 
 def describe(model, input, output):
-    """The `Description` of what TensorFlow makes of a model.
+    """Returns the `Description` of an exported model.
+
+    It contains the names of the classes, if the model has them. Its `extra` contains the version
+    of this package, the SHA-256 of the weights, and the entry that the file takes pixels of 0..255.
 
     Args:
-        model: a functional model that takes pixels of 0..255; if its classes have names, the
-            description has them too. Its `extra` also holds the package's version, the sha256 of
-            the weights, and that the file normalizes pixels itself if need be.
+        model: a functional model that takes pixels of 0..255.
         input: `"float"` or `"uint8"`.
         output: `"logits"`, `"probabilities"`, `"labels"` or `"coarse_logits"`.
 
     Raises:
-        ValueError: for another input or output, and for logits of a model that ends in a sigmoid.
+        ValueError: for another input or output.
     """
     if input not in PIXELS or output not in OUTPUTS:
         raise ValueError(
@@ -50,7 +51,7 @@ def _sha256(arrays):
 
 
 def serving_function(model, batch, description):
-    """The function from images to a dict of one output, of the name of its kind.
+    """Returns a function from images to a dict with one output, named by its kind.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.export.serving import describe, serving_function
@@ -60,18 +61,17 @@ def serving_function(model, batch, description):
         TensorShape([1, 64, 96])
 
     Args:
-        model: a functional model from images to scores; its size is that of the function. One
-            that ends in a softmax or sigmoid gives probabilities as they are, and logits without
-            that activation.
-        batch: the fixed batch size, or None.
-        description: a `Description`, of which pixels and output count.
+        model: a functional model from images to scores; its size is that of the function. A final
+            softmax or sigmoid is removed for logits.
+        batch: the fixed batch size, or None for any.
+        description: a `Description`; only its pixels and output are used.
 
     Returns:
-        A `tf.function` of one signature, whose argument is called `image`.
+        A `tf.function` with one signature, whose argument is named `image`.
 
     Raises:
         ValueError: for coarse logits of a model that does not end in an upsampling of its scores,
-            and for logits of one that resizes probabilities.
+            and for logits of a model that resizes probabilities.
     """
     import tensorflow as tf
 
@@ -97,7 +97,7 @@ def serving_function(model, batch, description):
 
 
 def without_upsampling(model):
-    """The part of a model before the upsampling to the size of the image that it ends in."""
+    """Returns a model without its final upsampling to the size of the image."""
     layer, node, _ = origin(model.outputs[0])
     if not isinstance(layer, ResizeLike):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What the exports share: a model of one size, frames to compare on, no file before the gate."""
+"""Common steps of the exports: the model at one size, comparison frames, verified writing."""
 
 import contextlib
 import logging
@@ -29,18 +29,19 @@ def require_tensorflow(kind):
 
 
 def at_size(model, input_size, free=False):
-    """The model as it is exported: without its auxiliary head, for images of one size.
+    """Returns the model to export: without its auxiliary head, for images of one size.
 
-    It takes pixels of 0..255, also if it was built with `include_preprocessing=False`, and computes
-    in float32, also if it was built under another dtype policy.
+    The returned model takes pixels of 0..255, also if it was built with
+    `include_preprocessing=False`, and computes in float32, also if it was built under another dtype
+    policy.
 
     Args:
         model: a functional or sequential model.
         input_size: `(height, width)`; None for the model's own size.
-        free: whether a model that takes any size will do, too.
+        free: whether the size may be dynamic.
 
     Raises:
-        ValueError: if the model takes any size, none is given, and `free` is false.
+        ValueError: if the model has a dynamic size, no size is given, and `free` is false.
     """
     model = with_preprocessing(inference_model(model))
     own = model.input_shape[1:3]
@@ -48,37 +49,39 @@ def at_size(model, input_size, free=False):
         model = with_input_size(model, input_size)
     if not free and None in model.input_shape[1:3]:
         raise ValueError(
-            "The file is for one image size: say which with `input_size=(height, width)`. "
+            "The file needs a fixed image size: pass `input_size=(height, width)`. "
             f"Received: input shape {model.input_shape}"
         )
-    # Last, since copies of layers may take on the global policy.
+    # This is the last step, because copies of layers may get the global policy.
     return in_float32(model)
 
 
 def require_convolutions(path, description, remedy):
-    """Raises a `ValueError` for a file in which they are products of matrices, for a CPU.
+    """Raises a `ValueError` for a file whose convolutions were rewritten for a CPU runtime.
 
     Args:
         path: the file, for the message.
         description: its `Description`, or None.
-        remedy: what to do instead.
+        remedy: what to do instead, for the message.
     """
     written_for = description and description.extra.get("optimized_for")
     if written_for in ("onnxruntime", "openvino"):
         raise ValueError(
-            f"{path} was written for {written_for} in float, its convolutions as products of "
-            f"matrices: {remedy}"
+            f"{path} was written for {written_for} in float, with convolutions as matrix "
+            f"products: {remedy}"
         )
 
 
 def frame_batches(frames, size, batch, channels=3):
-    """Images to compare on: `(batch, height, width, channels)` uint8, the last batch filled up.
+    """Yields batches of images for the comparison, uint8 `(batch, height, width, channels)`.
+
+    The last batch is padded by repeating the last image.
 
     Args:
         frames: images `(height, width, channels)`, or paths of images; None for a street
             photograph.
-        size: `(height, width)` to resize them to; None leaves them as they are, one in a batch.
-        batch: how many go together; None for one.
+        size: `(height, width)` that images are resized to; None for no resizing and batches of one.
+        batch: number of images in a batch; None for one.
         channels: number of channels that the network takes.
     """
     given = [street(channels)] if frames is None else frames
@@ -96,7 +99,7 @@ def frame_batches(frames, size, batch, channels=3):
 
 
 def as_image(frame, channels=3):
-    """An image `(height, width, channels)`, or the path of one, as the uint8 array."""
+    """Returns an image `(height, width, channels)`, given as an array or a path, as uint8."""
     image = frame if isinstance(frame, np.ndarray) else read_channels(frame, channels)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
         raise ValueError(
@@ -107,13 +110,13 @@ def as_image(frame, channels=3):
 
 
 def write_verified(path, write, reference, run, frames, batch):
-    """Writes a file, which is kept only if it computes what the model computes.
+    """Writes a file and keeps it only if its results equal those of the model.
 
     Args:
-        path: the file, or folder.
-        write: function of a path that writes it there.
-        reference: the model, a `Runtime`.
-        run: function of a path that makes a `Runtime` of the file.
+        path: the file or folder.
+        write: function that takes a path and writes the file there.
+        reference: `Runtime` of the model.
+        run: function that takes a path and returns the `Runtime` of the file.
         frames, batch: as in `frame_batches`.
 
     Returns:
@@ -127,21 +130,21 @@ def write_verified(path, write, reference, run, frames, batch):
 
 @contextlib.contextmanager
 def keep_if_verified(path):
-    """Gives a path to write to; what lies there is moved to `path` unless an exception is raised.
+    """Yields a temporary path, whose file is moved to `path` unless an exception is raised.
 
-    The file may be a folder, and may have companions: its description beside it, and the `.bin`
-    of an OpenVINO `.xml`.
+    The file may be a folder, and may have companion files: its description next to it, and the
+    `.bin` of an OpenVINO `.xml`.
 
     Raises:
-        ValueError: if `path` is a folder that holds something else than a SavedModel.
+        ValueError: if `path` is a folder with other content than a SavedModel.
     """
     path = Path(path)
     if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file():
         raise ValueError(
-            f"{path}: is a folder with other things in it, which an export does not replace. "
+            f"{path}: is a folder that contains other files, which an export does not replace. "
             "Choose another path."
         )
-    # The ending stays last: the runtimes go by it.
+    # The extension stays at the end, because it selects the runtime.
     unchecked = path.with_name(f".{path.stem}.unchecked-{os.getpid()}{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -157,7 +160,7 @@ def keep_if_verified(path):
 
 @contextlib.contextmanager
 def quiet():
-    """Silences libraries' warnings and logs, and sends their progress bars to the error stream."""
+    """Hides warnings and logs of libraries, and redirects their progress bars to stderr."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -169,7 +172,7 @@ def quiet():
 
 
 def _parts(path):
-    """A file and its companions; it comes last, so that it is never there without them."""
+    """Returns the companions of a file, then the file, so that it never exists without them."""
     return path.with_suffix(".bin"), path.with_name(f"{path.name}.json"), path
 
 

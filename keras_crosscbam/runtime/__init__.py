@@ -1,4 +1,4 @@
-"""One interface over every format a trained network runs in.
+"""Runtimes: one interface to trained networks in any file format.
 
 >>> import keras_crosscbam
 >>> run = keras_crosscbam.runtime.load("cross_cbam.onnx")  # doctest: +SKIP

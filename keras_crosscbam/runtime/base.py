@@ -1,4 +1,4 @@
-"""The one interface that evaluation, segmentation and benchmarks are written against."""
+"""Base class of the runtimes, used by evaluation, segmentation and benchmarks."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 
 
 class Runtime(ABC):
-    """Something that turns images into labels: `labels = runtime(images)`.
+    """A network that segments images: `labels = runtime(images)`.
 
-    A runtime reuses its buffers, so it serves one thread at a time.
+    A runtime reuses its buffers, so only one thread may use it at a time.
 
-    A network of one class gives one score a pixel, that of the object. Its scores are two here, as
-    those of a network of two classes: the logits 0 and z, or the probabilities 1 - p and p, of
-    background (label 0) and object (label 1). So it takes a pixel for the object where z is above
+    A network of one class outputs one score per pixel, that of the object. A runtime returns two
+    scores for it, like a network of two classes: the logits 0 and z, or the probabilities 1 - p
+    and p, of background (label 0) and object (label 1). A pixel is labeled as object if z is above
     0, or p above 0.5.
 
     Attributes:
-        name: for messages and reports.
-        size: `(height, width)` that the network is fixed to, or None if it takes any.
-        batch: how many images the network is fixed to, or None if it takes any number.
-        num_classes: number of classes, which is that of the labels: 2, background and object, of a
-            network of one class. None for a foreign file that gives labels, and so does not say.
+        name: name of the network for messages and reports.
+        size: the fixed `(height, width)` of the input, or None for any size.
+        batch: the fixed batch size, or None for any.
+        num_classes: number of labels; 2 (background and object) for a network of one class. None
+            for a file from another tool that outputs labels, because the number is unknown.
         channels: number of channels of the images.
-        classes: their `ClassTable`; numbered ones where nobody said what they are.
+        classes: the `ClassTable`; default names if the classes have no names.
         description: the `Description` of the network.
-        dtype: the NumPy type that the network takes pixels in.
-        scores_layout: `"nchw"` or `"nhwc"`, that of the scores; in foreign files it need not be
-            that of the images.
-        normalization: the `Normalization` that `prepare` does for the network, or None.
-        reuses_output: whether `run` may write over the output that it returned before.
+        dtype: the NumPy dtype of the input.
+        scores_layout: layout of the scores, `"nchw"` or `"nhwc"`. In files from other tools it may
+            differ from the layout of the images.
+        normalization: the `Normalization` that `prepare` applies, or None.
+        reuses_output: whether `run` may overwrite the output of the previous call.
     """
 
     reuses_output = True
@@ -79,7 +79,10 @@ class Runtime(ABC):
                 )
         named = agreed_classes(self.description.classes, classes, name)
         if (labels or 0) > 256:
-            raise ValueError(f"Labels are uint8, so {name} cannot have {labels} classes")
+            raise ValueError(
+                f"Labels are uint8, so a network has at most 256 classes. "
+                f"Received: {labels} classes of {name}"
+            )
         self.name = name
         self.size = size
         self.batch = batch
@@ -91,15 +94,15 @@ class Runtime(ABC):
         self.normalization: Normalization | None = None
 
     def normalize_by(self, normalization: Normalization) -> None:
-        """Sets the `Normalization` of a network that takes pixels normalized.
+        """Sets the `Normalization` of a network that takes normalized pixels.
 
         Raises:
-            ValueError: for a network that says that it takes pixels of 0..255, and for one that
-                takes bytes.
+            ValueError: for a network whose description says that it takes pixels of 0..255, and
+                for a network with an integer input.
         """
         if self._takes_raw_pixels():
             raise ValueError(
-                f"{self.name} takes pixels of 0..255 and normalizes them itself: leave out `mean` "
+                f"{self.name} takes pixels of 0..255 and normalizes them itself: remove `mean` "
                 "and `std`."
             )
         if self.dtype.kind == "u":
@@ -109,21 +112,24 @@ class Runtime(ABC):
 
     @abstractmethod
     def run(self, prepared: np.ndarray) -> np.ndarray:
-        """Runs the network alone.
+        """Runs the network on prepared images.
 
         Args:
-            prepared: what `prepare` returned, of the batch size that the network is fixed to.
+            prepared: an array returned by `prepare`, of the network's batch size if that is fixed.
 
         Returns:
-            The output as the network gives it. The next call may write over it.
+            The raw output of the network. The next call may overwrite it.
         """
 
     def prepare(self, images: np.ndarray) -> np.ndarray:
-        """Images as the network takes them: its layout and type, contiguous.
+        """Converts images to the network's input: its layout and dtype, contiguous.
 
         Args:
-            images: `(batch, height, width, channels)`, uint8 or float, in 0..255, of the size that
-                the network is fixed to, if it is. Floats are rounded for a network of uint8 pixels.
+            images: shape `(batch, height, width, channels)`, uint8 or float, 0..255. They must have
+                the network's size if that is fixed. Floats are rounded for a uint8 input.
+
+        Returns:
+            The input array for `run`.
 
         Raises:
             ValueError: for images of another shape.
@@ -149,11 +155,11 @@ class Runtime(ABC):
             images: as in `prepare`, any number of them.
 
         Returns:
-            float32 scores `(batch, height, width, num_classes)` at the size of the images; those
-            of a network that gives them coarser are upsampled bilinearly.
+            float32 scores `(batch, height, width, num_classes)` at the size of the images. Coarser
+            scores are upsampled bilinearly.
 
         Raises:
-            ValueError: if the network gives labels alone.
+            ValueError: if the network outputs labels only.
         """
         self.check_scores()
         return self._in_batches(images, self._scores)
@@ -165,7 +171,7 @@ class Runtime(ABC):
             images: as in `prepare`, any number of them.
 
         Raises:
-            ValueError: if what a foreign file gives is neither scores nor labels.
+            ValueError: if the output of a file from another tool is neither scores nor labels.
         """
         return self._in_batches(images, self._labels)
 
@@ -173,28 +179,28 @@ class Runtime(ABC):
         """Segments images of any size.
 
         Args:
-            image: uint8 `(height, width, channels)`, RGB for three channels, or several as
+            image: an image, uint8 `(height, width, channels)`, RGB for three channels, or a batch
                 `(batch, height, width, channels)`.
-            size: what to resize them to for the network: `(height, width)`, or one number, the
-                shorter side, the aspect ratio being kept. An image that is long and narrow is not
-                enlarged beyond a longer side of 4 times that number. None leaves the image as it
-                is. Not for networks of a fixed size, which is then the one resized to.
+            size: the size that images are resized to for the network: `(height, width)`, or the
+                shorter side as one number, which keeps the aspect ratio. A long and narrow image is
+                not enlarged beyond a longer side of 4 times that number. None for the size of the
+                image. A network of fixed size always resizes to its own size.
 
         Returns:
-            uint8 labels `(height, width)`, or `(batch, height, width)`, of the images' own size.
+            uint8 labels `(height, width)` or `(batch, height, width)` at the size of the images.
 
         Raises:
-            ValueError: if a size is given to a network of another, fixed one.
+            ValueError: if the network has a fixed size and `size` differs from it.
         """
         return self.predict(image, size)
 
     def predict(
         self, image: np.ndarray, size: Size | int | None = None, output_size: Size | None = None
     ) -> np.ndarray:
-        """Like a call, but the labels have the `(height, width)` that `output_size` says.
+        """Like `__call__`, but returns labels of the `(height, width)` given by `output_size`.
 
-        The scores are resized bilinearly before the argmax. Labels of a network that gives nothing
-        else are resized by nearest neighbor.
+        The scores are resized bilinearly before the argmax. If the network outputs labels only,
+        they are resized by nearest neighbor.
         """
         return self._of_images(self.labels_of, image, size, output_size)
 
@@ -204,20 +210,20 @@ class Runtime(ABC):
         """Like `predict`, but returns float32 scores `(height, width, num_classes)`.
 
         Raises:
-            ValueError: if the network gives labels alone.
+            ValueError: if the network outputs labels only.
         """
         self.check_scores()
         return self._of_images(self.scores_of, image, size, output_size)
 
     def resized(self, image: np.ndarray, size: Size | int | None = None) -> np.ndarray:
-        """Images as a batch of the size that the network is to see.
+        """Returns the images as a batch, resized for the network.
 
-        The first of the steps that `predict` consists of; `prepare`, `infer` and `labels_of` or
-        `scores_of` are the others. Threads may do them at once for different images, each step
-        in one thread at a time.
+        This is the first step of `predict`; the next steps are `prepare`, `infer`, and `labels_of`
+        or `scores_of`. Several threads may run different steps at the same time for different
+        images, but each step only in one thread at a time.
 
         Args:
-            image, size: as in a call.
+            image, size: as in `__call__`.
 
         Returns:
             uint8 `(batch, height, width, 3)`.
@@ -230,20 +236,20 @@ class Runtime(ABC):
         return np.stack([bilinear(array, seen) for array in images])
 
     def infer(self, prepared: np.ndarray) -> np.ndarray:
-        """Like `run`, but the output stays as it is when the network runs again.
+        """Like `run`, but the next call does not overwrite the output.
 
         Raises:
-            RuntimeError: if the network cannot run, with its name.
+            RuntimeError: if the network cannot run; the message contains its name.
         """
         output = self._run(prepared)
         return np.array(output) if self.reuses_output else output
 
     def labels_of(self, output: np.ndarray, images: np.ndarray, output_size: Size) -> np.ndarray:
-        """The uint8 labels `(batch, *output_size)` that an output stands for.
+        """Computes uint8 labels `(batch, *output_size)` from an output.
 
         Args:
-            output: what `run` or `infer` returned for the images.
-            images: what `resized` returned.
+            output: the result of `run` or `infer` for the images.
+            images: the result of `resized`.
             output_size: `(height, width)`.
         """
         if self.description.output == "labels" or images.shape[1:3] == output_size:
@@ -262,10 +268,10 @@ class Runtime(ABC):
         return np.stack(resized)
 
     def check_scores(self) -> None:
-        """Raises a `ValueError` if the network gives labels alone."""
+        """Raises a `ValueError` if the network outputs labels only."""
         if self.description.output == "labels":
             raise ValueError(
-                f"{self.name} gives labels, not scores. Export it with output='logits' for scores."
+                f"{self.name} outputs labels, not scores. Export it with output='logits'."
             )
 
     def _of_images(self, finish, image, size, output_size):
@@ -275,7 +281,7 @@ class Runtime(ABC):
         return results if np.ndim(image) == 4 else results[0]
 
     def _takes_raw_pixels(self):
-        """Whether the network says that it takes pixels of 0..255."""
+        """Returns whether the description says that the network takes pixels of 0..255."""
         return self.description.extra.get("normalization") == "inside"
 
     def _refuse(self, images, expected):
@@ -284,7 +290,7 @@ class Runtime(ABC):
         )
 
     def _in_batches(self, images, finish):
-        """`finish(output, images)` of one batch after the other, the last one filled up."""
+        """Returns `finish(output, images)` of all batches; the last batch is padded."""
         images = np.asarray(images)
         step = self.batch or max(len(images), 1)
         parts = []
@@ -307,14 +313,14 @@ class Runtime(ABC):
             return output
         except ValueError:
             raise
-        except Exception as error:  # every library raises classes of its own
+        except Exception as error:  # each library raises its own exception classes
             raise RuntimeError(
                 f"{self.name} could not run on an input of shape {prepared.shape}: "
-                f"{one_line(error)}. If it takes images of any size, try another one."
+                f"{one_line(error)}. If it takes images of any size, try another size."
             ) from error
 
     def _scores(self, output, images):
-        """The scores at the size of the images, in memory that is nobody else's."""
+        """Returns the scores at the size of the images, as a copy."""
         scores = self._scores_of_labels(output)
         if scores.shape[1:3] != images.shape[1:3]:
             return upsample(scores, images.shape[1:3])
@@ -332,7 +338,7 @@ class Runtime(ABC):
         return labels_of_scores(scores)
 
     def _scores_of_labels(self, output):
-        """The output with one channel, the last axis, for each label: one score becomes two."""
+        """Returns channels-last scores with one channel per label; one score becomes two."""
         scores = self._channels_last(output)
         if scores.shape[-1] > 1:
             return scores
@@ -344,7 +350,7 @@ class Runtime(ABC):
         return output.transpose(0, 2, 3, 1) if self.scores_layout == "nchw" else output
 
     def check_size(self, size: Size | int | None) -> None:
-        """Raises a `ValueError` for a `size`, as in a call, that a network of fixed size lacks."""
+        """Raises a `ValueError` if the network has a fixed size and `size` differs from it."""
         if self.size is not None and size not in (None, self.size, list(self.size)):
             raise ValueError(
                 f"{self.name} is fixed to {self.size[0]}x{self.size[1]} pixels. "

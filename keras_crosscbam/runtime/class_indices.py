@@ -1,10 +1,10 @@
-"""Class indices that a network gives, checked."""
+"""Checks class indices that a network outputs."""
 
 import numpy as np
 
 
 def as_labels(indices, count, name):
-    """Class indices of any type as uint8 labels.
+    """Converts class indices of any dtype to uint8 labels.
 
         >>> import numpy as np
         >>> from keras_crosscbam.runtime.class_indices import as_labels
@@ -12,20 +12,20 @@ def as_labels(indices, count, name):
         array([[[0, 2]]], dtype=uint8)
 
     Args:
-        indices: `(batch, height, width)`.
+        indices: array of shape `(batch, height, width)`.
         count: number of classes.
-        name: of the network, for the message.
+        name: name of the network, for the message.
 
     Raises:
-        ValueError: for other values than whole numbers of `0..count - 1`.
+        ValueError: if a value is not an integer in `0..count - 1`.
     """
     labels = indices.astype(np.uint8, copy=False)
     last = count - 1
     if labels.max() > last or (labels is not indices and (labels != indices).any()):
         raise ValueError(
-            f"{name} was taken to give class indices, which must be whole numbers of 0..{last}. "
-            f"Received: values in {indices.min()}..{indices.max()}. Its first output must be "
-            "scores of all classes, or their argmax. A network of one class must give labels "
-            "(logit > 0, or probability > 0.5): its file does not say which it gives."
+            f"The output of {name} is read as class indices, which must be integers in 0..{last}. "
+            f"Received: values in {indices.min()}..{indices.max()}. The first output must be the "
+            "scores of all classes, or their argmax. A network of one class must output labels "
+            "(logit > 0, or probability > 0.5), because its file does not say which score it is."
         )
     return labels

@@ -1,10 +1,10 @@
-"""Labels of scores: of those at the size of the image, and of coarser ones.
+"""Computes labels from scores at the size of the image, or from coarser scores.
 
-Networks compute their scores at 1/8 of the image and upsample them last. That makes the largest
-tensor of all, and says little: bilinear interpolation is a convex combination, so where the four
-scores around a pixel have the same best class, it is the pixel's best class as well. What is left
-are the cells that a border between classes runs through, and in them the few classes that are not
-beaten by another one at all four corners.
+Networks compute their scores at 1/8 of the image size and upsample them at the end, to their
+largest tensor. Most of that work is unnecessary: bilinear interpolation is a convex combination, so
+if the four scores around a pixel have the same best class, it is also the best class of the pixel.
+Only cells at a border between classes need interpolation, and only for classes that no other class
+exceeds at all four corners.
 """
 
 from functools import lru_cache
@@ -14,9 +14,9 @@ import numpy as np
 
 
 def argmax_of_planes(planes):
-    """The index of the largest of up to 256 planes at each place, the first of equal ones.
+    """Returns the index of the largest of up to 256 planes at each position.
 
-    It is what `numpy.argmax` computes, in less time.
+    Ties are resolved to the first plane. The result equals `numpy.argmax`, but is computed faster.
 
         >>> import numpy as np
         >>> from keras_crosscbam.runtime.coarse_logits import argmax_of_planes
@@ -24,27 +24,27 @@ def argmax_of_planes(planes):
         array([0, 1, 0], dtype=uint8)
 
     Args:
-        planes: an array or iterable of float arrays of one shape.
+        planes: an array, or an iterable of float arrays of the same shape.
 
     Returns:
-        uint8 of the shape of a plane.
+        A uint8 array of the shape of a plane.
     """
     planes = iter(planes)
     best = np.array(next(planes))
     labels = np.zeros(best.shape, np.uint8)
     for index, plane in enumerate(planes, start=1):
-        # Indices rise, so the larger one of two is the later one.
+        # Indices increase, so the maximum of two is the later one.
         np.maximum(labels, (plane > best) * np.uint8(index), out=labels)
         np.maximum(best, plane, out=best)
     return labels
 
 
 def labels_of_scores(scores):
-    """The argmax of scores `(batch, height, width, classes)`, uint8 `(batch, height, width)`."""
+    """Returns the argmax of `(batch, height, width, classes)`, uint8 `(batch, height, width)`."""
     planes = np.moveaxis(scores, -1, 0)
     if planes.strides[-1] == planes.itemsize:
         return argmax_of_planes(planes)
-    # Classes that lie side by side are parted a few rows at a time, which stay in the cache.
+    # Channels-last scores are transposed a few rows at a time, which fit into the cache.
     strips = range(0, planes.shape[2], 16)
     parts = [argmax_of_planes(np.ascontiguousarray(planes[:, :, top : top + 16])) for top in strips]
     return np.concatenate(parts, axis=1)
@@ -71,7 +71,7 @@ def upsample(coarse, size):
 
 
 def labels_of_coarse(coarse, size):
-    """The argmax of `upsample(coarse, size)`, without computing all of it.
+    """Returns the argmax of `upsample(coarse, size)`, computing only the necessary part.
 
         >>> import numpy as np
         >>> from keras_crosscbam.runtime.coarse_logits import labels_of_coarse
@@ -80,12 +80,12 @@ def labels_of_coarse(coarse, size):
         array([[[0, 0, 0, 1, 1, 1, 1, 1]]], dtype=uint8)
 
     Args:
-        coarse: scores `(batch, h, w, classes)`, of up to 256 classes.
+        coarse: scores `(batch, h, w, classes)` for up to 256 classes.
         size: `(height, width)`.
 
     Returns:
-        uint8 labels `(batch, height, width)`: of equal scores the first class. Another
-        implementation may decide otherwise where the two best are equal but for rounding.
+        uint8 labels `(batch, height, width)`. Ties are resolved to the first class. Other
+        implementations may return the other class if two scores are equal except for rounding.
     """
     planes = np.asarray(coarse, np.float32).transpose(0, 3, 1, 2)
     rows, columns = (_axis(*pair) for pair in zip(planes.shape[2:], size, strict=True))
@@ -93,12 +93,16 @@ def labels_of_coarse(coarse, size):
 
 
 class _Axis(NamedTuple):
-    """Where the fine pixels of one axis lie between the coarse centers.
+    """Positions of the fine pixels of one axis between the coarse centers.
 
-    Cell `i` reaches from center `i - 1` to center `i`; the outermost ones lie beyond the first and
-    last center. `weights[i, k]` is that of center `i` in the `k`-th pixel of the cell, float32
-    `(coarse + 1, pixels)`. `place` says where each fine pixel is when all cells are laid out one
-    after the other, a slice if nothing lies between.
+    Cell `i` is the interval from center `i - 1` to center `i`; the outermost cells are outside the
+    first and the last center.
+
+    Attributes:
+        weights: weight of center `i` in the `k`-th pixel of cell `i`, float32 of shape
+            `(coarse + 1, pixels)`.
+        place: index of each fine pixel when all cells are concatenated; a slice if the pixels are
+            contiguous.
     """
 
     weights: np.ndarray
@@ -107,7 +111,7 @@ class _Axis(NamedTuple):
 
 @lru_cache(maxsize=32)
 def _axis(coarse, fine):
-    # In units of 1 / (2 * fine) of a coarse pixel all numbers are whole, and nothing is rounded.
+    # In units of 1 / (2 * fine) of a coarse pixel all numbers are integers, without rounding.
     offset = (2 * np.arange(fine) + 1) * coarse - fine
     cell, weight = offset // (2 * fine) + 1, offset % (2 * fine) / (2 * fine)
     rank = np.arange(fine) - np.searchsorted(cell, cell)
@@ -121,23 +125,23 @@ def _axis(coarse, fine):
 
 @lru_cache(maxsize=32)
 def _matrix(coarse, fine):
-    """What bilinear resizing of one axis multiplies by, float32 `(fine, coarse)`."""
+    """Returns the matrix of bilinear resizing along one axis, float32 `(fine, coarse)`."""
     weights, place = _axis(coarse, fine)
     padded = np.zeros((*weights.shape, coarse + 2), np.float32)
     cells = np.arange(coarse + 1)
     padded[cells, :, cells] = 1 - weights
     padded[cells, :, cells + 1] = weights
     padded = padded.reshape(-1, coarse + 2)[place]
-    # The centers beyond the borders repeat the outermost ones.
+    # The centers outside the borders repeat the outermost centers.
     padded[:, 1] += padded[:, 0]
     padded[:, -2] += padded[:, -1]
     return np.ascontiguousarray(padded[:, 1:-1])
 
 
 def _labels(planes, rows, columns):
-    """Labels of one image, from its scores `(classes, h, w)`."""
+    """Returns the labels of one image, from its scores `(classes, h, w)`."""
     classes, height, width = planes.shape
-    # Where the scores at the four corners of each cell are, repeated at the borders.
+    # Indices of the scores at the four corners of each cell, repeated at the borders.
     above, left = np.arange(-1, height)[:, None], np.arange(-1, width)
     corners = np.stack(
         [
@@ -161,14 +165,15 @@ def _labels(planes, rows, columns):
 
 
 def _mixed(scores, best, rows, columns):
-    """Labels in cells whose corners differ.
+    """Returns the labels in cells whose corners have different best classes.
 
-    The cells are the last axis everywhere: the others are short, and NumPy is fast along the last.
+    The cells are the last axis of all arrays, because it is the longest axis and NumPy is fastest
+    along the last one.
 
     Args:
-        scores: `(classes, 4, cells)`, those at the corners.
-        best: `(4, cells)`, the best classes at the corners.
-        rows, columns: the weights `(pixels, cells)` of the lower and of the right corners.
+        scores: scores at the corners, shape `(classes, 4, cells)`.
+        best: best classes at the corners, shape `(4, cells)`.
+        rows, columns: weights of the lower and of the right corners, shape `(pixels, cells)`.
 
     Returns:
         uint8 labels `(cells, rows, columns)`.
@@ -177,7 +182,8 @@ def _mixed(scores, best, rows, columns):
     for classes in best:
         by = np.take_along_axis(scores, classes[None, None].astype(np.intp), axis=0)
         beaten |= (by > scores).all(axis=1)
-    # The cells with most candidates come first: those that have an n-th one are then a slice.
+    # Cells are sorted by descending number of candidates, so the cells with an n-th candidate are
+    # a slice.
     counts = len(beaten) - beaten.sum(axis=0)
     order = np.argsort(-counts, kind="stable")
     counts, rows, columns = counts[order], rows[:, order], columns[:, order]
@@ -189,7 +195,7 @@ def _mixed(scores, best, rows, columns):
         some = slice(0, np.count_nonzero(counts > rank))
         candidate = candidates[first[some] + rank]
         values = _interpolate(scores[candidate, :, order[some]].T, rows[:, some], columns[:, some])
-        # As in `argmax_of_planes`: candidates rise, so the larger one of two is the later one.
+        # As in `argmax_of_planes`: candidates increase, so the maximum of two is the later one.
         later = (values > highest[..., some]) * candidate.astype(np.uint8)
         np.maximum(labels[..., some], later, out=labels[..., some])
         np.maximum(highest[..., some], values, out=highest[..., some])
@@ -199,7 +205,7 @@ def _mixed(scores, best, rows, columns):
 
 
 def _interpolate(corners, rows, columns):
-    """Values `(rows, columns, cells)` between corners `(4, cells)`, along the rows first."""
+    """Interpolates corners `(4, cells)` to values `(rows, columns, cells)`, along rows first."""
     above = corners[0] * (1 - columns) + corners[1] * columns
     below = corners[2] * (1 - columns) + corners[3] * columns
     return above * (1 - rows)[:, None] + below * rows[:, None]

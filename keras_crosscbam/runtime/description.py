@@ -1,4 +1,4 @@
-"""What an exported file says about itself, whatever its format."""
+"""Descriptions of exported networks: layout, input and output types, and classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTPUTS = ("logits", "probabilities", "labels", "coarse_logits")
 
 @dataclass(frozen=True)
 class Description:
-    """What has to be known about a network to run it.
+    """Metadata that is necessary to run a network.
 
         >>> from keras_crosscbam.runtime.description import Description
         >>> text = Description("nchw", output="labels", extra={"precision": "int8"}).to_json()
@@ -26,15 +26,15 @@ class Description:
         {'precision': 'int8'}
 
     Attributes:
-        layout: `"nchw"` or `"nhwc"`, of the image and of the scores.
-        pixels: `"float32"` or `"uint8"`, of 0..255 in both cases; RGB where there are three
+        layout: layout of the image and of the scores, `"nchw"` or `"nhwc"`.
+        pixels: dtype of the pixels, `"float32"` or `"uint8"`, 0..255 for both; RGB for three
             channels.
-        output: `"logits"` or `"probabilities"`, scores at the size of the image; `"labels"`, class
-            indices; `"coarse_logits"`, scores of a fraction of the size, still to be upsampled.
-        classes: their `ClassTable`, or None.
-        extra: what only informs, by name; values that JSON can hold. Its entry `"normalization"`
-            is `"inside"` in files that take pixels of 0..255; version 0.1 also wrote `"expected"`,
-            of models without a normalization of this package.
+        output: `"logits"` or `"probabilities"` for scores at the size of the image, `"labels"` for
+            class indices, `"coarse_logits"` for scores before the last upsampling.
+        classes: the `ClassTable`, or None.
+        extra: additional information, a dict of JSON values. Its entry `"normalization"` is
+            `"inside"` in files that take pixels of 0..255; version 0.1 also wrote `"expected"` for
+            models without a normalization of this package.
 
     Raises:
         ValueError: for another layout, pixels or output.
@@ -54,14 +54,14 @@ class Description:
                 )
 
     def to_json(self) -> str:
-        """One JSON object as a string: the fields, and what is in `extra` beside them."""
+        """Returns a JSON object as a string, with the fields and the entries of `extra`."""
         named = self.classes and {"classes": self.classes.names, "colors": self.classes.colors}
         fields = {"layout": self.layout, "pixels": self.pixels, "output": self.output}
         return json.dumps({**fields, **(named or {}), **self.extra})
 
     @classmethod
     def from_json(cls, text: str) -> Description:
-        """The description that `to_json` wrote; `ValueError` for any other text."""
+        """Returns the description that `to_json` wrote; raises a `ValueError` for other text."""
         try:
             entries = dict(json.loads(text))
             names, colors = entries.pop("classes", None), entries.pop("colors", None)
@@ -75,7 +75,7 @@ class Description:
 
 
 def parse(path, text):
-    """The `Description` in the text that a file carries; `ValueError` names the file."""
+    """Returns the `Description` in a file's JSON text; a `ValueError` names the file."""
     try:
         return Description.from_json(text)
     except ValueError as error:
@@ -83,21 +83,25 @@ def parse(path, text):
 
 
 def beside(path):
-    """Where the description of a file without room for one lies, as a `Path`.
+    """Returns the path of the description file for formats without metadata.
 
-    `NAME.EXT.json` beside a file, `keras_crosscbam.json` inside a folder.
+    It is `NAME.EXT.json` next to a file, and `keras_crosscbam.json` inside a folder.
     """
     path = Path(path)
     return path / f"{METADATA}.json" if path.is_dir() else path.with_name(f"{path.name}.json")
 
 
 def write_beside(path, description):
-    """Writes the `Description` of a file or folder to the place that `beside` names."""
+    """Writes the `Description` of a file or folder to the path that `beside` returns."""
     beside(path).write_text(description.to_json(), encoding="utf-8")
 
 
 def read_beside(path):
-    """The `Description` of a file or folder, None without one; `ValueError` for a damaged one."""
+    """Returns the `Description` of a file or folder, or None if there is no description file.
+
+    Raises:
+        ValueError: for a damaged description file.
+    """
     file = beside(path)
     if not file.is_file():
         return None

@@ -1,11 +1,11 @@
-"""The size that an image is resized to for a network."""
+"""Computes the size that an image is resized to for a network."""
 
 MAX_ASPECT = 4
-"""How many times a shorter side that is asked for the longer side may become by enlarging."""
+"""Maximum of the longer side when an image is enlarged, as a multiple of the shorter side."""
 
 
 def input_size(image_size, size):
-    """The `(height, width)` for a network of any size.
+    """Returns the input `(height, width)` for a network that takes any size.
 
     >>> from keras_crosscbam.runtime.input_size import input_size
     >>> input_size((720, 960), 360)
@@ -13,7 +13,7 @@ def input_size(image_size, size):
 
     Args:
         image_size: `(height, width)` of the image.
-        size: `(height, width)`, or the shorter side alone, or None for that of the image.
+        size: `(height, width)`, or the shorter side as an int, or None for the size of the image.
     """
     if size is None:
         return tuple(image_size)

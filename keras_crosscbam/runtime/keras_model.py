@@ -1,4 +1,4 @@
-"""A Keras model as a runtime, on whichever backend Keras runs."""
+"""Runtime for Keras models, on any backend."""
 
 from dataclasses import replace
 
@@ -25,13 +25,13 @@ class KerasRuntime(Runtime):
         (90, 120)
 
     Args:
-        model: a functional or sequential model; of one with an auxiliary head the main output is
-            run. For one built with `include_preprocessing=False` pixels are normalized.
+        model: a functional or sequential model. An auxiliary head is not run. Pixels are normalized
+            for a model that was built with `include_preprocessing=False`.
         classes: as in `keras_crosscbam.runtime.load`.
 
     Raises:
-        ValueError: for a model that is not built, for one that is no segmentation network, and for
-            one of one class that ends neither in logits nor in a sigmoid.
+        ValueError: for a model that is not built or is not a segmentation network, and for a model
+            of one class that ends neither in logits nor in a sigmoid.
     """
 
     reuses_output = False
@@ -67,26 +67,26 @@ class KerasRuntime(Runtime):
 
 
 def keras_file(path, classes=None):
-    """The `KerasRuntime` of a `.keras` file; `ValueError` for one that Keras cannot read."""
+    """Returns the `KerasRuntime` of a `.keras` file; raises a `ValueError` if it is unreadable."""
     try:
         model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras passes on what the zip file, HDF5 and JSON readers raise
+    except Exception as error:  # Keras does not catch errors of the zip, HDF5 and JSON readers
         raise unreadable(path, ".keras file", error) from error
     return KerasRuntime(model, classes)
 
 
 def _is_one_score(output):
-    """Whether there is one float a pixel: the score of one class."""
+    """Returns whether the output has one float per pixel, the score of one class."""
     return len(output.shape) == 4 and output.shape[-1] == 1 and "float" in str(output.dtype)
 
 
 def _kind(name, model):
-    """What the one score of a model is; `ValueError` where that cannot be told."""
+    """Returns the kind of a model's only score; raises a `ValueError` if it is unknown."""
     kinds = {"linear": "logits", "sigmoid": "probabilities"}
     activation = last_activation(model)
     if activation not in kinds:
         raise ValueError(
-            f"{name} gives one score a pixel, which must be a logit or a probability: let it end "
+            f"{name} outputs one score per pixel, which must be a logit or a probability: end it "
             f"in a layer without activation, or in a sigmoid. Received: activation {activation!r}"
         )
     return kinds[activation]

@@ -1,4 +1,4 @@
-"""A `.tflite` file as a runtime, run by LiteRT, which was TensorFlow Lite."""
+"""Runtime for `.tflite` files, run by LiteRT (formerly TensorFlow Lite)."""
 
 import os
 
@@ -11,7 +11,7 @@ from keras_crosscbam.runtime.signature import Tensor, only, signature
 
 
 class LiteRTRuntime(Runtime):
-    """Runs a segmentation network from a file with float or 8-bit inputs and outputs.
+    """Runs a segmentation network from a `.tflite` file with float or 8-bit inputs and outputs.
 
         >>> import numpy as np
         >>> from keras_crosscbam.runtime.litert import LiteRTRuntime
@@ -19,16 +19,16 @@ class LiteRTRuntime(Runtime):
         >>> run(np.zeros((720, 960, 3), np.uint8)).shape  # doctest: +SKIP
         (720, 960)
 
-    Pixels are turned into the numbers of a quantized input by its scale and zero point, and
-    `logits` turns those of a quantized output back; `run` takes and gives the numbers themselves.
+    `prepare` quantizes pixels by the scale and zero point of a quantized input, and `logits`
+    dequantizes a quantized output. `run` takes and returns quantized numbers.
 
     Args:
-        path: the file. Its description lies beside it, in `NAME.tflite.json`.
-        classes: the `ClassTable`, where the description does not carry one.
-        threads: how many threads to compute in; None for all cores.
+        path: the file. Its description is next to it, in `NAME.tflite.json`.
+        classes: the `ClassTable`, if the description does not contain one.
+        threads: number of threads; None for all cores.
 
     Raises:
-        ValueError: for an unreadable file, and for one that is no segmentation network.
+        ValueError: for an unreadable file, and for a file that is not a segmentation network.
     """
 
     reuses_output = False
@@ -46,7 +46,7 @@ class LiteRTRuntime(Runtime):
         image, output = _tensor(self._input), _tensor(self._output)
         self._numbers = None
         if _is_quantized(self._input):
-            # A pixel is one of 256 values, whatever the network calls them.
+            # Each of the 256 pixel values has one quantized number.
             image = Tensor(image.shape, "uint8")
             self._numbers = _quantize(np.arange(256), self._input)
         self._shape = tuple(self._input["shape"])
@@ -67,7 +67,7 @@ class LiteRTRuntime(Runtime):
             return pixels
         if self._numbers.ndim == 2:
             return self._numbers[pixels, range(self.channels)]
-        # Pixels that are only shifted, as those of 0..255 in int8 are, need no look-up.
+        # If quantization only shifts pixels, such as 0..255 in int8, no lookup table is needed.
         if np.array_equal(self._numbers, self._shifted(np.arange(256, dtype=np.uint8))):
             return self._shifted(pixels)
         return self._numbers[pixels]
@@ -88,7 +88,8 @@ class LiteRTRuntime(Runtime):
         return super()._scores(self._dequantized(output), images)
 
     def _labels(self, output, images):
-        # The largest of several is the largest in any unit; one alone has a threshold.
+        # The argmax of several scores does not need dequantization; a single score is compared
+        # with a threshold and does.
         single = output.shape[-1] == 1
         return super()._labels(self._dequantized(output) if single else output, images)
 

@@ -1,4 +1,4 @@
-"""From a file to the runtime that runs it."""
+"""Loads models and files as runtimes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class Engine:
     """A library that runs networks.
 
     Attributes:
-        runtime: module and name of what makes a `Runtime` of a path, classes and options.
-        endings: of the files that it runs.
+        runtime: module and name of the callable that returns a `Runtime` for a path, classes and
+            options.
+        endings: extensions of the files that it runs.
         extra: the extra of this package that installs it.
-        options: the options of `load` that it understands.
-        preset: options that its name stands for.
+        options: the options of `load` that it supports.
+        preset: options that are set by its name.
     """
 
     runtime: tuple[str, str]
@@ -46,7 +47,7 @@ _OPENVINO = (
     ("threads", "precision"),
 )
 
-# The first engine that runs an ending is the one that runs it unless another is asked for.
+# The first engine for an extension is its default engine.
 ENGINES = {
     "keras": Engine(_KERAS, (".keras",), "cpu"),
     "onnxruntime": Engine(*_ONNX),
@@ -58,7 +59,7 @@ ENGINES = {
     "tensorrt": Engine(("tensorrt.runtime", "TensorRTRuntime"), (".engine", ".plan"), "tensorrt"),
     "tensorflow": Engine(("saved_model", "SavedModelRuntime"), (SAVED_MODEL,), "cpu"),
 }
-"""What `load` takes as `engine`, or before the colon of a path."""
+"""Engines by name: the values of `engine` in `load`, and the prefixes of a path."""
 
 
 def load(
@@ -71,7 +72,7 @@ def load(
     mean: Channels | None = None,
     std: Channels | None = None,
 ) -> Runtime:
-    """Makes a `Runtime` of a model or a file.
+    """Returns a `Runtime` for a model or a file.
 
         >>> import keras_crosscbam as kc
         >>> run = kc.runtime.load("m.onnx", threads=2)  # doctest: +SKIP
@@ -83,37 +84,37 @@ def load(
 
     Args:
         model: a `keras.Model`, a `Runtime`, or the path of a `.keras`, `.onnx`, `.xml` (OpenVINO),
-            `.tflite`, `.engine` or `.plan` (TensorRT) file or of a SavedModel folder. A name of
-            an engine and a colon may stand before it: `"openvino:m.onnx"`.
-        classes: the `ClassTable`, where the model does not carry one. Where it does, its order
-            counts; the colors are those of the table given.
-        engine: the library to run a file in, one of `keras_crosscbam.runtime.loading.ENGINES`;
-            None for the one that the ending stands for.
-        device: for ONNX Runtime: `"cpu"` (default), `"cuda"` or `"tensorrt"`.
-        threads: how many threads ONNX Runtime, OpenVINO or LiteRT compute in; None for all cores.
-        precision: for OpenVINO: `"f32"` (default) or `"bf16"`.
-        mean, std: for a network from elsewhere that takes `(pixels / 255 - mean) / std`: one
-            number each, or one for each channel, on a scale of 0..1; for ImageNet's normalization
-            of RGB `(0.485, 0.456, 0.406)` and `(0.229, 0.224, 0.225)`. None for one that takes
-            pixels of 0..255, as all files of this package do. A Keras model that was built with
-            `include_preprocessing=False` needs neither: its pixels are normalized by ImageNet's.
+            `.tflite`, `.engine` or `.plan` (TensorRT) file or of a SavedModel folder. A path may
+            have an engine name and a colon as a prefix: `"openvino:m.onnx"`.
+        classes: the `ClassTable`, if the model does not contain one. If it does, the order is that
+            of the model and the colors are those of this table.
+        engine: the engine for a file, one of `keras_crosscbam.runtime.loading.ENGINES`; None for
+            the default engine of the extension.
+        device: device of ONNX Runtime: `"cpu"` (default), `"cuda"` or `"tensorrt"`.
+        threads: number of threads of ONNX Runtime, OpenVINO or LiteRT; None for all cores.
+        precision: precision of OpenVINO: `"f32"` (default) or `"bf16"`.
+        mean, std: normalization of a network from another tool that takes
+            `(pixels / 255 - mean) / std`: one number each, or one for each channel, on a scale of
+            0..1. ImageNet's values for RGB are `(0.485, 0.456, 0.406)` and
+            `(0.229, 0.224, 0.225)`. None for a network that takes pixels of 0..255, as all files
+            of this package do. Not needed for a Keras model that was built with
+            `include_preprocessing=False`: its pixels are normalized with ImageNet's values.
 
     Returns:
-        A `Runtime` that takes images of 0..255. One that is given is given back, whatever the
-        other arguments are, but for `mean` and `std`.
+        A `Runtime` that takes images of 0..255. A `Runtime` is returned as it is, and the other
+        arguments are ignored; `mean` and `std` must be None for it.
 
     Raises:
-        ValueError: for anything else, for files that are missing, damaged or no segmentation
-            network, for options that an engine does not have, for classes of other names than
-            those that the model carries, and for `mean` and `std` of a network that normalizes
-            pixels itself.
+        ValueError: for other arguments, for a file that is missing, damaged or not a segmentation
+            network, for options that the engine does not support, for classes whose names differ
+            from the model's, and for `mean` and `std` if the network normalizes pixels itself.
         ImportError: if the engine is not installed.
-        RuntimeError: if the device or processor asked for is not there.
+        RuntimeError: if the requested device or processor feature is not available.
     """
     normalization = None if mean is std is None else Normalization(mean, std)
     if isinstance(model, Runtime):
         if normalization is not None:
-            raise ValueError(f"`mean` and `std` go where {model.name} is loaded from its file.")
+            raise ValueError(f"Pass `mean` and `std` where {model.name} is loaded from its file.")
         return model
     if _is_keras_model(model):
         from keras_crosscbam.runtime.keras_model import KerasRuntime
@@ -126,20 +127,20 @@ def load(
     elif run.description.extra.get("normalization") == "expected":
         raise ValueError(
             f"{run.name} was written by version 0.1 and may expect normalized pixels. Export it "
-            "again, or say which: mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225) for a "
-            "model built with include_preprocessing=False; mean=0, std=1/255 for one that takes "
-            "pixels of 0..255 as they are."
+            "again, or pass mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225) for a "
+            "model built with include_preprocessing=False, or mean=0, std=1/255 for a model that "
+            "takes pixels of 0..255."
         )
     return run
 
 
 def _is_keras_model(model):
-    # Where there is a Keras model, Keras has been imported.
+    # The object can only be a Keras model if Keras is already imported.
     return "keras" in sys.modules and isinstance(model, sys.modules["keras"].Model)
 
 
 def _open(model, classes, engine, device, threads, precision):
-    """The runtime of a file."""
+    """Returns the runtime of a file."""
     path, engine = split(model, engine)
     chosen = ENGINES[engine]
     given = {"device": device, "threads": threads, "precision": precision}
@@ -157,14 +158,14 @@ def _open(model, classes, engine, device, threads, precision):
 
 
 def split(model, engine=None):
-    """The path that a text of `load` stands for, and the name of the engine for it.
+    """Splits the model text of `load` into the path and the name of the engine.
 
         >>> from keras_crosscbam.runtime.loading import split
         >>> split("openvino:m.onnx")  # doctest: +SKIP
         (PosixPath('m.onnx'), 'openvino')
 
     Raises:
-        ValueError: for what is no path of a file that an engine runs.
+        ValueError: for a text that is not the path of a file that an engine runs.
     """
     text = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     prefix, colon, rest = (text or "").partition(":")
@@ -176,7 +177,7 @@ def split(model, engine=None):
     if not text or not runs:
         raise ValueError(
             "Expected a Keras model or the path of a .keras, .onnx, .xml, .tflite, .engine or "
-            f".plan file or of a SavedModel folder. Received: {model!r}. Weights alone go through "
+            f".plan file or of a SavedModel folder. Received: {model!r}. Load a weights file with "
             "CrossCBAM_M(weights=...)."
         )
     if not path.exists():
@@ -192,7 +193,7 @@ def _check(engine, path, options):
         if name not in ENGINES[engine].options:
             having = [other for other, e in ENGINES.items() if name in e.options]
             raise ValueError(
-                f"{path} runs in {engine}, where `{name}` cannot be chosen; it can in {having}. "
+                f"{path} runs in {engine}, which does not support `{name}`; supported by {having}. "
                 f"Received: {name}={options[name]!r}"
             )
     threads = options.get("threads", 1)

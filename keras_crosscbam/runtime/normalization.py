@@ -1,4 +1,4 @@
-"""The normalization of pixels for networks that expect it done."""
+"""Normalization of pixels for networks that take normalized pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Normalization:
-    """Makes `(pixels / 255 - mean) / std` of pixels of 0..255.
+    """Computes `(pixels / 255 - mean) / std` for pixels of 0..255.
 
         >>> import numpy as np
         >>> from keras_crosscbam.runtime.normalization import Normalization
@@ -22,11 +22,11 @@ class Normalization:
 
     Attributes:
         mean, std: one number, or one for each channel, such as three for R, G and B, on a scale
-            of 0..1, as PyTorch's `torchvision.transforms.Normalize` takes them after `ToTensor`.
-            `mean=0, std=1` gives pixels of 0..1; `mean=0, std=1/255` leaves them at 0..255.
+            of 0..1, as in PyTorch's `torchvision.transforms.Normalize` after `ToTensor`.
+            `mean=0, std=1` scales pixels to 0..1; `mean=0, std=1/255` keeps them at 0..255.
 
     Raises:
-        ValueError: for other numbers, such as those on a scale of 0..255, and for None.
+        ValueError: for None, and for other numbers, such as numbers on a scale of 0..255.
     """
 
     mean: Channels | None
@@ -42,14 +42,14 @@ class Normalization:
             good = numbers.ndim < 2 and numbers.size > 0
             if not good or not ((numbers >= lowest) & (numbers <= 1)).all():
                 raise ValueError(
-                    "`mean` and `std` go together; each must be one number or one for each "
-                    "channel, such as three for R, G and B, of pixels on a scale of 0..1, and no "
-                    "`std` 0. Divide numbers on a scale of 0..255 by 255. "
+                    "`mean` and `std` must be given together; each must be one number or one for "
+                    "each channel, such as three for R, G and B, on a scale of 0..1, and `std` "
+                    "must not be 0. Divide numbers on a scale of 0..255 by 255. "
                     f"Received: {name}={given!r}"
                 )
 
     def check_channels(self, name, channels):
-        """Raises a `ValueError` for other numbers than one, or one for each channel."""
+        """Raises a `ValueError` unless `mean` and `std` have one number or one per channel."""
         for field in ("mean", "std"):
             if np.size(getattr(self, field)) not in (1, channels):
                 raise ValueError(
@@ -59,6 +59,6 @@ class Normalization:
                 )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Normalizes images `(..., channels)` of 0..255, into float32."""
+        """Normalizes images `(..., channels)` of 0..255 and returns float32."""
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
         return np.asarray(images, np.float32) * (1 / (255 * std)) - mean / std

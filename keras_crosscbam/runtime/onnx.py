@@ -1,4 +1,4 @@
-"""An ONNX file as a runtime, run by ONNX Runtime."""
+"""Runtime for ONNX files, run by ONNX Runtime."""
 
 import numpy as np
 
@@ -12,14 +12,14 @@ PROVIDERS = {
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
 }
-"""What ONNX Runtime is asked for by device: the first one, and those for what it cannot run."""
+"""Execution providers by device: the main one, and the fallbacks for unsupported operations."""
 
 DTYPES = {"float": "float32", "double": "float64"}
-"""ONNX Runtime's names of types that NumPy calls otherwise."""
+"""NumPy names of the types that have another name in ONNX Runtime."""
 
 
 class OnnxRuntime(Runtime):
-    """Runs a segmentation network from a file, written here or elsewhere.
+    """Runs a segmentation network from an ONNX file of this package or of another tool.
 
         >>> import numpy as np
         >>> from keras_crosscbam.runtime.onnx import OnnxRuntime
@@ -27,19 +27,19 @@ class OnnxRuntime(Runtime):
         >>> run(np.zeros((720, 960, 3), np.uint8)).shape  # doctest: +SKIP
         (720, 960)
 
-    A file from elsewhere must have one image input, NCHW or NHWC, and as its first output scores
-    or class indices. It gets pixels of 0..255, unless `keras_crosscbam.runtime.load` is told of a
-    normalization.
+    A file from another tool must have one image input, NCHW or NHWC, and its first output must be
+    scores or class indices. It takes pixels of 0..255, unless a normalization is passed to
+    `keras_crosscbam.runtime.load`.
 
     Args:
         path: the file.
-        classes: the `ClassTable`, where the file does not carry one.
+        classes: the `ClassTable`, if the file does not contain one.
         device: `"cpu"`, `"cuda"` or `"tensorrt"`.
-        threads: how many threads one operator may use; None leaves it to ONNX Runtime.
+        threads: number of threads for one operator; None for ONNX Runtime's default.
 
     Raises:
-        ValueError: for an unreadable file, and for one that is no segmentation network.
-        RuntimeError: if the device is not there, or not in this build of ONNX Runtime.
+        ValueError: for an unreadable file, and for a file that is not a segmentation network.
+        RuntimeError: if the device is missing, or not supported by this build of ONNX Runtime.
     """
 
     reuses_output = False
@@ -49,19 +49,19 @@ class OnnxRuntime(Runtime):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
-        # Errors come as exceptions; the log would show them a second time.
+        # Errors are raised as exceptions; the log would print them a second time.
         options.log_severity_level = 4
         providers = _providers(device)
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=list(providers)
             )
-        except Exception as error:  # ONNX Runtime raises a class of its own for each cause
+        except Exception as error:  # ONNX Runtime has a separate exception class for each cause
             raise unreadable(path, "ONNX file", error) from error
         if self.session.get_providers()[0] != providers[0]:
             raise RuntimeError(
-                f"{path}: ONNX Runtime found no device for {providers[0]}, and would have run on "
-                "the CPU. Check driver and CUDA libraries, or use device='cpu'."
+                f"{path}: ONNX Runtime found no device for {providers[0]} and would run on the "
+                "CPU. Check the driver and the CUDA libraries, or use device='cpu'."
             )
         image, output = only(path, self.session.get_inputs()), self.session.get_outputs()[0]
         self._input, self._output = image.name, output.name

@@ -1,4 +1,4 @@
-"""A file as a runtime, run by OpenVINO."""
+"""Runtime for `.xml`, `.onnx` and `.tflite` files, run by OpenVINO."""
 
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.description import METADATA, parse, read_beside
@@ -18,15 +18,16 @@ class OpenVINORuntime(Runtime):
         (720, 960)
 
     Args:
-        path: the file; the weights of an `.xml` lie beside it in the `.bin` of the same name.
-        classes: the `ClassTable`, where the file does not carry one.
-        threads: how many threads to compute in; None for all cores.
-        precision: what to compute in: `"f32"`, which is also what None means, or `"bf16"`, faster
-            and less exact, which OpenVINO left alone would choose on processors that have it.
+        path: the file. The weights of an `.xml` file are next to it, in the `.bin` file of the same
+            name.
+        classes: the `ClassTable`, if the file does not contain one.
+        threads: number of threads; None for all cores.
+        precision: precision of the computation: `"f32"` (also for None), or `"bf16"`, which is
+            faster and less exact, and OpenVINO's own default on processors that support it.
 
     Raises:
-        ValueError: for an unreadable file, and for one that is no segmentation network.
-        RuntimeError: if the processor has no bfloat16.
+        ValueError: for an unreadable file, and for a file that is not a segmentation network.
+        RuntimeError: if the processor does not support bfloat16.
     """
 
     def __init__(self, path, classes=None, threads=None, precision=None):
@@ -47,8 +48,9 @@ class OpenVINORuntime(Runtime):
         computed = self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if computed != precision:
             raise RuntimeError(
-                f"{path}: OpenVINO would compute in {computed} on this processor, which has no "
-                f"{precision}. Received: precision={precision!r}; give precision={computed!r}"
+                f"{path}: OpenVINO would compute in {computed}, because this processor does not "
+                f"support {precision}. Received: precision={precision!r}; use "
+                f"precision={computed!r}"
             )
         self._request = self.compiled.create_infer_request()
         image, output = only(path, self.compiled.inputs), self.compiled.outputs[0]
@@ -61,7 +63,7 @@ class OpenVINORuntime(Runtime):
 
 
 def _description(model, path):
-    """From the IR's own entry, the metadata of an ONNX file, or the file beside a `.tflite`."""
+    """Reads the IR's entry, the metadata of an ONNX file, or the JSON file next to a `.tflite`."""
     for entry in ([METADATA], ["framework", METADATA]):
         if model.has_rt_info(entry):
             return parse(path, model.get_rt_info(entry).value)

@@ -1,13 +1,13 @@
-"""Logits and probabilities, told apart by their values and turned into one another."""
+"""Converts logits to probabilities, and detects which of the two scores are."""
 
 import numpy as np
 
 TOLERANCE = 0.01
-"""How far the sum of rounded or interpolated probabilities may be from 1."""
+"""Maximum deviation of the sum of rounded or interpolated probabilities from 1."""
 
 
 def softmax(logits):
-    """Probabilities over the last axis.
+    """Computes probabilities over the last axis.
 
     >>> import numpy as np
     >>> from keras_crosscbam.runtime.probabilities import softmax
@@ -19,7 +19,7 @@ def softmax(logits):
 
 
 def are_probabilities(scores):
-    """Whether all scores are in 0..1, and those of each pixel have the sum 1.
+    """Returns whether all scores are in 0..1 and the scores of each pixel sum to 1.
 
         >>> import numpy as np
         >>> from keras_crosscbam.runtime.probabilities import are_probabilities, softmax
@@ -28,7 +28,7 @@ def are_probabilities(scores):
         (False, True)
 
     Args:
-        scores: `(..., num_classes)`, of two classes or more.
+        scores: array of shape `(..., num_classes)`, with at least two classes.
     """
     if scores.shape[-1] < 2 or scores.min() < -TOLERANCE or scores.max() > 1 + TOLERANCE:
         return False
@@ -36,8 +36,8 @@ def are_probabilities(scores):
 
 
 def as_probabilities(scores):
-    """Scores that are probabilities as they are; the softmax of any others.
+    """Returns probabilities unchanged, and the softmax of other scores.
 
-    It tells what a network gives that does not say so, such as a file written elsewhere.
+    It is for networks without a description of their output, such as files from other tools.
     """
     return scores if are_probabilities(scores) else softmax(scores)

@@ -1,4 +1,4 @@
-"""Resizing of what goes into a network and comes out of it, by Pillow, at half-pixel centers."""
+"""Resizes images, scores and labels with Pillow, at half-pixel centers."""
 
 import numpy as np
 from PIL import Image
@@ -7,19 +7,19 @@ from PIL import Image
 def bilinear(array, size):
     """Resizes uint8 `(h, w, channels)` or float32 `(h, w)` to a `(height, width)`.
 
-    Where that is smaller, Pillow's filter widens, so that no pixel is left out.
+    When the size decreases, Pillow's filter becomes wider, so every pixel contributes.
     """
     if array.shape[:2] == size:
         return array
     if array.ndim == 3 and array.shape[2] != 3:
-        # One channel after the other: of four, Pillow would take the last one for opacity.
+        # Channels are resized separately, because Pillow treats the last of four as opacity.
         planes = (np.ascontiguousarray(plane) for plane in np.moveaxis(array, -1, 0))
         return np.stack([bilinear(plane, size) for plane in planes], axis=-1)
     return np.asarray(Image.fromarray(array).resize(size[::-1], Image.BILINEAR))
 
 
 def bilinear_planes(scores, size):
-    """The resized scores of one class after the other, from float32 `(h, w, classes)`."""
+    """Yields the resized scores of each class, from float32 `(h, w, classes)`."""
     return (bilinear(plane, size) for plane in np.moveaxis(scores, -1, 0))
 
 

@@ -1,4 +1,4 @@
-"""A SavedModel folder as a runtime, run by TensorFlow."""
+"""Runtime for SavedModel folders, run by TensorFlow."""
 
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.description import read_beside
@@ -17,14 +17,14 @@ class SavedModelRuntime(Runtime):
         >>> run(np.zeros((720, 960, 3), np.uint8)).shape  # doctest: +SKIP
         (720, 960)
 
-    The endpoint `serving_default` is run, or `serve`, or the only one there is.
+    The endpoint `serving_default` is run, or `serve`, or the only endpoint.
 
     Args:
         path: the folder. Its description is the file `keras_crosscbam.json` inside.
-        classes: the `ClassTable`, where the description does not carry one.
+        classes: the `ClassTable`, if the description does not contain one.
 
     Raises:
-        ValueError: for an unreadable folder, and for one that is no segmentation network.
+        ValueError: for an unreadable folder, and for a folder that is not a segmentation network.
     """
 
     reuses_output = False
@@ -34,7 +34,7 @@ class SavedModelRuntime(Runtime):
 
         try:
             self._loaded = tf.saved_model.load(str(path))
-        except Exception as error:  # TensorFlow raises a class of its own for each cause
+        except Exception as error:  # TensorFlow has a separate exception class for each cause
             raise unreadable(path, "SavedModel", error) from error
         endpoints = dict(self._loaded.signatures)
         names = [name for name in ENDPOINTS if name in endpoints] or list(endpoints)

@@ -1,4 +1,4 @@
-"""What the shapes and types of a network's tensors say about it: all that foreign files say."""
+"""Infers the properties of a network from the shapes and dtypes of its input and output."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ CHANNELS = {"nchw": 1, "nhwc": 3}
 """The axis of the channels in each layout."""
 
 MOST_CHANNELS = 16
-"""The longest axis that is taken for the channels of an image where the file does not say it."""
+"""Maximum number of image channels in files without a description."""
 
 PIXELS = ("float32", "uint8", "float16", "float64")
 TRIAL_SIZE = (64, 128)
@@ -21,9 +21,9 @@ class Tensor(NamedTuple):
     """The input or output of a network.
 
     Attributes:
-        shape: int for each fixed axis, None for each free one; None if not even the number of axes
-            is known.
-        dtype: NumPy's name of the type.
+        shape: int for each fixed axis, None for each dynamic axis; None if the number of axes is
+            unknown.
+        dtype: NumPy's name of the dtype.
     """
 
     shape: tuple | None
@@ -31,7 +31,7 @@ class Tensor(NamedTuple):
 
 
 def signature(name, image, output, description=None, run=None, kind=None, layout=None):
-    """Reads off two tensors what `Runtime` has to know.
+    """Infers the arguments of `Runtime` from the input and the output of a network.
 
         >>> from keras_crosscbam.runtime.signature import Tensor, signature
         >>> image, scores = Tensor((1, 3, 64, 96), "float32"), Tensor((1, 19, 64, 96), "float32")
@@ -40,30 +40,30 @@ def signature(name, image, output, description=None, run=None, kind=None, layout
         ((64, 96), 19, 'nchw')
 
     Args:
-        name: of the network, for messages.
-        image, output: `Tensor`s: images, and scores or labels.
-        description: the `Description` in the file, None for a foreign one. Its layout and kind of
-            output are believed; types and sizes are the tensors' own.
-        run: the network, a function from array to array. It is run once where the output's shape
-            says too little.
-        kind: what the output is, one of `OUTPUTS`, where there is no description but the library
-            knows; else one channel is taken for labels.
-        layout: that of the images where there is no description and their shape does not say it;
-            None for a library without a usual one.
+        name: name of the network, for messages.
+        image, output: `Tensor` of the images, and of the scores or labels.
+        description: the `Description` in the file, None for a file from another tool. Its layout
+            and kind of output are used; dtypes and sizes are those of the tensors.
+        run: the network, a function from array to array. It is run once if the shape of the output
+            is not sufficiently known.
+        kind: the kind of output, one of `OUTPUTS`, if there is no description and the library knows
+            the kind. None for an unknown kind; one channel is then read as labels.
+        layout: layout of the images, if there is no description and their shape is ambiguous; None
+            for a library without a usual layout.
 
     Returns:
         The arguments of `Runtime` by name: `size`, `channels`, `num_classes`, `batch`,
         `description`, `dtype` and `scores_layout`.
 
     Raises:
-        ValueError: for tensors that are not those of a segmentation network.
+        ValueError: if the tensors are not those of a segmentation network.
     """
     layout = description.layout if description else _image_layout(image.shape) or layout
     axes = len(image.shape or ())
     if not layout or axes != 4 or image.dtype not in PIXELS:
         raise ValueError(
-            f"{name}: expected an input of pixels, (batch, channels, height, width) or "
-            "(batch, height, width, channels), for RGB with 3 channels, of float or uint8. "
+            f"{name}: expected an input of float or uint8 pixels, (batch, channels, height, width) "
+            "or (batch, height, width, channels), with 3 channels for RGB. "
             f"Received: {_text(image)}"
         )
     channels = image.shape[CHANNELS[layout]] or 3
@@ -72,10 +72,10 @@ def signature(name, image, output, description=None, run=None, kind=None, layout
         tried = _trial_shape(image.shape, layout, channels)
         try:
             output = Tensor(run(np.zeros(tried, image.dtype)).shape, output.dtype)
-        except Exception as error:  # every library raises classes of its own
+        except Exception as error:  # each library raises its own exception classes
             raise ValueError(
-                f"{name}: the file does not say the shape of its output, {_text(output)}, and does "
-                f"not run on an image of shape {tried}: {one_line(error)}"
+                f"{name}: the file does not give the shape of its output, {_text(output)}, and "
+                f"does not run on an image of shape {tried}: {one_line(error)}"
             ) from error
     scores_layout = layout
     if description is None:
@@ -86,7 +86,7 @@ def signature(name, image, output, description=None, run=None, kind=None, layout
     labels = description.output == "labels"
     if len(output.shape) not in ((3, 4) if labels else (4,)):
         raise ValueError(
-            f"{name}: expected an output of scores, which has 4 axes, or of labels, which has 3. "
+            f"{name}: expected an output of scores with 4 axes, or of labels with 3 axes. "
             f"Received: {_text(output)}"
         )
     size = _spatial(image.shape, layout)
@@ -102,14 +102,14 @@ def signature(name, image, output, description=None, run=None, kind=None, layout
 
 
 def only(path, inputs):
-    """The one input of the network in a file; `ValueError` for another number of them."""
+    """Returns the only input of a network; raises a `ValueError` for another number of inputs."""
     if len(inputs) != 1:
         raise ValueError(f"{path}: expected one input, the image. Received: {len(inputs)} inputs")
     return inputs[0]
 
 
 def _image_layout(shape):
-    """The layout whose axis of channels is 3, or else the only one that can be channels."""
+    """Returns the layout with 3 channels, or the only layout with few enough channels, or None."""
     if not shape or len(shape) != 4:
         return None
     for layout, axis in CHANNELS.items():
@@ -129,7 +129,10 @@ def _trial_shape(shape, layout, channels):
 
 
 def _scores_layout(shape, size, layout):
-    """The layout in which the scores have the proportions of the image; in doubt the image's."""
+    """Returns the layout in which the scores have the image's proportions, or the image's layout.
+
+    The image's layout is returned if both layouts fit, or neither does.
+    """
     other = "nhwc" if layout == "nchw" else "nchw"
     if len(shape) == 4 and _fits(_spatial(shape, other), size):
         return layout if _fits(_spatial(shape, layout), size) else other
@@ -145,7 +148,7 @@ def _channels(shape, layout):
 
 
 def _fits(scores, image):
-    """Whether one can be the other scaled down by one factor, with sizes rounded up or down."""
+    """Returns whether the scores can be the image scaled down by an integer, with rounding."""
     if None in scores or None in image:
         return True
     factor = max(round(image[0] / scores[0]), 1)

@@ -1,4 +1,4 @@
-"""Test-time augmentation: one answer from several views of an image."""
+"""Test-time augmentation: averages the predictions for several views of an image."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from keras_crosscbam.runtime.resize import bilinear, bilinear_planes
 
 
 class TTARuntime(Runtime):
-    """A runtime whose probabilities are the mean over scales of the image and its mirror image.
+    """Averages the probabilities of a runtime over scales of the image and its mirror image.
 
         >>> import keras_crosscbam as kc
         >>> run = kc.runtime.load("m.onnx")  # doctest: +SKIP
         >>> many = kc.runtime.TTARuntime(run, scales=(0.75, 1.0, 1.25), flip=True)  # doctest: +SKIP
         >>> kc.evaluate(many, data)["mean_iou"]  # doctest: +SKIP
 
-    Results get better by a little and slower by the number of views, here six; published figures
-    often come from it. Scales are of the size that the image would have without them.
+    Results improve slightly, and the time is multiplied by the number of views, six in this
+    example. Published figures often use test-time augmentation. Scales are relative to the size of
+    the image without augmentation.
 
     Args:
-        run: the `Runtime` to ask. Scores that are no probabilities by its description or by their
-            values are taken for logits.
-        scales: factors on the height and width of the image.
-        flip: whether to ask about the mirror image (left to right) too.
+        run: the `Runtime`. Scores are read as logits unless its description or their values show
+            that they are probabilities.
+        scales: factors for the height and width of the image.
+        flip: whether to include the mirror image (left to right).
 
     Raises:
-        ValueError: for no scale or one that is not positive, for scales of a network of fixed
-            size, and for a network that gives labels alone.
+        ValueError: for no scale or a scale that is not positive, for scales if the network has a
+            fixed size, and for a network that outputs labels only.
     """
 
     reuses_output = False
@@ -43,11 +44,11 @@ class TTARuntime(Runtime):
             raise ValueError(f"`scales` must be positive numbers. Received: {scales}")
         if run.size is not None and set(self.scales) != {1}:
             raise ValueError(
-                f"{run.name} is fixed to {run.size[0]}x{run.size[1]} pixels, and cannot be asked "
-                f"about other scales. Received: scales={scales}"
+                f"{run.name} is fixed to {run.size[0]}x{run.size[1]} pixels and cannot run at "
+                f"other scales. Received: scales={scales}"
             )
         if run.description.output == "labels":
-            raise ValueError(f"{run.name} gives labels, of which there is no mean.")
+            raise ValueError(f"{run.name} outputs labels, which cannot be averaged.")
         super().__init__(
             f"{run.name}, averaged over {len(self.scales) * len(self.flips)} views",
             run.size,
@@ -66,7 +67,7 @@ class TTARuntime(Runtime):
         return np.mean(views, axis=0)
 
     def _probabilities(self, images, scale, flip):
-        """Of each image, from one view, at the size of the images."""
+        """Yields the probabilities of each image from one view, at the size of the images."""
         size = images.shape[1:3]
         scaled = tuple(max(round(side * scale), 1) for side in size)
         step = -1 if flip else 1

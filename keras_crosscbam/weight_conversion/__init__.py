@@ -1,4 +1,4 @@
-"""Weights of STDC and Cross-CBAM from PyTorch and Paddle, and back to PyTorch."""
+"""Converts weights of STDC and Cross-CBAM from PyTorch and Paddle, and to PyTorch."""
 
 from keras_crosscbam.weight_conversion.conversion import TARGETS, Conversion, convert_weights
 

@@ -1,4 +1,4 @@
-"""From a file of weights of another implementation to one of this package."""
+"""Converts weights files of other implementations to files of this package."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from keras_crosscbam.types import StrPath
 
 TARGETS = (*STAGE_BLOCKS, *VARIANTS, "torch")
-"""What `convert_weights` writes: encoders, networks by the names of the variants, PyTorch."""
+"""Targets of `convert_weights`: encoders, variants of Cross-CBAM, and PyTorch."""
 SUFFIX = ".weights.h5"
-# Modules that hold the others, in front of their names.
+# Names of container modules, which are prefixes of other names.
 _CONTAINERS = ("module", "model", "cp", "backbone", "decode_head")
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of the arrays of a file; printed, it is a report.
+    """The result of a conversion. Its text is a report.
 
     Attributes:
         source, out: the files.
-        naming: whose names the file has.
-        loaded: names of arrays in `source` that are in `out`.
-        left_out: names of those that are not. Counters of batches are not listed.
-        missing: our layers that the file has nothing for, which is only allowed for the classifier
+        naming: the implementation whose names the file has.
+        loaded: names of the arrays in `source` that are in `out`.
+        left_out: names of the arrays in `source` that are not in `out`, except counters of batches.
+        missing: layers of this package without arrays in the file; only allowed for the classifier
             of an encoder and for the auxiliary head.
-        switches: arguments of the builder that the network needs to compute the same; they are in
-            `out`, and builders follow them.
-        notes: sentences on what is to be known about the file.
+        switches: arguments of the builder that are necessary for equal results. They are stored in
+            `out`, and builders apply them.
+        notes: sentences about the file.
     """
 
     source: str
@@ -86,34 +86,34 @@ def convert_weights(
         >>> print(kc.convert_weights(path, "stdc1", "stdc1.weights.h5"))  # doctest: +SKIP
         >>> model = kc.CrossCBAM_M(backbone_weights="stdc1.weights.h5")  # doctest: +SKIP
 
-    The names in the file tell the implementation: STDC-Seg (the authors of STDC), MMSegmentation,
-    super-gradients, PaddleSeg, or `benchmarks/torch_cross_cbam.py`; anything may stand before them,
-    such as `module.` or `cp.backbone.`. Of a network with another decoder the encoder is taken.
-    Nothing in the file is executed (`weight_conversion.files`).
+    The implementation is detected from the names in the file: STDC-Seg (the authors of STDC),
+    MMSegmentation, super-gradients, PaddleSeg, or `benchmarks/torch_cross_cbam.py`. Names may have
+    any prefix, such as `module.` or `cp.backbone.`. From a network with another decoder only the
+    encoder can be converted. No code in the file is executed (`weight_conversion.files`).
 
     Args:
-        source: the file: `.pth`, `.tar`, `.pdparams`, `.safetensors`; with `to="torch"` a
+        source: the file: `.pth`, `.tar`, `.pdparams` or `.safetensors`; with `to="torch"` a
             `.weights.h5` file of Cross-CBAM.
         to: `"stdc1"` or `"stdc2"` for an encoder, with its classifier if the file has one; the name
             of a variant, such as `"M1"`, for Cross-CBAM; `"torch"` for a state dict.
         out: the file to write, `.weights.h5`; with `to="torch"` `.safetensors`, or `.pt` or `.pth`,
-            which takes PyTorch.
-        count_include_pad: whether average poolings count the padding; None for what the
-            implementation does: Paddle's do not. Weights that were brought to Paddle from PyTorch
-            need True.
-        epsilon: what batch normalization adds to the variance; None for what a checkpoint of
-            MMSegmentation says of it, else 1e-5.
-        gate_activation: what stands before the gates of Cross-CBAM in the authors' configuration;
-            None for nothing, as in the paper.
-        aspp_dilation_rates: the rates of its SE-ASPP.
+            which require PyTorch.
+        count_include_pad: whether average pooling includes the padding; None for the behavior of
+            the implementation, which is False for Paddle. Use True for weights that were converted
+            from PyTorch to Paddle.
+        epsilon: epsilon of batch normalization; None for the value in a checkpoint of
+            MMSegmentation, or else 1e-5.
+        gate_activation: activation before the gates of Cross-CBAM in the authors' configuration;
+            None for no activation, as in the paper.
+        aspp_dilation_rates: dilation rates of SE-ASPP in the authors' configuration.
 
     Returns:
         A `Conversion`, whose text is a report.
 
     Raises:
-        ValueError: if the file is refused, has other names, or lacks anything that the network
-            needs, or if shapes differ; nothing is written.
-        ImportError: where safetensors or PyTorch is needed and missing.
+        ValueError: if the file may contain code, has other names, or lacks arrays that the network
+            needs, or if shapes differ. No file is written.
+        ImportError: if safetensors or PyTorch is required and not installed.
     """
     target = _target(to)
     out = Path(out)
@@ -169,7 +169,7 @@ def _target(to):
 
 
 def _variables(network, arrays):
-    """The arrays of every layer of the network; raises a `ValueError` for all that are missing."""
+    """Returns the arrays of all layers; raises a `ValueError` that lists the missing arrays."""
     found, missing, wrong = {}, [], []
     for path, shapes in network.shapes.items():
         try:
@@ -191,7 +191,7 @@ def _some(items, limit=4):
 
 
 def _group(name):
-    """The beginning of a name, down to the first module that tells something."""
+    """Returns a name up to the first module that is not a container."""
     parts = name.split(".")
     telling = next((i for i, part in enumerate(parts) if part not in _CONTAINERS), 0)
     return ".".join(parts[: telling + 1])
@@ -200,15 +200,15 @@ def _group(name):
 def _notes(state, network, arrays):
     notes = list(network.notes)
     if state.wrapper:
-        notes.append(f"the weights are those of the entry {state.wrapper!r}")
+        notes.append(f"the weights are from the entry {state.wrapper!r}")
     if arrays.without_normalization:
         notes.append(
-            f"{', '.join(arrays.without_normalization)}: biases in the place of batch "
-            "normalization, which here become its offsets and compute the same"
+            f"{', '.join(arrays.without_normalization)}: biases instead of batch normalization; "
+            "they are converted to equivalent offsets of batch normalization"
         )
     if arrays.epsilon != EPSILON:
         notes.append(
-            f"batch normalization adds {arrays.epsilon:g} to the variance there and {EPSILON:g} "
-            "here; the difference is in the variances"
+            f"epsilon of batch normalization is {arrays.epsilon:g} in the file and {EPSILON:g} in "
+            "this package; the difference is added to the variances"
         )
     return tuple(notes)

@@ -1,45 +1,45 @@
-"""What other implementations call the layers of Cross-CBAM's decoder."""
+"""Names of the decoder layers of Cross-CBAM in other implementations."""
 
 import re
 
-# The authors' `CrosseCbamHead` for MMSegmentation. Names are spelled as there.
+# Names in the authors' `CrosseCbamHead` for MMSegmentation, in its spelling.
 _LAST, _PENULTIMATE = "decode_head.last_crosse_cabm", "decode_head.penultimate_crosse_cbam"
 _SE_ASPP = "decode_head.lite_aspp"
 _BRANCHES, _PROJECT = f"{_SE_ASPP}.aspp_modules", f"{_SE_ASPP}.bottleneck"
 
 
 def twin_decoder(paths):
-    """Our layer paths to the modules' names in our PyTorch network, which are the same."""
+    """Returns a dict from layer path to module name in `benchmarks/torch_cross_cbam.py`."""
     return {path: path.replace("/", ".") for path in paths}
 
 
 def has_authors_decoder(names):
-    """Whether a file's names are those of the authors' decoder."""
+    """Returns whether a file contains the authors' decoder."""
     return any(name.startswith(f"{_LAST}.") for name in names)
 
 
 def authors_decoder(arrays, aspp_dilation_rates):
-    """Our layer paths to the modules' names in the authors' MMSegmentation configuration.
+    """Returns the module names of the decoder in the authors' MMSegmentation configuration.
 
-    Their SE-ASPP head is not public. Branches and projection are expected under the names of
-    MMSegmentation's ASPP head, the two convolutions of the gate are found by their shapes.
+    Their SE-ASPP head is not public. Branches and projection are expected to have the names of
+    MMSegmentation's ASPP head, and the two convolutions of the gate are found by their shapes.
 
     Args:
-        arrays: name to array, of the whole file.
-        aspp_dilation_rates: the rates of the branches in their order, which no array tells.
+        arrays: dict from name to array, of all arrays in the file.
+        aspp_dilation_rates: dilation rates of the branches in order, which are not in the file.
 
     Returns:
-        The dict, and the width of SE-ASPP.
+        A dict from layer path to module name, and the width of SE-ASPP.
 
     Raises:
-        ValueError: for a decoder of another structure, saying which.
+        ValueError: for a decoder of another structure.
     """
     project = arrays.get(f"{_PROJECT}.conv.weight")
     last = arrays.get(f"{_LAST}.low_channel_attention.mlp2.conv.weight")
     if project is None or last is None or project.ndim != 4:
         raise ValueError(
-            f"its decoder has no {_PROJECT}.conv.weight, or no {_LAST} of the known structure: it "
-            "is none of the authors' CrosseCbamHead"
+            f"its decoder has no {_PROJECT}.conv.weight, or no {_LAST} of the known structure, so "
+            "it is not the authors' CrosseCbamHead"
         )
     filters = project.shape[0]
     branches = {
@@ -47,7 +47,8 @@ def authors_decoder(arrays, aspp_dilation_rates):
         for index, rate in enumerate(aspp_dilation_rates)
     }
     _check_branches(arrays, branches)
-    # At a width of 512 stage 4 goes into CCBAM as it is, and CCBAM's output is narrowed.
+    # At a width of 512, stage 4 is the input of CCBAM without a convolution, and the output of
+    # CCBAM is reduced.
     narrowing = "neck4" if last.shape[0] == 512 else "lateral4"
     units = branches | {
         "se_aspp/project": _PROJECT,
@@ -80,14 +81,14 @@ def _check_branches(arrays, branches):
     }
     if found != wanted:
         raise ValueError(
-            f"its {_BRANCHES} have kernels of {sorted(found.items())}, which do not fit "
+            f"its {_BRANCHES} have kernels of {sorted(found.items())}, which do not match "
             f"aspp_dilation_rates={tuple(int(ours.rsplit('rate')[1]) for ours in branches)}. Pass "
             "the `dilations` of the configuration"
         )
 
 
 def _gate(arrays, project, branches):
-    """The two 1x1 convolutions of the gate, among what is left in SE-ASPP."""
+    """Returns the names of the gate's two 1x1 convolutions, found by shape in SE-ASPP."""
     known = (*(f"{name}." for name in branches.values()), f"{_PROJECT}.", f"{_SE_ASPP}.conv_seg.")
     filters, channels = project.shape[0], project.shape[1] - project.shape[0]
     left = {
@@ -105,8 +106,8 @@ def _gate(arrays, project, branches):
         fitting = [name for name, own in left.items() if own == shape]
         if len(fitting) != 1:
             raise ValueError(
-                f"{len(fitting)} arrays in {_SE_ASPP} have the shape {shape} of the gate's "
-                f"convolution, not one. Besides the branches it has {left or 'none'}"
+                f"expected one array in {_SE_ASPP} with the shape {shape} of the gate's "
+                f"convolution, found {len(fitting)}. Arrays besides the branches: {left or 'none'}"
             )
         names[f"se_aspp/{ours}"] = fitting[0].removesuffix(".weight")
     return names

@@ -1,4 +1,4 @@
-"""Files of weights from elsewhere, of any format, as names and NumPy arrays."""
+"""Reads weights files of PyTorch, Paddle and safetensors as NumPy arrays."""
 
 import contextlib
 import struct
@@ -15,21 +15,22 @@ from keras_crosscbam.weight_conversion.restricted_pickle import (
     arrays_in,
 )
 
-# Where checkpoints keep the weights, the first that is there. Super-gradients validates `ema_net`.
+# Entries of checkpoints that contain the weights; the first one found is used. `ema_net` precedes
+# `net`, because super-gradients validates `ema_net`.
 _WRAPPERS = ("state_dict", "ema_net", "net", "model", "model_state_dict")
-# What Paddle stores beside the weights, and how it splits arrays above a gigabyte.
+# Paddle's entries for parameter names, and for arrays above a gigabyte, which it splits.
 _PADDLE_NAMES, _PADDLE_PARTS = "StructuredToParameterName@@", "UnpackBigParamInfor@@"
 
 
 @dataclass(frozen=True)
 class StateDict:
-    """The weights in a file, by their names there.
+    """The weights in a file.
 
     Attributes:
         source: the file, for messages.
-        arrays: name to `numpy.ndarray`.
-        wrapper: the entry of the file that holds them, such as `"state_dict"`, or None.
-        meta: what MMCV and MMEngine store beside them under `"meta"`, else empty.
+        arrays: dict from name to `numpy.ndarray`.
+        wrapper: the entry of the file that contains them, such as `"state_dict"`, or None.
+        meta: the entry `"meta"` of MMCV and MMEngine, empty for other files.
     """
 
     source: str
@@ -49,8 +50,8 @@ def read_state_dict(path):
         >>> read_state_dict(path).arrays["conv.weight"].shape
         (4, 3, 1, 1)
 
-    The content tells the format, not the name: all three formats of `torch.save`, pickles of NumPy
-    arrays as `paddle.save` writes them, and safetensors.
+    The format is detected from the content, not from the name: all three formats of `torch.save`,
+    pickles of NumPy arrays as written by `paddle.save`, and safetensors.
 
     Args:
         path: the file.
@@ -59,9 +60,9 @@ def read_state_dict(path):
         A `StateDict`.
 
     Raises:
-        ValueError: if there is no such file, it is damaged or of another format, holds no weights,
-            or names anything that could run code.
-        ImportError: for safetensors, where the package of this name is missing.
+        ValueError: if the file does not exist, is damaged or of another format, contains no
+            weights, or names a function or class that could run code.
+        ImportError: for a safetensors file, if the package safetensors is not installed.
     """
     path = Path(path)
     if not path.is_file():
@@ -70,15 +71,15 @@ def read_state_dict(path):
         content = _reader(path)(path)
     except ForbiddenNameError as error:
         raise ValueError(
-            f"{path} is refused: it asks for {error}, which is no part of a file of weights and "
-            "could run code. Nothing was loaded. Where it holds a whole model, save the weights "
-            "alone, for instance torch.save(model.state_dict(), ...), or as safetensors."
+            f"{path} was not loaded: it contains {error}, which is not needed in a weights file "
+            "and could run code. If the file contains a complete model, save only the weights, for "
+            "example with torch.save(model.state_dict(), ...), or as safetensors."
         ) from None
     except ImportError:
         raise
-    except Exception as error:  # damaged files raise whatever the readers come across
+    except Exception as error:  # damaged files raise various exceptions in the readers
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} cannot be read: {reason}. Nothing was loaded.") from error
+        raise ValueError(f"{path} cannot be read: {reason}.") from error
     return _unwrapped(str(path), content)
 
 
@@ -86,7 +87,7 @@ def _reader(path):
     with open(path, "rb") as file:
         head = file.read(512)
     if head.startswith(b"\x89HDF"):
-        raise ValueError("an HDF5 file, such as Keras writes; it needs no conversion")
+        raise ValueError("it is an HDF5 file, as written by Keras, and needs no conversion")
     if zipfile.is_zipfile(path) and head.startswith(b"PK"):
         return torch_files.read_zip
     if torch_files.MAGIC in head[:32]:
@@ -98,7 +99,7 @@ def _reader(path):
     if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 2**27:
         return _read_safetensors
     raise ValueError(
-        "neither a file of torch.save, nor of paddle.save, nor safetensors, or one that is cut off"
+        "not a file of torch.save, paddle.save or safetensors, or the file is incomplete"
     )
 
 
@@ -107,9 +108,9 @@ def _read_pickle(path):
         content = arrays_in(RestrictedUnpickler(file).load())
     if isinstance(content, dict):
         if _PADDLE_PARTS in content:
-            raise ValueError("Paddle's arrays of more than a gigabyte, in parts")
+            raise ValueError("Paddle's split arrays of more than a gigabyte are not supported")
         content.pop(_PADDLE_NAMES, None)
-        # A tensor of Paddle is its name and its array.
+        # A tensor of Paddle is a pair of its name and its array.
         content = {key: v[1] if _is_named(v) else v for key, v in content.items()}
     return content
 
@@ -124,9 +125,9 @@ def _read_safetensors(path):
         from safetensors import deserialize
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"{path} is read with safetensors: pip install 'keras-crosscbam[convert]'"
+            f"{path} needs safetensors: pip install 'keras-crosscbam[convert]'"
         ) from error
-    # Its reader for NumPy does not know bfloat16.
+    # The NumPy reader of safetensors does not support bfloat16.
     kinds = {"F64": "f8", "F32": "f4", "F16": "f2", "BF16": torch_files.BFLOAT16, "BOOL": "?"}
     kinds |= {f"I{8 * size}": f"i{size}" for size in (1, 2, 4, 8)} | {"U8": "u1"}
     return {
@@ -148,7 +149,7 @@ def _unwrapped(source, content):
         arrays = {str(k): v for k, v in state.items() if isinstance(v, np.ndarray)}
     if not arrays:
         raise ValueError(
-            f"{source} holds no weights: expected a dict of names and arrays, by itself or under "
+            f"{source} contains no weights: expected a dict from names to arrays, directly or in "
             f"one of {', '.join(_WRAPPERS)}. Received: {_described(content)}"
         )
     return StateDict(source, arrays, wrapper, meta if isinstance(meta, dict) else {})
@@ -162,7 +163,7 @@ def _described(content):
 
 @contextlib.contextmanager
 def whole_file(path):
-    """Gives a path to write to, with the same ending; the file moves to `path` once it is whole."""
+    """Yields a temporary path with the same extension, which is moved to `path` when complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"unfinished-{path.name}")
     try:

@@ -1,4 +1,4 @@
-"""Arrays of PyTorch and Paddle as those that Keras keeps for a layer."""
+"""Converts arrays of PyTorch and Paddle to the arrays of Keras layers."""
 
 import numpy as np
 
@@ -6,20 +6,20 @@ from keras_crosscbam.layers.conv import EPSILON
 
 
 class MissingError(ValueError):
-    """An array that a layer needs is not in the file."""
+    """Raised if an array that a layer needs is not in the file."""
 
 
 class Source:
-    """The arrays of a file, layer by layer, in Keras' layout.
+    """The arrays of a file, converted to Keras' layout layer by layer.
 
     Args:
-        arrays: name to array.
-        statistics: what mean and variance of a normalization are called.
-        epsilon: what the normalizations add to the variance.
+        arrays: dict from name to array.
+        statistics: names of the mean and the variance of a normalization.
+        epsilon: epsilon of the normalizations.
         transposed_dense: whether dense kernels are `(in, out)`, as in Paddle.
 
     Attributes:
-        used: the names that were asked for and found.
+        used: names of the arrays that were read.
         without_normalization: modules whose convolutions have a bias instead of a normalization.
     """
 
@@ -32,16 +32,16 @@ class Source:
         self.without_normalization = []
 
     def layer(self, path, names, wanted):
-        """The arrays of one of our layers, checked against the shapes wanted.
+        """Returns the arrays of a layer, after checking their shapes.
 
-        A convolution that has a bias in the file and none here leaves it to the normalization
-        behind it: in the mean, or, where the file has no normalization, in one that adds the bias
-        and changes nothing else.
+        Convolutions of this package have no bias before a normalization. A bias in the file is
+        subtracted from the mean of the normalization. If the file has no normalization, the
+        normalization only adds the bias.
 
         Args:
-            path: our layer, such as `"stem_conv1/bn"`.
-            names: our layer paths to the modules' names.
-            wanted: the shapes of the arrays, in Keras' order.
+            path: layer path, such as `"stem_conv1/bn"`.
+            names: dict from layer path to module name.
+            wanted: expected shapes of the arrays, in Keras' order.
 
         Raises:
             MissingError: if an array is missing.
@@ -58,7 +58,7 @@ class Source:
         if shapes != wanted:
             raise ValueError(f"{module}: expected shapes {wanted}, in Keras' order, found {shapes}")
         if not all(np.isfinite(array).all() for array in found):
-            raise ValueError(f"{module} holds numbers that are not finite")
+            raise ValueError(f"{module} contains numbers that are not finite")
         return [array.astype(np.float32) for array in found]
 
     def _kernel(self, name, path):
@@ -81,7 +81,7 @@ class Source:
         )
         if bias is not None:
             mean = mean - bias
-        # Ours adds another number to the variance.
+        # Layers of this package add `EPSILON` to the variance.
         return [gamma, beta, mean, variance + (self.epsilon - EPSILON)]
 
     def _take(self, name):

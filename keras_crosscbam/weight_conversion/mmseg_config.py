@@ -1,4 +1,4 @@
-"""What the configuration in MMSegmentation's checkpoints tells of the network."""
+"""Reads the configuration in MMSegmentation's checkpoints."""
 
 import re
 
@@ -10,18 +10,18 @@ from keras_crosscbam.models.inputs import MEAN, STD
 
 
 def epsilon_of(meta, given):
-    """What batch normalization adds to the variance.
+    """Returns the epsilon of batch normalization.
 
     >>> from keras_crosscbam.weight_conversion.mmseg_config import epsilon_of
     >>> epsilon_of({"config": "norm_cfg = dict(type='BN', eps=0.001)"}, None)
     0.001
 
     Args:
-        meta: what MMSegmentation stores, whose configuration tells it.
-        given: the number that the user gives, or None.
+        meta: the metadata of MMSegmentation, including the configuration.
+        given: the user's value, or None.
 
     Raises:
-        ValueError: for a number out of range, or where the configuration has several.
+        ValueError: for a value out of range, and if the configuration has several values.
     """
     if given is not None:
         if not 0 < given < 1:
@@ -32,20 +32,20 @@ def epsilon_of(meta, given):
     found = {float(number[1]) if number else EPSILON for number in told} or {EPSILON}
     if len(found) > 1:
         raise ValueError(
-            f"its configuration has normalizations with {sorted(found)} added to the variance; say "
-            "which it is by `epsilon`"
+            f"its configuration has normalizations with several epsilons, {sorted(found)}; pass "
+            "the right one as `epsilon`"
         )
     return found.pop()
 
 
 def pixel_notes(meta):
-    """Sentences for the report, where the pixels are normalized in another way than here.
+    """Returns notes for the report, if the pixels are normalized in another way than here.
 
     >>> from keras_crosscbam.weight_conversion.mmseg_config import pixel_notes
     >>> pixel_notes({"config": "mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]"})
     ()
-    >>> pixel_notes({"config": "mean=[127.5, 127.5, 127.5]"})[0]
-    'its configuration normalizes pixels by mean=[127.5, 127.5, 127.5]; this package by ImageNet\'s'
+    >>> pixel_notes({"config": "mean=[127.5, 127.5, 127.5]"})[0].partition(";")[0]
+    'its configuration normalizes pixels with mean=[127.5, 127.5, 127.5]'
     """
     config, notes = _configuration(meta), []
     for name, ours in (("mean", MEAN), ("std", STD)):
@@ -53,8 +53,8 @@ def pixel_notes(meta):
             theirs = [float(number) for number in found.split(",") if number.strip()]
             if len(theirs) != 3 or not np.allclose(theirs, np.multiply(ours, 255), atol=0.5):
                 notes.append(
-                    f"its configuration normalizes pixels by {name}=[{found.strip()}]; this "
-                    "package by ImageNet's"
+                    f"its configuration normalizes pixels with {name}=[{found.strip()}]; this "
+                    "package with ImageNet's"
                 )
     if re.search(r"to_rgb\s*=\s*False", config):
         notes.append("its configuration takes images as BGR; this package takes RGB")
@@ -62,7 +62,7 @@ def pixel_notes(meta):
 
 
 def classes_of(meta, number):
-    """The classes that MMSegmentation stores, where they are those of the head."""
+    """Returns the `ClassTable` in MMSegmentation's metadata, if it matches the head, or None."""
     told = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else meta
     names, colors = (told.get(key) or told.get(key.lower()) or () for key in ("CLASSES", "PALETTE"))
     if not len(names) == len(colors) == number:

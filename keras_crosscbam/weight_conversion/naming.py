@@ -1,4 +1,4 @@
-"""What other implementations call the layers of STDC."""
+"""Names of the layers of STDC in other implementations."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,25 +8,26 @@ from keras_crosscbam.models.stdc import STAGE_BLOCKS, STAGE_FILTERS
 
 @dataclass(frozen=True)
 class Naming:
-    """The names that one implementation gives to the modules of STDC.
+    """The names of the modules of STDC in one implementation.
 
-    The names of blocks are templates of `{stage}` (3 to 5), `{ratio}` (8 to 32, by how much the
-    stage is smaller than the image), `{index}` (2 to 4), `{block}` (from 0, in its stage) and
-    `{number}` (from 2, in the network); those of convolutions, of `{conv}` (from 0) and
+    Names of blocks are templates with the fields `{stage}` (3 to 5), `{ratio}` (8 to 32, the
+    downsampling of the stage), `{index}` (2 to 4), `{block}` (from 0, in its stage) and `{number}`
+    (from 2, in the network). Names of convolutions have the fields `{conv}` (from 0) and
     `{conv_number}` (from 1).
 
     Attributes:
-        source: the implementation.
-        stem: names of the two first units.
+        source: name of the implementation.
+        stem: names of the first two units.
         block: name of a block.
-        conv: name of one of its four units; `second_conv` that of the second one at stride 2.
+        conv: name of one of its four units.
         down: names of the depthwise convolution and its normalization.
-        unit: what the convolution and the normalization are called in a unit.
-        statistics: names of mean and variance in a normalization.
-        top: names of the classifier's unit and its two dense layers, () for an unknown one.
-        square_top: whether that classifier squares the feature maps.
-        count_include_pad: whether its average poolings count the padding.
-        foreign_parts: parts of names that only another kind of STDC has.
+        second_conv: name of the second unit at stride 2, if it differs from `conv`.
+        unit: names of the convolution and of the normalization in a unit.
+        statistics: names of the mean and the variance in a normalization.
+        top: names of the classifier's unit and its two dense layers; () if unknown.
+        square_top: whether the classifier squares the feature maps.
+        count_include_pad: whether average pooling includes the padding.
+        foreign_parts: parts of names that only occur in other kinds of STDC.
     """
 
     source: str
@@ -44,7 +45,7 @@ class Naming:
 
     @property
     def first(self):
-        """The name of the first weight."""
+        """Name of the first weight."""
         return f"{self.stem[0]}.{self.unit[0]}.weight"
 
     @property
@@ -53,7 +54,7 @@ class Naming:
         return self.statistics[0] == "_mean"
 
     def encoder(self, backbone):
-        """Layer path in our network to the module's name: `{"stem_conv1/conv": ...}`."""
+        """Returns a dict from layer path to module name: `{"stem_conv1/conv": ...}`."""
         names = {}
         for index, stem in enumerate(self.stem, start=1):
             names |= self._unit(f"stem_conv{index}", stem)
@@ -69,7 +70,7 @@ class Naming:
         return names
 
     def classifier(self):
-        """The same for the classifier, empty where its names are not known."""
+        """Returns the same dict for the classifier; empty if its names are unknown."""
         if not self.top:
             return {}
         unit, hidden, last = self.top
@@ -106,7 +107,7 @@ TWIN = Naming(
     conv="conv{conv_number}",
     down=("down_conv", "down_bn"),
 )
-"""`benchmarks/torch_cross_cbam.py`, whose decoder has our own names."""
+"""Names in `benchmarks/torch_cross_cbam.py`, whose decoder has the names of this package."""
 MMSEG = Naming(
     "MMSegmentation",
     stem=("stages.0", "stages.1"),
@@ -138,4 +139,4 @@ NAMINGS = (
     ),
     TWIN,
 )
-"""Every naming that is known; Paddle's differs from the published one in normalizations alone."""
+"""All known namings. Paddle's differs from the published one only in normalizations."""

@@ -1,4 +1,4 @@
-"""Which network a file of another implementation holds, and the same one of ours."""
+"""Detects the network in a file of another implementation, and builds the same Keras network."""
 
 from dataclasses import dataclass, field
 
@@ -21,14 +21,14 @@ from keras_crosscbam.weight_conversion.naming import MMSEG, NAMINGS, TWIN, Namin
 
 @dataclass(frozen=True)
 class Encoder:
-    """The STDC in a file.
+    """The STDC encoder in a file.
 
     Attributes:
         naming: the names of its modules.
-        prefix: what stands before them, such as `"module.cp.backbone."`.
+        prefix: prefix of these names, such as `"module.cp.backbone."`.
         backbone: `"stdc1"` or `"stdc2"`.
-        alpha: its width.
-        channels: of the image.
+        alpha: width multiplier.
+        channels: number of channels of the image.
     """
 
     naming: Naming
@@ -39,19 +39,19 @@ class Encoder:
 
     @property
     def root(self):
-        """What stands before the names of the whole network."""
+        """Prefix of all names of the network."""
         return self.prefix.removesuffix("backbone.").removesuffix("cp.")
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network of ours that a file's arrays fit into.
+    """The Keras network for the arrays of a file.
 
     Attributes:
         model: the Keras model.
-        names: our layer paths to the modules' names in the file.
-        missing: our layers that the file has nothing for.
-        classes: the `ClassTable` that the file tells, or None.
+        names: dict from layer path to the name of the module in the file.
+        missing: layers without arrays in the file.
+        classes: the `ClassTable` in the file, or None.
         notes: sentences for the report.
     """
 
@@ -63,18 +63,18 @@ class Network:
 
     @property
     def shapes(self):
-        """Our layer paths to the shapes of their arrays, in Keras' order."""
+        """Dict from layer path to the shapes of its arrays, in Keras' order."""
         layers = variables_of(self.model)
         return {path: [tuple(v.shape) for v in variables] for path, variables in layers.items()}
 
     @property
     def switches(self):
-        """As in `Weights`."""
+        """Arguments of the builder, as in `Weights`."""
         return switches_of(self.model)
 
 
 def recognize(arrays):
-    """Finds the STDC among the arrays of a file.
+    """Finds the STDC encoder in the arrays of a file.
 
     >>> import numpy as np
     >>> from keras_crosscbam.weight_conversion.networks import recognize
@@ -83,13 +83,13 @@ def recognize(arrays):
     ('STDC-Seg', 'module.', 'stdc1')
 
     Args:
-        arrays: name to array.
+        arrays: dict from name to array.
 
     Returns:
         An `Encoder`.
 
     Raises:
-        ValueError: if there is none, more than one, or another kind of STDC.
+        ValueError: if there is no encoder, more than one, or another kind of STDC.
     """
     found = [
         (naming, name.removesuffix(naming.first))
@@ -102,10 +102,10 @@ def recognize(arrays):
         received = ", ".join(list(arrays)[:3])
         several = ", ".join(prefix + naming.first for naming, prefix in found)
         raise ValueError(
-            f"it holds several encoders: {several}. Save one of them alone"
+            f"it contains several encoders: {several}. Save only one of them"
             if found
-            else f"it holds no STDC: expected one of the names {expected}, with anything before "
-            f"it. Received: {received}, ..."
+            else f"it contains no STDC: expected one of the names {expected}, with any prefix. "
+            f"Received: {received}, ..."
         )
     ((naming, prefix),) = found
     blocks = prefix + naming.block.split(".")[0]
@@ -116,8 +116,9 @@ def recognize(arrays):
     ]
     if foreign:
         raise ValueError(
-            f"{foreign[0]} is part of an STDC of another kind, which adds the blocks' parts or "
-            "shrinks them by convolutions; ours concatenates them and shrinks by average pooling"
+            f"{foreign[0]} belongs to another kind of STDC, which adds the parts of a block or "
+            "downsamples with convolutions; this package concatenates them and downsamples with "
+            "average pooling"
         )
     stem = arrays[prefix + naming.first]
     last = naming.encoder("stdc2")["stage5_block3_conv1/conv"]
@@ -126,16 +127,16 @@ def recognize(arrays):
 
 
 def _is_of(naming, arrays):
-    """Whether the statistics of normalizations are called as in a naming, which tells Paddle."""
+    """Returns whether the names of normalization statistics match; they identify Paddle."""
     return naming.is_paddle == any(name.endswith("._mean") for name in arrays)
 
 
 def network_for(state, encoder, target, options):
-    """Builds the network of ours that a file is converted to.
+    """Builds the Keras network that a file is converted to.
 
     Args:
         state: the `StateDict`.
-        encoder: what `recognize` found in it.
+        encoder: the `Encoder` that `recognize` found in it.
         target: `"stdc1"`, `"stdc2"` or the name of a variant.
         options: `count_include_pad`, `gate_activation` and `aspp_dilation_rates` of
             `convert_weights`.
@@ -144,12 +145,14 @@ def network_for(state, encoder, target, options):
         A `Network`.
 
     Raises:
-        ValueError: if the file holds another network than the target.
+        ValueError: if the file contains another network than the target.
     """
     variant = VARIANTS.get(target)
     backbone, alpha = (variant.backbone, variant.alpha) if variant else (target, 1.0)
     if encoder.backbone != backbone:
-        raise ValueError(f"it holds an {encoder.backbone.upper()}, and {target} takes another one")
+        raise ValueError(
+            f"its encoder is {encoder.backbone.upper()}, but {target} needs {backbone.upper()}"
+        )
     if encoder.alpha != alpha and variant:
         raise ValueError(f"its encoder has the width alpha={encoder.alpha:g}, {target} {alpha:g}")
     count_include_pad = options["count_include_pad"]
@@ -166,8 +169,8 @@ def network_for(state, encoder, target, options):
     notes = pixel_notes(state.meta)
     if encoder.naming.is_paddle:
         notes = (
-            "PaddleSeg's configurations normalize pixels by mean 0.5 and deviation 0.5, this "
-            "package by ImageNet's; what the weights were trained with is not in the file",
+            "PaddleSeg's configurations normalize pixels with mean 0.5 and deviation 0.5, this "
+            "package with ImageNet's; the normalization in training is not in the file",
         )
     if variant is None:
         return _classifier(state.arrays, encoder, names, common, notes)
@@ -176,8 +179,8 @@ def network_for(state, encoder, target, options):
     if encoder.naming is TWIN and f"{encoder.prefix}classifier.weight" in state.arrays:
         return _twin_network(state, encoder, names, common)
     raise ValueError(
-        f"it holds an encoder, but no decoder of Cross-CBAM. Convert it by --to {backbone}, and "
-        "pass the result as `backbone_weights`"
+        f"it contains an encoder, but no decoder of Cross-CBAM. Convert it with --to {backbone}, "
+        "and pass the result as `backbone_weights`"
     )
 
 
@@ -194,7 +197,7 @@ def _classifier(arrays, encoder, names, common, notes):
 
 
 def _top_prefix(encoder):
-    """Super-gradients' classifier stands beside the encoder, the others' in it."""
+    """Returns the prefix of the classifier, which is outside the encoder in super-gradients."""
     if encoder.naming.source == "super-gradients":
         return encoder.prefix.removesuffix("backbone.")
     return encoder.prefix
@@ -215,7 +218,7 @@ def _twin_network(state, encoder, names, common):
 
 def _authors_network(state, encoder, names, common, options, notes):
     if encoder.naming is not MMSEG:
-        raise ValueError("its decoder is of MMSegmentation, its encoder is not")
+        raise ValueError("its decoder has names of MMSegmentation, but its encoder has not")
     root, rates = encoder.root, options["aspp_dilation_rates"]
     arrays = {name.removeprefix(root): array for name, array in state.arrays.items()}
     decoder, filters = authors_decoder(arrays, rates)
@@ -235,7 +238,7 @@ def _authors_network(state, encoder, names, common, options, notes):
     notes += (
         f"the convolutions of the gate in SE-ASPP were found by their shapes: {gate}",
         f"SE-ASPP's rates {rates} and gate_activation={options['gate_activation']!r} are not in "
-        "the file: they are those of the authors' configuration unless given",
+        "the file; the defaults are those of the authors' configuration",
     )
     names |= _prefixed(decoder, root)
     classes = classes_of(state.meta, head.shape[0])

@@ -1,4 +1,4 @@
-"""A reader of pickles that calls nothing but a few given functions, so that no file runs code."""
+"""A pickle reader that only calls allowed functions, so that no code in a file is executed."""
 
 import pickle
 from collections import OrderedDict
@@ -7,11 +7,11 @@ import numpy as np
 
 
 class ForbiddenNameError(ValueError):
-    """A pickle names a function or class that is not among those allowed."""
+    """Raised if a pickle names a function or class that is not allowed."""
 
 
 class Function:
-    """A function that a pickle may call, and that it cannot change.
+    """A function that a pickle may call but not change.
 
     >>> from keras_crosscbam.weight_conversion.restricted_pickle import Function
     >>> Function(max)(1, 2)
@@ -31,7 +31,7 @@ class Function:
 
 
 class _Dtype:
-    """What a pickle says of NumPy's dtype: numbers alone."""
+    """Stands in for NumPy's dtype while unpickling; only allows numbers."""
 
     def __init__(self, code, *_):
         self.dtype = np.dtype(str(code))
@@ -45,7 +45,7 @@ class _Dtype:
 
 
 class _Array:
-    """What a pickle says of a NumPy array; `value` is the array."""
+    """Stands in for a NumPy array while unpickling; `value` is the array."""
 
     def __init__(self, *_):
         self.value = None
@@ -58,7 +58,7 @@ class _Array:
 
 
 class _Ignored:
-    """An object of a class that only keeps records, such as the curves of a training."""
+    """Stands in for objects that are not needed, such as the curves of a training."""
 
     def __new__(cls, *_):
         return super().__new__(cls)
@@ -89,11 +89,11 @@ _NUMPY = {
     "core.multiarray.scalar": Function(_scalar),
     "core.numeric._frombuffer": Function(_from_buffer),
 }
-# What any pickle of numbers may name: containers, and NumPy's arrays, which are read here.
+# Names that are allowed in every pickle: containers, and NumPy's arrays, which are read here.
 _PLAIN = {
     "collections.OrderedDict": OrderedDict,
     "_codecs.encode": Function(_encode),
-    # MMEngine's checkpoints hold the curves of the training.
+    # MMEngine's checkpoints contain the curves of the training.
     "mmengine.logging.history_buffer.HistoryBuffer": _Ignored,
     **{
         f"{module}.{name}": Function(call)
@@ -113,17 +113,17 @@ class RestrictedUnpickler(pickle.Unpickler):
         >>> RestrictedUnpickler(io.BytesIO(pickle.dumps({"a": [1, 2.5]}))).load()
         {'a': [1, 2.5]}
 
-    Whatever a pickle names that is not allowed raises a `ForbiddenNameError` before it is looked
-    up. NumPy's arrays come as objects with the array as `value` (`arrays_in`).
+    A name that is not allowed raises a `ForbiddenNameError` before it is imported. NumPy's arrays
+    are returned as objects with the array as `value` (see `arrays_in`).
 
     Args:
-        file: a binary file; it is left where the pickle ends.
-        allowed: further names, such as `"torch.FloatStorage"`, to what stands for them.
-        find_stored: function that gives what a persistent id stands for; None for no such ids.
+        file: a binary file. Its position after reading is the end of the pickle.
+        allowed: dict from further names, such as `"torch.FloatStorage"`, to their replacements.
+        find_stored: function from a persistent id to its object; None to reject persistent ids.
     """
 
     def __init__(self, file, allowed=None, find_stored=None):
-        # Latin-1 reads the strings of Python 2, ASCII here, and the bytes of its arrays.
+        # Latin-1 decodes strings of Python 2, which are ASCII here, and the bytes of its arrays.
         super().__init__(file, encoding="latin1")
         self._allowed = {**_PLAIN, **(allowed or {})}
         self._find_stored = find_stored
@@ -141,7 +141,7 @@ class RestrictedUnpickler(pickle.Unpickler):
 
 
 def arrays_in(content):
-    """The content of a pickle with `numpy.ndarray` for what stands for it, in dicts and tuples."""
+    """Replaces array objects by `numpy.ndarray` in the content of a pickle, recursively."""
     if isinstance(content, _Array):
         if content.value is None:
             raise ValueError("an array without numbers")

@@ -1,4 +1,4 @@
-"""Weights of Cross-CBAM as a state dict for PyTorch."""
+"""Writes weights of Cross-CBAM as a state dict for PyTorch."""
 
 import re
 
@@ -20,16 +20,16 @@ _TWIN = {
 
 
 def state_dict(weights):
-    """The arrays of `Weights` by the names of `benchmarks/torch_cross_cbam.py`, in its layout.
+    """Converts `Weights` to the names and layout of `benchmarks/torch_cross_cbam.py`.
 
     Args:
         weights: `Weights` of a Cross-CBAM of width 256 and dilation rates (1, 3).
 
     Returns:
-        A dict of name to float32 array, contiguous.
+        A dict from name to contiguous float32 array.
 
     Raises:
-        ValueError: for weights of another network, which that one does not compute.
+        ValueError: for weights of an architecture that this PyTorch network does not support.
     """
     architecture = architecture_of(weights)
     differing = sorted(
@@ -39,8 +39,8 @@ def state_dict(weights):
     )
     if differing:
         raise ValueError(
-            f"{weights.source} is of a network that benchmarks/torch_cross_cbam.py does not "
-            f"compute: {', '.join(differing)}. Nothing was written."
+            f"{weights.source} has an architecture that benchmarks/torch_cross_cbam.py does not "
+            f"support: {', '.join(differing)}. No file was written."
         )
     arrays = {}
     for path, variables in weights.variables.items():
@@ -71,7 +71,7 @@ def write_torch(source, out):
 
 
 def _module(path):
-    """`stage3_block1_conv1/bn` is `stage3.0.conv1.bn`."""
+    """Converts a layer path to a module name: `stage3_block1_conv1/bn` to `stage3.0.conv1.bn`."""
     path = re.sub(r"^(stage\d)_block(\d+)_", lambda part: f"{part[1]}.{int(part[2]) - 1}.", path)
     return path.replace("/", ".")
 
@@ -87,7 +87,7 @@ def _write_safetensors(arrays, path):
         from safetensors.numpy import save_file
     except ModuleNotFoundError as error:
         raise ImportError(
-            "safetensors are written with safetensors: pip install 'keras-crosscbam[convert]'"
+            ".safetensors files need safetensors: pip install 'keras-crosscbam[convert]'"
         ) from error
     save_file(arrays, path)
 
@@ -97,7 +97,7 @@ def _write_pickle(arrays, path):
         import torch
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"{path.suffix} files are written with PyTorch, which is not installed. Write "
+            f"{path.suffix} files need PyTorch, which is not installed. Install it, or write "
             ".safetensors instead."
         ) from error
     torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)

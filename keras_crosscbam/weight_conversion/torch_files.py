@@ -1,8 +1,8 @@
-"""PyTorch's three file formats, read with NumPy alone and without running code.
+"""Reads PyTorch's three file formats with NumPy, without running code in the files.
 
-The zip format of version 1.6 and later, the sequence of pickles before it, and the tar archives of
-the first versions; as `torch/serialization.py` describes them. The name of a file says nothing:
-`STDCNet813M_73.91.tar` is no tar archive.
+The formats are the zip archives of version 1.6 and later, the sequence of pickles before it, and
+the tar archives of the first versions, as in `torch/serialization.py`. The format is detected from
+the content, not from the name: `STDCNet813M_73.91.tar` is not a tar archive.
 """
 
 import io
@@ -21,9 +21,9 @@ from keras_crosscbam.weight_conversion.restricted_pickle import (
 )
 
 MAGIC = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
-"""What the first pickle of the second format holds, a number."""
+"""The number in the first pickle of the second format."""
 BFLOAT16 = "bfloat16"
-# What the classes of storages and tensors hold; strings, which a pickle cannot change.
+# Number types of storage and tensor classes. They are strings, which a pickle cannot change.
 _KINDS = {
     "Float": "f4",
     "Double": "f8",
@@ -40,7 +40,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class _Storage:
-    """A row of numbers in the file."""
+    """A sequence of numbers in the file."""
 
     kind: str
     key: str
@@ -59,7 +59,7 @@ class _Tensor:
 
 def _rebuild_tensor(storage, offset, shape, strides, *_):
     if not isinstance(storage, _Storage):
-        raise ValueError("a tensor of no storage")
+        raise ValueError("a tensor without a storage")
     return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
 
 
@@ -75,19 +75,19 @@ _ALLOWED = {
         for module in ("torch", "torch.cuda", "torch.storage")
         for kind, code in _KINDS.items()
     },
-    # What checkpoints may mention beside tensors, and of no use here.
+    # Other names that checkpoints may contain; their values are not used.
     **dict.fromkeys(f"torch.{dtype}" for dtype in ("float32", "float16", "bfloat16", "int64")),
-    # The first format says the types of tensors, too.
+    # The first format also contains the types of tensors.
     **{f"{module}.{kind}Tensor": None for module in ("torch", "torch.cuda") for kind in _KINDS},
 }
 
 
 def read_zip(path):
-    """What `torch.save` wrote into a zip archive, with `numpy.ndarray` for tensors."""
+    """Reads a zip archive of `torch.save`, with tensors as `numpy.ndarray`."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-            raise ValueError("a compressed zip archive, as torch.save does not write it")
+            raise ValueError("a compressed zip archive, which torch.save does not write")
         pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise ValueError("a zip archive, but not one of torch.save: it has no data.pkl")
@@ -113,7 +113,7 @@ def read_zip(path):
 
 
 def read_pickles(path):
-    """What `torch.save` wrote before version 1.6: pickles, and behind them the numbers."""
+    """Reads a file of `torch.save` before version 1.6: pickles, followed by the numbers."""
     with open(path, "rb") as file:
 
         def load(**kwargs):
@@ -121,7 +121,7 @@ def read_pickles(path):
 
         _, version, system = load(), load(), load()
         if version != 1001:
-            raise ValueError(f"PyTorch's protocol 1001 was expected, found {version!r}")
+            raise ValueError(f"expected PyTorch's protocol 1001, found {version!r}")
         storages = {}
 
         def find(pid):
@@ -136,7 +136,7 @@ def read_pickles(path):
 
 
 def read_tar(path):
-    """What the first versions of `torch.save` wrote: a tar archive of three files."""
+    """Reads a file of the first versions of `torch.save`: a tar archive of three files."""
     with tarfile.open(path, "r:") as archive:
         members = {}
         for name in ("storages", "tensors", "pickle"):
@@ -154,7 +154,7 @@ def read_tar(path):
         storages[key] = _Storage(kind, str(key), len(content) // _item_size(kind))
         read[str(key)] = content
     if RestrictedUnpickler(file, _ALLOWED).load():
-        raise ValueError("storages that are parts of others. Save it anew with torch.save")
+        raise ValueError("storages that are parts of others. Save it again with torch.save")
     tensors = {}
     file = io.BytesIO(members["tensors"])
     for _ in range(RestrictedUnpickler(file, _ALLOWED).load()):
@@ -171,9 +171,9 @@ def read_tar(path):
 def _find_storage(pid):
     name, kind, key, _, count, *view = pid
     if name != "storage" or kind not in _KINDS.values():
-        raise ValueError("a reference to something else than numbers")
+        raise ValueError("a reference to an object that is not a storage of numbers")
     if view and view[0] is not None:
-        raise ValueError("storages that are parts of others. Save it anew with torch.save")
+        raise ValueError("storages that are parts of others. Save it again with torch.save")
     return _Storage(kind, str(key), int(count))
 
 
@@ -188,7 +188,7 @@ def _read_storage(file, kind, order):
     rest = file.seek(0, io.SEEK_END) - here
     file.seek(here)
     if not 0 <= size <= rest:
-        raise ValueError("it is cut off")
+        raise ValueError("it is incomplete")
     return file.read(size)
 
 
@@ -198,7 +198,7 @@ def _unpack(file, layout):
 
 
 def _with_arrays(content, content_of, order):
-    """The content with arrays for tensors, in dicts, tuples and lists."""
+    """Replaces tensors by arrays in dicts, tuples and lists."""
     if isinstance(content, _Tensor):
         return _array(content, content_of(content.storage.key), order)
     if isinstance(content, dict):
@@ -209,9 +209,9 @@ def _with_arrays(content, content_of, order):
 
 
 def numbers_in(content, kind, order="<"):
-    """The numbers in bytes, as a flat array; those of `"bfloat16"` in float32."""
+    """Returns the numbers in bytes as a flat array; `"bfloat16"` is converted to float32."""
     if kind == BFLOAT16:
-        # The upper half of a float32.
+        # A bfloat16 is the upper half of a float32.
         halves = np.frombuffer(content, f"{order}u2").astype(np.uint32)
         return (halves << 16).view(np.float32)
     return np.frombuffer(content, np.dtype(kind).newbyteorder(order))
@@ -227,7 +227,7 @@ def _array(tensor, content, order):
     if math.prod(tensor.shape) == 0:
         return np.zeros(tensor.shape, numbers.dtype)
     if max(last + 1, math.prod(tensor.shape)) > len(numbers):
-        raise ValueError("a tensor that is larger than its numbers: it is cut off")
+        raise ValueError("a tensor that is larger than its storage, so the file is incomplete")
     strides = [stride * numbers.itemsize for stride in tensor.strides]
     view = np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, strides)
     return view.astype(view.dtype.newbyteorder("="))

@@ -1,4 +1,4 @@
-"""The frames that a network is shown to learn the ranges of its feature maps."""
+"""Reads the frames for the calibration of INT8 networks."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.export.verified import as_image
 
 MAX_FRAMES = 64
-"""More frames than this made no difference on CamVid; 8 are nearly as good."""
+"""Default number of frames. On CamVid, more frames made no difference; 8 are nearly as good."""
 
 
 def calibration_images(frames, max_frames=MAX_FRAMES, channels=3):
-    """Reads the frames to calibrate on.
+    """Reads the frames for calibration.
 
         >>> from keras_crosscbam.export.quantization.calibration import calibration_images
         >>> from keras_crosscbam.images import STREET
@@ -18,9 +18,9 @@ def calibration_images(frames, max_frames=MAX_FRAMES, channels=3):
         [(563, 751, 3), (563, 751, 3)]
 
     Args:
-        frames: a `SegmentationDataset`, or a list of images `(height, width, channels)`, uint8,
-            and of paths of images: pictures of the kind that the network will see, not random ones.
-        max_frames: of more than this many, spread evenly, the rest is left out.
+        frames: a `SegmentationDataset`, or a list of images, uint8 `(height, width, channels)`, and
+            paths of images. They must be similar to the images that the network is used on.
+        max_frames: maximum number of frames; they are selected at equal distances.
         channels: number of channels that the network takes.
 
     Returns:
@@ -33,6 +33,6 @@ def calibration_images(frames, max_frames=MAX_FRAMES, channels=3):
         frames = [image for image, _ in frames.pairs]
     frames = list(frames)
     if not frames:
-        raise ValueError("Calibration needs real frames, some dozens of them. Received: none")
+        raise ValueError("Calibration needs real frames, several dozen. Received: none")
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), max_frames)).round().astype(int)
     return [as_image(frames[i], channels) for i in chosen]

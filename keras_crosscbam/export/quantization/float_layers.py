@@ -1,22 +1,22 @@
-"""Which operations of a network stay in float when the rest becomes INT8."""
+"""Selects the operations of a network that stay in float in INT8 quantization."""
 
 import re
 
 
 def float_nodes(nodes, exclude=()):
-    """Names of the operations to leave in float.
+    """Returns the names of the operations that stay in float.
 
-    These are what comes before the first convolution and after the last, that is the
-    normalization of pixels and the upsampling of scores; the gates, one value per channel, whose
-    ranges differ most between frames and may even be empty; and what the user names.
+    These are the operations before the first and after the last convolution, that is, the
+    normalization of pixels and the upsampling of scores; the gates with one value per channel,
+    whose ranges differ most between frames and may even be empty; and the operations in `exclude`.
 
     Args:
-        nodes: the network's `Node`s, whatever its format.
-        exclude: `"first"` and `"last"` stand for those convolutions; any other string is the name
-            of a Keras layer, with all that is inside, or of an operation.
+        nodes: the `Node` list of the network.
+        exclude: `"first"` and `"last"` for the first and last convolution; any other string is the
+            name of a Keras layer, including the layers inside, or of an operation.
 
     Raises:
-        ValueError: for a name that does not occur, and a network without convolutions.
+        ValueError: for a name that does not occur, and for a network without convolutions.
     """
     convs = [node for node in nodes if node.is_conv and not node.is_gate]
     if not convs:
@@ -38,7 +38,7 @@ def float_nodes(nodes, exclude=()):
 
 
 def _connected(nodes, start, ahead, behind):
-    """Names of the nodes that can be reached from `start`, without itself."""
+    """Returns the names of the nodes that can be reached from `start`, excluding `start`."""
     tensors, reached = set(ahead(start)), set()
     for node in nodes:
         if node is not start and tensors & set(behind(node)):
@@ -48,9 +48,9 @@ def _connected(nodes, start, ahead, behind):
 
 
 def _is_of(node, layer):
-    """Whether a layer is part of a path such as `model_1/stem_conv1_1/conv/kernel`.
+    """Returns whether a layer is part of a path such as `model_1/stem_conv1_1/conv/kernel`.
 
-    TensorFlow numbers the names of layers that are called more than once.
+    TensorFlow appends numbers to the names of layers that are called more than once.
     """
     own = re.compile(rf"{re.escape(layer)}(_\d+)?")
     paths = (node.name, *node.layers)

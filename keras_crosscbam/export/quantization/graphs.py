@@ -1,4 +1,4 @@
-"""Graphs of ONNX, OpenVINO and LiteRT, read into the same few facts about each operation."""
+"""Reads graphs of ONNX, OpenVINO and LiteRT into a common list of nodes."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ from keras_crosscbam.private_api import litert_schema
 
 @dataclass(frozen=True)
 class Node:
-    """An operation.
+    """An operation of a network.
 
     Attributes:
-        name: by which its format knows it.
-        layers: other names that say which layer it is of, such as those of its weights.
+        name: name in the file.
+        layers: other names that contain the name of the Keras layer, such as those of its weights.
         inputs, outputs: names of tensors.
-        size: `(height, width)` of what it computes, or None where there is no such thing.
+        size: `(height, width)` of the output, or None if the output is not a feature map.
         is_conv: whether it is a convolution.
-        is_int8: whether it is one whose weights are INT8.
+        is_int8: whether it is a convolution with INT8 weights.
     """
 
     name: str
@@ -28,18 +28,18 @@ class Node:
 
     @property
     def is_gate(self):
-        """Whether it computes one value per channel, as the gates of an attention do."""
+        """Whether it computes one value per channel, as the gates of an attention module do."""
         return self.size == (1, 1)
 
 
 def count_int8(nodes):
-    """How many convolutions have INT8 weights, and how many there are."""
+    """Returns the number of convolutions with INT8 weights, and of all convolutions."""
     convs = [node for node in nodes if node.is_conv]
     return sum(node.is_int8 for node in convs), len(convs)
 
 
 def onnx_nodes(model):
-    """The operations of an `onnx.ModelProto` in order, every one of which needs a name."""
+    """Returns the operations of an `onnx.ModelProto` in order; all of them must have names."""
     import onnx
 
     graph = onnx.shape_inference.infer_shapes(model).graph
@@ -64,7 +64,7 @@ def onnx_nodes(model):
 
 
 def openvino_nodes(model):
-    """The operations of an `openvino.Model` in order, constants left out."""
+    """Returns the operations of an `openvino.Model` in order, without constants."""
     nodes = []
     for op in model.get_ordered_ops():
         if op.get_type_name() in ("Constant", "Parameter", "Result"):
@@ -82,7 +82,7 @@ def openvino_nodes(model):
                 outputs=(name,),
                 size=_size(shape, channels_first=True),
                 is_conv=is_conv,
-                # Those of INT8 are scaled before they get there.
+                # INT8 weights are scaled first, so the input is not a constant.
                 is_int8=is_conv and not weights,
             )
         )
@@ -90,7 +90,7 @@ def openvino_nodes(model):
 
 
 def litert_nodes(content):
-    """The operations in the bytes of a `.tflite` file in order, named by their first output."""
+    """Returns the operations of a `.tflite` file's bytes in order, named by their first output."""
     schema = litert_schema()
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     graph = model.subgraphs[0]

@@ -1,4 +1,4 @@
-"""INT8 files, calibrated on real frames and kept only if they are as good as they have to be."""
+"""Quantizes networks to INT8 files, and verifies their accuracy."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """A runtime that INT8 files are made for.
+    """A runtime that INT8 files are written for.
 
     Attributes:
-        ending: of the file.
-        engine: what `runtime.load` runs the file by, to judge it.
+        ending: extension of the file.
+        engine: engine of `runtime.load` that evaluates the file.
         quantizer: the function of `quantizers` that writes it.
     """
 
@@ -55,29 +55,30 @@ TARGETS = {
     "openvino": Target(".xml", "openvino", quantizers.for_openvino),
     "litert": Target(".tflite", "litert", quantizers.for_litert),
 }
-"""What `quantize` takes as `runtime`."""
+"""Targets by the values of `runtime` in `quantize`."""
 
 
 class QuantizationError(RuntimeError):
-    """An INT8 file is worse than allowed."""
+    """Raised if an INT8 file loses more accuracy than allowed."""
 
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """What became of a network.
+    """The result of a quantization.
 
     Attributes:
         path: the INT8 file.
-        runtime: what it was made for.
-        int8_convolutions, convolutions: how many have INT8 weights, of how many in the file.
-        calibration_frames: number of frames that it was calibrated on.
-        dataset: name of the labeled data set that it was judged on, or None.
-        frames: number of frames that it was judged on.
-        reference, quantized: mean IoU of FP32 and INT8, 0..1; without a labeled data set, 1 and
-            the share of the pixels that INT8 gives the label of FP32.
-        classes_in_mean: number of classes that the mean of FP32 and that of INT8 is over, None
-            without a labeled data set.
-        max_loss: how much may be lost, in points of a hundred.
+        runtime: the runtime of the file.
+        int8_convolutions, convolutions: number of convolutions with INT8 weights, and of all
+            convolutions in the file.
+        calibration_frames: number of frames for calibration.
+        dataset: name of the labeled data set for the evaluation, or None.
+        frames: number of frames of the evaluation.
+        reference, quantized: mean IoU of FP32 and INT8, 0..1. Without a labeled data set, 1 and
+            the share of the pixels whose INT8 label equals the FP32 label.
+        classes_in_mean: number of classes in the mean of FP32 and in that of INT8; None without a
+            labeled data set.
+        max_loss: maximum of `loss`, in percentage points.
     """
 
     path: Path
@@ -94,7 +95,7 @@ class QuantizationReport:
 
     @property
     def loss(self) -> float:
-        """Points of mean IoU lost; without a data set, per cent of the labels that changed."""
+        """Loss of mean IoU in percentage points; without a data set, percent of changed labels."""
         return 100 * (self.reference - self.quantized)
 
     @property
@@ -110,12 +111,12 @@ class QuantizationReport:
 
     @property
     def comparison(self) -> str:
-        """The comparison with FP32 in a sentence."""
+        """The comparison with FP32 as text."""
         if self.classes_in_mean is None:
             return (
-                f"no labeled frames given, so no mean IoU: on the {self.frames} calibration "
+                f"no mean IoU without labeled frames: on the {self.frames} calibration "
                 f"frames {100 * self.quantized:.2f} % of the pixels have the label of FP32; "
-                f"{self.loss:.2f} % changed, of at most {self.max_loss:g} %"
+                f"{self.loss:.2f} % changed, at most {self.max_loss:g} % allowed"
             )
         before, after = self.classes_in_mean
         return (
@@ -143,7 +144,7 @@ def quantize(
     mean: Channels | None = None,
     std: Channels | None = None,
 ) -> QuantizationReport:
-    """Writes a network in INT8, and proves on real frames that it lost little.
+    """Quantizes a network to INT8, and verifies its accuracy on real frames.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.datasets import load_camvid
@@ -154,50 +155,52 @@ def quantize(
         mean IoU on 101 frames of camvid: FP32 66.46 % over 11 classes, INT8 66.39 % over 11; 0.07
         points lost of at most 1
 
-    Convolutions and what lies between them compute in INT8. In float stay the normalization of the
-    pixels, the gates of the attentions, and all that follows the last convolution.
+    Convolutions and the operations between them compute in INT8. The normalization of the pixels,
+    the gates of the attention modules, and all operations after the last convolution stay in float.
 
     Args:
-        source: a functional `keras.Model`, or a `.keras` file, which gives the fastest result; for
-            other runtimes than LiteRT also a float `.onnx` file, whose size, batch, input and
+        source: a functional `keras.Model`, or a `.keras` file, which both give the fastest result.
+            For other runtimes than LiteRT also a float `.onnx` file, whose size, batch, input and
             output are kept.
-        path: the file to write: `.onnx`, `.xml` for OpenVINO or `.tflite` for LiteRT. It appears
-            only once it has passed the comparison.
-        frames: what to calibrate on: a `SegmentationDataset`, or a list of images or paths. Take
-            them from the training data; some dozens are enough.
-        runtime: `"onnxruntime"`, `"openvino"` or `"litert"` for CPUs, or `"tensorrt"`, an ONNX file
-            to build an engine of. None of these files is fast where another one belongs.
-        input_size, batch, input, output: as in `to_onnx`, of a Keras model.
-        exclude: names of what else to leave in float: `"first"` and `"last"` for those
-            convolutions, Keras layers such as `"se_aspp"`, or operations of the graph. Those two
-            gain next to nothing in INT8, and without them twice as many labels would change.
-        dataset: a labeled `SegmentationDataset` to compare the mean IoU of FP32 and INT8 on, not
-            the one calibrated on. None compares the labels of both on the calibration frames.
-        max_loss: how many points of mean IoU may be lost, or per cent of the labels change.
-        force: whether to keep the file also if it is worse.
-        max_frames: of more calibration frames than this, spread evenly, the rest is left out.
-        mean, std: for an ONNX file from elsewhere that takes normalized pixels, as in
-            `keras_crosscbam.runtime.load`; the INT8 file takes the same.
+        path: the file to write: `.onnx`, `.xml` for OpenVINO or `.tflite` for LiteRT. It is only
+            created if the comparison passes.
+        frames: the frames for calibration: a `SegmentationDataset`, or a list of images or paths.
+            Several dozen training images are enough.
+        runtime: `"onnxruntime"`, `"openvino"` or `"litert"` for CPUs, or `"tensorrt"` for an ONNX
+            file to build an engine from. A file is only fast in its own runtime.
+        input_size, batch, input, output: as in `to_onnx`, for a Keras model.
+        exclude: names of more operations to keep in float: `"first"` and `"last"` for the first and
+            last convolution, Keras layers such as `"se_aspp"`, or operations of the graph. These
+            two convolutions are hardly faster in INT8, and quantizing them doubles the number of
+            changed labels.
+        dataset: a labeled `SegmentationDataset` for the mean IoU of FP32 and INT8, different from
+            the calibration frames. None to compare the labels of both on the calibration frames.
+        max_loss: maximum loss of mean IoU in percentage points, or maximum percent of changed
+            labels.
+        force: whether to keep the file even if the loss is larger.
+        max_frames: maximum number of calibration frames; they are selected at equal distances.
+        mean, std: normalization of an ONNX file from another tool that takes normalized pixels, as
+            in `keras_crosscbam.runtime.load`. The INT8 file takes the same pixels.
 
     Returns:
-        A `QuantizationReport`; print it.
+        A `QuantizationReport`, which can be printed.
 
     Raises:
-        QuantizationError: if more is lost; the file is not kept, unless `force`.
-        ValueError: for arguments out of range, unreadable frames, names that do not occur.
-        ImportError: if the library that quantizes is missing: `pip install
+        QuantizationError: if the loss exceeds `max_loss`. The file is not kept, unless `force`.
+        ValueError: for arguments out of range, unreadable frames, and names that do not occur.
+        ImportError: if the quantization library is missing: `pip install
             keras-crosscbam[onnx]`, `[openvino]` or `[litert]`.
     """
     if runtime not in TARGETS or Path(path).suffix != TARGETS[runtime].ending:
         endings = {name: target.ending for name, target in TARGETS.items()}
         raise ValueError(
-            f"`runtime` must be one of these, with files of these endings: {endings}. "
+            f"`runtime` must be one of these, with files of these extensions: {endings}. "
             f"Received: runtime={runtime!r}, path={str(path)!r}"
         )
     if not (_is_onnx(source) or mean is std is None):
         raise ValueError(
-            "`mean` and `std` are for ONNX files from elsewhere; what is made of a Keras model "
-            f"takes pixels of 0..255. Received: mean={mean!r}, std={std!r}"
+            "`mean` and `std` are for ONNX files from other tools; files exported from a Keras "
+            f"model take pixels of 0..255. Received: mean={mean!r}, std={std!r}"
         )
     target = TARGETS[runtime]
     with tempfile.TemporaryDirectory() as folder, keep_if_verified(path) as unchecked:
@@ -226,7 +229,7 @@ def quantize(
         if not (report.ok or force):
             raise QuantizationError(
                 f"{path} was not kept: {report.comparison}. Exclude layers, calibrate on frames "
-                "like those it was judged on, or pass a larger `max_loss` or `force=True`."
+                "similar to those of the comparison, or pass a larger `max_loss` or `force=True`."
             )
     return report
 
@@ -236,11 +239,11 @@ def _is_onnx(source):
 
 
 def _float_network(source, runtime, folder, options):
-    """What the quantizer takes, and the float file to compare its work with."""
+    """Returns the network for the quantizer, and the float file for the comparison."""
     if _is_onnx(source):
         if runtime == "litert":
             raise ValueError(
-                "LiteRT files are quantized from the Keras model: pass that, or a .keras file. "
+                "LiteRT files are quantized from the Keras model: pass the model or a .keras file. "
                 f"Received: {str(source)!r}"
             )
         return Path(source), Path(source)
@@ -258,7 +261,7 @@ def _float_network(source, runtime, folder, options):
 
 
 def _rewrite(path, runtime):
-    """The rewrites for a runtime but for those of convolutions, which are what INT8 is about."""
+    """Rewrites a file for a runtime, except for the convolutions, which are quantized."""
     import onnx
 
     from keras_crosscbam.export.rewrites import rewrite_for
@@ -271,13 +274,13 @@ def _load(path, engine, mean, std):
         return load(path, engine=engine, mean=mean, std=std)
     except ValueError as error:
         raise QuantizationError(
-            f"{engine} does not run the INT8 file ({error}). Feature maps that were 0 on all "
+            f"{engine} cannot run the INT8 file ({error}). Feature maps that are 0 on all "
             "calibration frames may be the cause: exclude that layer, or calibrate on more frames."
         ) from error
 
 
 def _compare(reference, candidate, dataset, batches):
-    """The fields of the report that compare the two."""
+    """Returns the fields of the report for the comparison of the two."""
     if dataset is not None:
         results = [evaluate(run, dataset) for run in (reference, candidate)]
         scores = [result["mean_iou"] for result in results]

@@ -1,13 +1,13 @@
-"""The libraries that make INT8 of float networks, each called the way that suits its runtime.
+"""Quantizers of float networks, one for each runtime.
 
-Every function here writes a file and returns how many of the convolutions in it have INT8 weights,
-and how many there are, read back from what was written. The arguments they share:
+Each function writes a file and returns the number of its convolutions with INT8 weights, and the
+number of all convolutions, as read from the file. Their arguments are:
 
     network: the float network, an `.onnx` file or a Keras model.
     path: the file to write.
-    inputs: list of arrays to calibrate on, as the network takes them.
+    inputs: list of prepared input arrays for calibration.
     exclude: as in `float_nodes`.
-    description: the `Description` that the file shall carry.
+    description: the `Description` of the file.
 """
 
 from keras_crosscbam.export.litert import converted, converter, frozen_function
@@ -24,14 +24,14 @@ from keras_crosscbam.runtime.description import METADATA, write_beside
 
 
 def for_onnxruntime(network, path, inputs, exclude, description):
-    """Unsigned activations, which is what ONNX Runtime is fast with on CPUs."""
+    """Quantizes with unsigned activations, which are fast in ONNX Runtime on CPUs."""
     return _with_scale_nodes(network, path, inputs, exclude, description, "QUInt8")
 
 
 def for_tensorrt(network, path, inputs, exclude, description):
-    """What TensorRT takes: all signed and symmetric, biases in float.
+    """Quantizes to the form that TensorRT accepts: signed, symmetric, with biases in float.
 
-    Only the inputs and weights of convolutions are scaled; TensorRT fuses the rest itself.
+    Only the inputs and weights of convolutions are quantized; TensorRT fuses the other operations.
     """
     return _with_scale_nodes(
         network,
@@ -51,7 +51,7 @@ def for_tensorrt(network, path, inputs, exclude, description):
 
 
 def _with_scale_nodes(network, path, inputs, exclude, description, activations, **settings):
-    """ONNX Runtime's static quantization into QuantizeLinear and DequantizeLinear nodes."""
+    """Quantizes with ONNX Runtime, into QuantizeLinear and DequantizeLinear nodes."""
     import onnx
     from onnxruntime import quantization
 
@@ -82,7 +82,7 @@ def _with_scale_nodes(network, path, inputs, exclude, description, activations, 
 
 
 class _Reader:
-    """What ONNX Runtime takes calibration data from."""
+    """Calibration data reader for ONNX Runtime."""
 
     def __init__(self, name, inputs):
         self._feeds = iter([{name: array} for array in inputs])
@@ -92,7 +92,7 @@ class _Reader:
 
 
 def for_openvino(network, path, inputs, exclude, description):
-    """NNCF's post-training quantization."""
+    """Quantizes with NNCF's post-training quantization."""
     import nncf
     import openvino
 
@@ -111,19 +111,19 @@ def for_openvino(network, path, inputs, exclude, description):
 
 
 def for_litert(network, path, inputs, exclude, description):
-    """TensorFlow's post-training quantization of a Keras model."""
+    """Quantizes a Keras model with TensorFlow's post-training quantization."""
     import tensorflow as tf
 
     def frames():
         return ([array] for array in inputs)
 
-    # Traced once: the names of operations can differ from one time to the next.
+    # The function is traced once, because names of operations may differ between traces.
     frozen = frozen_function(network, len(inputs[0]), description)
     nodes = litert_nodes(converted(converter(frozen).convert, network))
     prepared = converter(frozen)
     prepared.optimizations = [tf.lite.Optimize.DEFAULT]
     prepared.representative_dataset = frames
-    # The debugger is the converter's only way to leave single operations in float.
+    # The converter can keep single operations in float only through the debugger.
     options = tf.lite.experimental.QuantizationDebugOptions(
         denylisted_nodes=sorted(float_nodes(nodes, exclude))
     )

@@ -1,7 +1,7 @@
-"""Exact rewrites of an exported graph into forms that runtimes compute faster.
+"""Rewrites exported graphs into equivalent graphs that are faster in a runtime.
 
-Each is a pattern and its replacement, in the terms of `onnxscript.rewriter`; `REWRITES` says which
-of them serve which runtime. None changes what is computed, but for rounding.
+Each rule is a pattern and its replacement for `onnxscript.rewriter`; `REWRITES` lists the rules for
+each runtime. The results differ by rounding only.
 """
 
 import onnx_ir as ir
@@ -55,25 +55,26 @@ REWRITES = {
     ),
     "tensorrt": (*_CLEAN, CastByFloat.rule()),
 }
-"""The rules for each runtime, in the order in which they are tried."""
+"""The rules for each runtime, in the order in which they are applied."""
 
 
 def rewrite_for(runtime, proto, keep_convolutions=False):
-    """Rewrites a graph of NCHW maps for a runtime.
+    """Rewrites a graph with NCHW feature maps for a runtime.
 
     Args:
         runtime: a key of `REWRITES`.
         proto: an `onnx.ModelProto`.
-        keep_convolutions: whether to leave them what they are, as those who quantize want them.
+        keep_convolutions: whether to skip the rewrite of convolutions, for quantization.
 
     Returns:
-        Another `onnx.ModelProto`, with the same inputs and outputs.
+        A new `onnx.ModelProto` with the same inputs and outputs.
     """
     model = ir.from_proto(proto)
     for rule in REWRITES[runtime]:
         if keep_convolutions and rule is _WINOGRAD:
             continue
-        # One after the other: what one rule makes, the next may need, with its shape.
+        # Rules are applied one by one, because a rule may need the output of the previous rule and
+        # its shape.
         model = ShapeInferencePass()(model).model
         model = apply_rules(model, pattern_rewrite_rules=[rule])
     return ir.to_proto(IdentityEliminationPass()(model).model)

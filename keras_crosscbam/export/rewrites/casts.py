@@ -1,4 +1,4 @@
-"""Casts that a runtime does not have."""
+"""Rewrites casts that a runtime does not support."""
 
 import onnx_ir as ir
 
@@ -6,7 +6,7 @@ from keras_crosscbam.export.rewrites.rule import Rule
 
 
 class CastByFloat(Rule):
-    """Integers to uint8 by way of float32: TensorRT 8.6 makes uint8 of nothing else."""
+    """Casts integers to uint8 through float32, the only cast to uint8 in TensorRT 8.6."""
 
     def pattern(self, op, x):
         return op.Cast(x, to=ir.DataType.UINT8, _outputs=["cast"])

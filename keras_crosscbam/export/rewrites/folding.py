@@ -1,4 +1,4 @@
-"""Arithmetic around the convolutions that goes into them, and layouts that need not change."""
+"""Folds arithmetic into convolutions, and removes unnecessary layout changes."""
 
 import numpy as np
 import onnx_ir as ir
@@ -7,7 +7,7 @@ from keras_crosscbam.export.rewrites.rule import CHANNELS, Rule, array_of, attri
 
 
 class ScaleIntoConv(Rule):
-    """`conv(x) * scale + shift`, as batch normalization behind depthwise convolutions is left."""
+    """Folds `conv(x) * scale + shift`, a batch normalization after a depthwise convolution."""
 
     def pattern(self, op, x, kernel, scale, shift):
         return op.Add(op.Mul(op.Conv(x, kernel, _outputs=["conv"]), scale), shift)
@@ -29,7 +29,7 @@ class ScaleIntoConv(Rule):
 
 
 class TransposePixelsFirst(Rule):
-    """channels_last pixels change their layout as they come, a byte each if they are uint8."""
+    """Transposes channels_last pixels before normalization, while they may still be uint8."""
 
     def pattern(self, op, pixels, scale, offset):
         normalized = op.Add(op.Mul(pixels, scale), offset)
@@ -57,9 +57,10 @@ class TransposePixelsFirst(Rule):
 
 
 class PixelsIntoConv(Rule):
-    """`conv(pixels * scale + offset)`: the scale goes into the kernel.
+    """Folds the scale of `conv(pixels * scale + offset)` into the kernel.
 
-    The offset cannot go into the bias: the zeros that the convolution pads with are mean pixels.
+    The offset cannot be folded into the bias, because the convolution pads with zeros after the
+    offset is added.
     """
 
     def pattern(self, op, pixels, scale, offset, kernel, bias):
@@ -80,7 +81,7 @@ class PixelsIntoConv(Rule):
 
 
 class PadIntoAveragePool(Rule):
-    """Zero padding before an average pooling, which then counts the zeros itself."""
+    """Folds zero padding into an average pooling that includes the padding."""
 
     def pattern(self, op, x, pads):
         return op.AveragePool(op.Pad(x, pads), _outputs=["pooled"])
@@ -101,7 +102,7 @@ class PadIntoAveragePool(Rule):
 
 
 class DropReshape(Rule):
-    """A reshaping to the shape that is there already."""
+    """Removes a Reshape to the current shape."""
 
     def pattern(self, op, x, shape):
         return op.Reshape(x, shape, _outputs=["reshaped"])
@@ -114,7 +115,7 @@ class DropReshape(Rule):
 
 
 class ArgMaxOverChannels(Rule):
-    """The largest score of channels_last maps, taken before they were transposed."""
+    """Computes the argmax of transposed scores before the transposition, over the channels."""
 
     def pattern(self, op, scores):
         return op.ArgMax(op.Transpose(scores, _outputs=["transposed"]), _outputs=["labels"])
@@ -129,6 +130,6 @@ class ArgMaxOverChannels(Rule):
 
 
 def _per_channel(value, channels):
-    """Whether a value is a constant, one number or one for each channel of NCHW maps."""
+    """Returns whether a value is a constant: one number, or one for each channel of NCHW maps."""
     array = array_of(value)
     return array is not None and array.shape in ((), (1,), (1, channels, 1, 1), (channels, 1, 1))

@@ -1,4 +1,4 @@
-"""Means and maxima over channels in the form that a runtime has vectorized."""
+"""Rewrites means and maxima over channels into operations that ONNX Runtime vectorizes."""
 
 import numpy as np
 import onnx_ir as ir
@@ -7,7 +7,7 @@ from keras_crosscbam.export.rewrites.rule import CHANNELS, Rule, reduces_channel
 
 
 class MeanAsConv(Rule):
-    """The mean over channels as a 1x1 convolution, which ONNX Runtime computes faster."""
+    """Rewrites the mean over channels as a 1x1 convolution, which is faster in ONNX Runtime."""
 
     def pattern(self, op, x):
         return op.ReduceMean(x, _outputs=["mean"])
@@ -22,7 +22,7 @@ class MeanAsConv(Rule):
 
 
 class MaxAsTree(Rule):
-    """The maximum over channels as maxima of slices of 16: ONNX Runtime has those vectorized."""
+    """Rewrites the maximum over channels as maxima of slices of 16, which are vectorized."""
 
     width = 16
 

@@ -1,4 +1,4 @@
-"""Upsampling as products of matrices, and what can be done before upsampling."""
+"""Rewrites upsampling as matrix products, and moves operations before upsampling."""
 
 import numpy as np
 import onnx_ir as ir
@@ -13,14 +13,14 @@ from keras_crosscbam.export.rewrites.rule import (
 
 
 class ResizeAsProducts(Rule):
-    """The upsampling of scores to the image as products with constant matrices.
+    """Rewrites the upsampling of scores to the image size as products with constant matrices.
 
-    Bilinear interpolation is linear along each axis: `rows @ (scores @ columns)`. Runtimes have
-    fast products of matrices, and slow interpolations. Rows of the image are made in bands, since
-    each needs but two rows of the scores: the whole matrix would be nearly all zeros.
+    Bilinear interpolation is linear along each axis: `rows @ (scores @ columns)`. Matrix products
+    are faster than interpolation in these runtimes. Rows of the image are computed in bands,
+    because each needs only two rows of the scores and the complete matrix would be mostly zeros.
     """
 
-    band = 8  # rows of the scores, about
+    band = 8  # approximate number of rows of the scores
 
     def pattern(self, op, scores, roi, scales):
         return op.Resize(scores, roi, scales, _outputs=["resized"])
@@ -49,10 +49,10 @@ class ResizeAsProducts(Rule):
 
 
 def banded(matrix, most):
-    """Cuts a banded matrix into equal bands of rows, with the columns that each one needs.
+    """Divides a banded matrix into equal bands of rows, with the nonzero columns of each band.
 
     Returns:
-        The columns' indices `(bands, columns)`, and their values `(bands, rows, columns)`.
+        The column indices `(bands, columns)`, and the values `(bands, rows, columns)`.
     """
     count = max(bands for bands in range(1, max(most, 1) + 1) if len(matrix) % bands == 0)
     bands = matrix.reshape(count, -1, matrix.shape[1])
@@ -64,7 +64,7 @@ def banded(matrix, most):
 
 
 def interpolation(size, target):
-    """The matrix `(target, size)` of bilinear interpolation at half-pixel centers, clamped."""
+    """Returns the bilinear interpolation matrix `(target, size)`, half-pixel centers, clamped."""
     centers = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
     below = np.minimum(np.floor(centers).astype(int), size - 1)
     above = np.minimum(below + 1, size - 1)
@@ -75,7 +75,7 @@ def interpolation(size, target):
 
 
 class GateBeforeResize(Rule):
-    """`resize(x) * gate` with one gate for each channel, as `resize(x * gate)`: on fewer pixels."""
+    """Rewrites `resize(x) * gate` as `resize(x * gate)`, for one gate per channel."""
 
     def __init__(self):
         super().__init__(remove_nodes=False)
@@ -91,7 +91,7 @@ class GateBeforeResize(Rule):
 
 
 class MeanBeforeResize(Rule):
-    """The mean of a doubled map is the mean of the map: each pixel counts four times."""
+    """Computes the global mean before a resize by 2, which does not change the mean."""
 
     def __init__(self):
         super().__init__(remove_nodes=False)
@@ -109,7 +109,7 @@ class MeanBeforeResize(Rule):
 
 
 class ChannelMeanBeforeResize(Rule):
-    """The mean over channels of a resized map, as the resized mean."""
+    """Computes the mean over channels before a resize instead of after it."""
 
     def __init__(self):
         super().__init__(remove_nodes=False)

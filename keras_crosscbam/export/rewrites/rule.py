@@ -1,36 +1,36 @@
-"""What the rules have in common: patterns and replacements of `onnxscript.rewriter`."""
+"""Base class and helper functions of the rewrite rules, for `onnxscript.rewriter`."""
 
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 CHANNELS = 1
-"""The axis of channels in NCHW maps."""
+"""The channel axis of NCHW feature maps."""
 
 
 class Rule(RewriteRuleClassBase):
-    """A rule whose checks answer by truth values."""
+    """A rewrite rule whose condition is a method `fits` that returns a bool."""
 
     def check(self, context, **values):
         return self.fits(**values)
 
 
 def array_of(value):
-    """The constant behind a value, or None."""
+    """Returns the array of a constant value, or None for other values."""
     constant = value.const_value
     return None if constant is None else constant.numpy()
 
 
 def attribute(value, name, default=None):
-    """An attribute of the node that makes a value."""
+    """Returns an attribute of the node that computes a value."""
     found = value.producer().attributes.get(name)
     return default if found is None else found.value
 
 
 def is_sized(value):
-    """Whether height and width of NCHW maps are known; the batch need not be."""
+    """Returns whether the height and width of NCHW maps are known; the batch may be dynamic."""
     return value.shape is not None and all(isinstance(side, int) for side in value.shape[2:])
 
 
 def reduces_channels(x, reduced):
-    """Whether a value is `x` reduced over its channels alone, of which the number is known."""
+    """Returns whether a value is `x` reduced over its channels only, a known number of them."""
     known = x.shape is not None and isinstance(x.shape[CHANNELS], int)
     return known and list(attribute(reduced, "axes", ())) == [CHANNELS]

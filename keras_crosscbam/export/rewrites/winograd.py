@@ -1,14 +1,14 @@
-"""3x3 convolutions over small maps as products of matrices, with fewer multiplications.
+"""Rewrites 3x3 convolutions of small maps as matrix products with fewer multiplications.
 
 Winograd's minimal filtering (Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural
-Networks", arXiv 1509.09308) makes m outputs of a 3-tap filter from m + 2 products of one number of
-the signal with one of the filter, instead of 3 m. Along each axis of a map it is three matrices:
+Networks", arXiv 1509.09308) computes m outputs of a 3-tap filter with m + 2 multiplications instead
+of 3 m. Along each axis of a map it is computed with three matrices:
 
     correlate(x, w) == combine @ ((filters @ w) * (spread @ x))
 
-Here `spread` and `combine` cover a whole axis, all its tiles at once, so that padding and dilation
-are nothing but zeros and places in them. That is dense where a hand-written kernel is not, and
-cheap where maps are small and channels many: the deep stages and SE-ASPP.
+`spread` and `combine` contain all tiles of an axis, so padding and dilation only change the
+positions of their nonzero entries. These matrices are dense, unlike those of a hand-written kernel.
+The rewrite is fast for small maps with many channels: the deep stages and SE-ASPP.
 """
 
 import itertools
@@ -19,15 +19,15 @@ import onnx_ir as ir
 from keras_crosscbam.export.rewrites.rule import Rule, array_of, attribute, is_sized
 
 _TAPS = 3
-_POINTS = (0, 1, -1, 2, -2)  # small numbers keep the rounding small
-_WORTHWHILE = 0.55  # of the direct multiplications; above it, moving data eats the gain
+_POINTS = (0, 1, -1, 2, -2)  # small numbers keep the rounding errors small
+_WORTHWHILE = 0.55  # share of the direct multiplications; above it, moving data costs the gain
 
 
 def minimal_filtering(outputs):
-    """The matrices of one tile.
+    """Returns the matrices of one tile.
 
-    A product of polynomials is found from its values at some points, infinity among them;
-    correlation is its transpose.
+    A product of polynomials is interpolated from its values at several points, including infinity;
+    correlation is the transpose of this operation.
 
     Args:
         outputs: m, the number of outputs, 2 to 4.
@@ -46,11 +46,11 @@ def minimal_filtering(outputs):
 
 
 class _Axis:
-    """Minimal filtering of a whole axis, with zeros at its ends and the given dilation."""
+    """Minimal filtering of one axis, with zero padding and the given dilation."""
 
     def __init__(self, size, dilation, outputs):
         combine, self.filters, spread = minimal_filtering(outputs)
-        # Each of `dilation` interleaved signals is cut into its own tiles.
+        # Each of the `dilation` interleaved signals is divided into separate tiles.
         starts = [
             start + dilation * first
             for start in range(dilation)
@@ -80,7 +80,7 @@ def _best_axis(size, dilation):
 
 
 def _multiplications(rows, columns, channels, filters):
-    """How many multiplications the products take, as a share of the direct convolution's."""
+    """Returns the number of multiplications as a share of those of the direct convolution."""
     places = rows.length * columns.length
     moves = rows.length * rows.size * columns.size + places * columns.size
     direct = _TAPS**2 * rows.size * columns.size * channels * filters
@@ -88,10 +88,10 @@ def _multiplications(rows, columns, channels, filters):
 
 
 class WinogradConv(Rule):
-    """A 3x3 convolution of stride 1 that keeps the size of a small map.
+    """Rewrites a 3x3 convolution of stride 1 that keeps the size of a small map.
 
-    The transformed kernels are left to the runtime to compute when it loads the graph: they are
-    two to four times as large as the kernels, and the file need not be.
+    The runtime computes the transformed kernels when it loads the graph. They are not stored in the
+    file, because they are two to four times as large as the kernels.
     """
 
     def pattern(self, op, x, kernel):
@@ -126,7 +126,7 @@ class WinogradConv(Rule):
             return op.Reshape(value, constant(shape, np.int64))
 
         def along(axis_matrix, value):
-            """The product of a matrix with the last axis but one."""
+            """Multiplies a matrix with the second-to-last axis."""
             return op.MatMul(constant(axis_matrix, np.float32), value)
 
         height, width = rows.size, columns.size

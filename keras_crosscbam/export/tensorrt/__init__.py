@@ -1,1 +1,1 @@
-"""TensorRT engines from ONNX files."""
+"""Builds TensorRT engines from ONNX files."""

@@ -1,4 +1,4 @@
-"""ONNX to a TensorRT engine, by one code path for TensorRT 8.6, 10, 11 and TensorRT-RTX."""
+"""Builds TensorRT engines from ONNX files, with TensorRT 8.6, 10, 11 or TensorRT-RTX."""
 
 from __future__ import annotations
 
@@ -33,29 +33,30 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "tf32", "fp16", "int8", "int8+fp16")
 _OLDER = (
-    "If the card is older than this version of TensorRT: Pascal, such as the GTX 1080 Ti, ends "
-    "with TensorRT 8.6, Volta with 10.4"
+    "This version of TensorRT may not support the GPU: the last version for Pascal, such as the "
+    "GTX 1080 Ti, is TensorRT 8.6, and for Volta 10.4"
 )
 
 
 @dataclass(frozen=True)
 class EngineReport:
-    """What was built, and what is in it; all but `path` also stands in the engine's sidecar.
+    """The result of a build. All fields except `path` are also in the engine's sidecar file.
 
     Attributes:
         path: the engine.
         flavour: `"TensorRT"` or `"TensorRT-RTX"`.
-        version: of TensorRT, a string.
-        gpu: name of the card it is for; None if it was not built for the one at hand.
-        compute_capability: `(major, minor)` that it runs on; None for all from Ampere on, which
-            only TensorRT-RTX builds for.
-        precision: what was asked for.
-        precisions: what was found: number of layers by `"INT8"`, `"FP16"`, `"TF32"`, `"FP32"`...
-        read_from: `"engine"`; or `"network"`, whose types the engine keeps, where no card is at
-            hand to open the engine with.
-        seconds: how long the build took.
-        size: bytes.
-        sha256: of the engine.
+        version: version of TensorRT, a string.
+        gpu: name of the GPU; None if the engine was not built for the GPU of this machine.
+        compute_capability: `(major, minor)` that the engine runs on; None for all GPUs from Ampere
+            on, with TensorRT-RTX only.
+        precision: the requested precision.
+        precisions: number of layers by their actual precision: `"INT8"`, `"FP16"`, `"TF32"`,
+            `"FP32"`...
+        read_from: source of `precisions`: `"engine"`, or `"network"`, whose types the engine keeps,
+            if no GPU is available to open the engine.
+        seconds: duration of the build.
+        size: size of the engine in bytes.
+        sha256: SHA-256 of the engine.
     """
 
     path: Path
@@ -72,23 +73,22 @@ class EngineReport:
 
     @property
     def missing(self) -> list[str]:
-        """Precisions that were asked for and that no layer has, such as `["FP16"]`."""
+        """Requested precisions that no layer has, such as `["FP16"]`."""
         asked = [kind.upper() for kind in self.precision.split("+")]
         return [kind for kind in asked if kind not in " ".join(self.precisions)]
 
     def __str__(self) -> str:
         capability = self.compute_capability
-        card = "every card from Ampere on"
+        card = "every GPU from Ampere on"
         if capability:
-            card = f"{self.gpu or 'cards'} (compute capability {capability[0]}.{capability[1]})"
+            card = f"{self.gpu or 'GPUs'} (compute capability {capability[0]}.{capability[1]})"
         return "\n".join(
             [
                 f"{self.path}: {self.flavour} {self.version} for {card}, {self.size / 1e6:.1f} MB, "
                 f"built in {self.seconds:.1f} s",
-                f"{self.precision} asked for; layers by what they compute in, read from the "
-                f"{self.read_from}:",
+                f"{self.precision} requested; layers by precision, read from the {self.read_from}:",
                 *(f"  {kind:<12} {count:4d}" for kind, count in self.precisions.items()),
-                *(f"  No layer says that it computes in {kind}." for kind in self.missing),
+                *(f"  No layer computes in {kind}." for kind in self.missing),
             ]
         )
 
@@ -104,41 +104,40 @@ def build_engine(
     compute_capability: tuple[int, int] | None = None,
     trt: ModuleType | None = None,
 ) -> EngineReport:
-    """Builds a TensorRT engine for the card of this machine, and reads its precision back.
+    """Builds a TensorRT engine for the GPU of this machine, and reports its precision.
 
         >>> from keras_crosscbam.export.tensorrt.engine import build_engine
         >>> print(build_engine("m.onnx", "m.engine", precision="fp16"))  # doctest: +SKIP
-        m.engine: TensorRT-RTX 1.7.1.116 for every card from Ampere on, 27.3 MB, built in 0.5 s
-        fp16 asked for; layers by what they compute in, read from the network:
+        m.engine: TensorRT-RTX 1.7.1.116 for every GPU from Ampere on, 27.3 MB, built in 0.5 s
+        fp16 requested; layers by precision, read from the network:
           FP16          168
 
-    The description in the ONNX file goes to `ENGINE.json` beside the engine, with this report.
+    The description in the ONNX file and the report are written to `ENGINE.json` next to the engine.
 
     Args:
-        onnx_path: a file written by `to_onnx(..., optimize_for="tensorrt")`, or another.
-        engine_path: where to write the engine.
-        precision: `"fp32"`, which excludes TF32; `"tf32"`, 10 bits of mantissa from Ampere cards
-            on; `"fp16"`; `"int8"`, of a file with QuantizeLinear nodes, signed and symmetric, the
-            rest of it in FP32; `"int8+fp16"`, the rest of it in FP16.
-        workspace_gib: scratch memory that a layer may use, in GiB; None for all of the card's.
-        timing_cache: file in which TensorRT keeps what it measured, for the next build to be
-            faster; made if it is missing. TensorRT-RTX measures nothing and leaves it alone.
-        profile: `(min, opt, max)` batch sizes of a file with a dynamic batch, or whole input
-            shapes of one with a dynamic size; fastest at `opt`.
-        builder_optimization_level: 0 to 5; None for TensorRT's default, 3. Higher levels build
-            longer and may run faster.
-        compute_capability: `(major, minor)` of a card that need not be here, which only
-            TensorRT-RTX builds for; None for the card of this machine, and with TensorRT-RTX for
-            every card from Ampere on.
-        trt: the TensorRT module; None to look for TensorRT, then TensorRT-RTX.
+        onnx_path: an ONNX file, ideally written by `to_onnx(..., optimize_for="tensorrt")`.
+        engine_path: path of the engine to write.
+        precision: `"fp32"`, without TF32; `"tf32"`, with 10 bits of mantissa, on GPUs from Ampere
+            on; `"fp16"`; `"int8"`, for a file with signed and symmetric QuantizeLinear nodes, the
+            other layers in FP32; `"int8+fp16"`, the other layers in FP16.
+        workspace_gib: scratch memory for a layer in GiB; None for the complete GPU memory.
+        timing_cache: file with TensorRT's timings, which make the next build faster; created if it
+            does not exist. TensorRT-RTX does not use it.
+        profile: `(min, opt, max)` batch sizes for a file with a dynamic batch, or three complete
+            input shapes for a file with a dynamic size. The engine is fastest at `opt`.
+        builder_optimization_level: 0 to 5; None for TensorRT's default, 3. Higher levels take
+            longer to build and may run faster.
+        compute_capability: `(major, minor)` of another GPU, with TensorRT-RTX only; None for the
+            GPU of this machine, or, with TensorRT-RTX, for every GPU from Ampere on.
+        trt: the TensorRT module; None to import TensorRT, or else TensorRT-RTX.
 
     Returns:
         `EngineReport`.
 
     Raises:
-        ValueError: for arguments out of range, and files that TensorRT cannot take.
+        ValueError: for arguments out of range, and for files that TensorRT does not support.
         ImportError: if TensorRT is missing.
-        RuntimeError: if there is no driver or GPU, the card has no fast arithmetic of that
+        RuntimeError: if there is no driver or GPU, the GPU has no fast arithmetic of that
             precision, or the build fails.
     """
     engine_path = Path(engine_path)
@@ -152,8 +151,8 @@ def build_engine(
     log.take()
     try:
         builder = trt.Builder(log)
-    except TypeError as error:  # all that the bindings make of a missing builder
-        raise RuntimeError(f"{name} cannot work on {device}: {log.take()}. {_OLDER}.") from error
+    except TypeError as error:  # the bindings raise it if the builder is None
+        raise RuntimeError(f"{name} cannot run on {device}: {log.take()}. {_OLDER}.") from error
     check_card(builder, precision, device)
     network = make_network(trt, builder, model, precision, log, onnx_path)
     description = _description(onnx_path, model, network)
@@ -194,7 +193,7 @@ def build_engine(
 
 
 def _device(trt):
-    """The card, which TensorRT cannot do without and TensorRT-RTX can."""
+    """Returns the GPU; None for TensorRT-RTX without a GPU, which TensorRT requires."""
     try:
         connection = cuda.connect()
     except RuntimeError:
@@ -208,12 +207,12 @@ def _device(trt):
 def _inspect(trt, log, data):
     engine = trt.Runtime(log).deserialize_cuda_engine(data)
     if engine is None:
-        raise RuntimeError(f"The engine was built and cannot be opened: {log.take()}")
+        raise RuntimeError(f"The engine was built but cannot be opened: {log.take()}")
     return engine_precisions(trt, engine)
 
 
 def _description(path, model, network):
-    """What the ONNX file says of itself, or else what its tensors look like."""
+    """Returns the description in the ONNX file, or one inferred from its tensors."""
     for entry in model.metadata_props:
         if entry.key == METADATA:
             return Description.from_json(entry.value)

@@ -1,14 +1,15 @@
-"""In which precision the layers of an engine compute: read, not assumed.
+"""Reads the precision of the layers of an engine.
 
-What was asked for is no answer. With weak types a precision is a leave that TensorRT takes where
-it is faster on this card; with strong types it is in the graph, and may have got lost there.
+The requested precision is not always the actual one. In a weakly typed network, TensorRT uses a
+precision only where it is faster on the GPU. In a strongly typed network, the types of the graph
+are used, and a conversion may have changed them.
 """
 
 import collections
 import json
 import re
 
-# Words that TensorRT's versions use for a type, in lower case: "Half", "... FP16 format".
+# Names of types in the versions of TensorRT, such as "Half" or "... FP16 format", in lower case.
 KINDS = {
     "INT8": r"\bint8\b",
     "FP8": r"\bfp8\b|\bfloat8",
@@ -16,9 +17,9 @@ KINDS = {
     "FP16": r"\bfp16\b|\bhalf\b",
     "FP32": r"\bfp32\b|\bfloat\b",
 }
-# Layers that move or convert numbers, in an engine and in a network.
+# Layers that only copy or convert numbers, in an engine and in a network.
 COPIES = {"reformat", "noop", "constant", "shuffle", "cast", "identity", "quantize", "dequantize"}
-# Layers that compute on what a DequantizeLinear before them was given.
+# Layers that compute in the type of the DequantizeLinear before them.
 QUANTIZED = {"convolution", "deconvolution", "matrix_multiply"}
 
 
@@ -30,9 +31,9 @@ def engine_precisions(trt, engine):
         engine: an `ICudaEngine`, built with `ProfilingVerbosity.DETAILED`.
 
     Returns:
-        Dict of `"INT8"`, `"FP16"`, `"TF32"`, `"FP32"`..., the number of layers; layers that only
-        copy or convert are left out. `"fused"` are those of which the engine does not say what is
-        inside, `"unknown"` those that it says nothing of.
+        Dict from `"INT8"`, `"FP16"`, `"TF32"`, `"FP32"`... to the number of layers, without layers
+        that only copy or convert. `"fused"` counts layers whose content the engine does not report,
+        `"unknown"` layers without any information.
     """
     inspector = engine.create_engine_inspector()
     counts = collections.Counter()
@@ -43,7 +44,7 @@ def engine_precisions(trt, engine):
 
 
 def layer_precision(text):
-    """The precision of one layer, from what the engine inspector says of it in JSON.
+    """Returns the precision of one layer, from the JSON of the engine inspector.
 
     >>> from keras_crosscbam.export.tensorrt.precision import layer_precision
     >>> layer_precision('{"LayerType": "gemm", "Inputs": [{"Format/Datatype": "Half"}]}')
@@ -62,7 +63,7 @@ def layer_precision(text):
     if "myelin" in kind or str(layer.get("Name", "")).startswith("{ForeignNode"):
         return "fused"
     first = (layer.get("Inputs") or [{}])[0]
-    # One entry "Format/Datatype" until TensorRT 10, "Format" and "DataType" since 11.
+    # The entry is "Format/Datatype" up to TensorRT 10, "Format" and "DataType" since 11.
     entries = [str(value) for key, value in first.items() if "datatype" in key.lower()]
     precision = _kind(" ".join(entries))
     if precision == "FP32" and "tf32" in str(layer.get("TacticName", "")).lower():
@@ -71,15 +72,15 @@ def layer_precision(text):
 
 
 def network_precisions(network, tf32):
-    """The same from a strongly typed network, whose types its engine keeps.
+    """Counts the layers of a strongly typed network, whose types the engine keeps.
 
     Args:
         network: an `INetworkDefinition`.
         tf32: whether the builder may compute FP32 layers in TF32.
 
     Returns:
-        Dict like that of `engine_precisions`. Convolutions and matrix products of dequantized
-        numbers count as what was dequantized.
+        A dict as in `engine_precisions`. Convolutions and matrix products after a dequantization
+        are counted by the type before it.
     """
     quantized, counts = {}, collections.Counter()
     for layer in map(network.get_layer, range(network.num_layers)):
@@ -103,5 +104,5 @@ def _kind(text):
 
 
 def _sorted(counts):
-    """Without what is no floating point, most frequent first."""
+    """Returns the counts without unknown types, most frequent first."""
     return {kind: count for kind, count in counts.most_common() if kind and count}

@@ -1,1 +1,1 @@
-"""TensorRT engines as runtimes."""
+"""Runtime for TensorRT engines."""

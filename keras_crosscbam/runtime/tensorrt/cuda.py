@@ -1,4 +1,4 @@
-"""The little of CUDA that running an engine takes, through cuda-bindings or else pycuda."""
+"""CUDA functions for running an engine, through cuda-bindings or pycuda."""
 
 import contextlib
 import ctypes
@@ -9,12 +9,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Device:
-    """A graphics card.
+    """A GPU.
 
     Attributes:
-        name: as its driver calls it.
+        name: name reported by the driver.
         compute_capability: `(major, minor)`; a GTX 1080 Ti has (6, 1).
-        memory: bytes.
+        memory: memory in bytes.
     """
 
     name: str
@@ -33,15 +33,15 @@ def connect():
         >>> print(cuda.connect().device)  # doctest: +SKIP
         NVIDIA GeForce RTX 3060 (compute capability 8.6)
 
-    This comes before every call of TensorRT: without a driver its answers are a TypeError that
-    says nothing, or a segmentation fault.
+    It must be called before TensorRT, which raises an unclear TypeError or crashes with a
+    segmentation fault if there is no driver.
 
     Returns:
-        A `CudaBindings` or a `PyCuda`: its `device`, its `stream`, one for all work,
-        `free_at_start`, bytes of the card's memory that were free, and the methods below.
+        A `CudaBindings` or a `PyCuda` with `device`, `stream` (one stream for all work),
+        `free_at_start` (free GPU memory in bytes at this time), and the methods below.
 
     Raises:
-        RuntimeError: if there is no driver, no device, or neither Python package.
+        RuntimeError: if there is no driver or no device, or neither Python package is installed.
     """
     missing = []
     for kind in (CudaBindings, PyCuda):
@@ -57,13 +57,13 @@ def connect():
 
 def _no_gpu(reason):
     return RuntimeError(
-        f"There is no NVIDIA GPU to run on: {reason}. On a machine that has one, install its "
-        "driver; `nvidia-smi` must list the card."
+        f"There is no NVIDIA GPU to run on: {reason}. If the machine has one, install its driver; "
+        "`nvidia-smi` must list the GPU."
     )
 
 
 class CudaBindings:
-    """CUDA by NVIDIA's own bindings."""
+    """CUDA functions through NVIDIA's cuda-bindings."""
 
     def __init__(self):
         from cuda.bindings import runtime
@@ -84,37 +84,37 @@ class CudaBindings:
         self.free_at_start = self.free_memory()
 
     def free_memory(self):
-        """Bytes of the card's memory that no process uses."""
+        """Returns the free GPU memory in bytes."""
         return self._call("cudaMemGetInfo")[0]
 
     def allocate(self, nbytes):
-        """Memory on the device, as an address."""
+        """Allocates memory on the device and returns its address."""
         address = self._call("cudaMalloc", nbytes)
         self._device_memory.append(address)
         return int(address)
 
     def pinned(self, nbytes):
-        """Page-locked memory of the host, which is copied fastest, as a uint8 array `(nbytes,)`."""
+        """Allocates page-locked host memory, which copies fastest, as a uint8 array `(nbytes,)`."""
         address = self._call("cudaMallocHost", nbytes)
         self._host_memory.append(address)
         return np.frombuffer((ctypes.c_uint8 * nbytes).from_address(int(address)), np.uint8)
 
     def to_device(self, address, array):
-        """Begins to copy a pinned array to the device."""
+        """Starts a copy of a pinned array to the device."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._copy(address, array.ctypes.data, array.nbytes, kind)
 
     def to_host(self, array, address):
-        """Begins to copy from the device to a pinned array."""
+        """Starts a copy from the device to a pinned array."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._copy(array.ctypes.data, address, array.nbytes, kind)
 
     def synchronize(self):
-        """Waits for all that was begun."""
+        """Waits for all started work."""
         self._call("cudaStreamSynchronize", self._stream)
 
     def time(self, function, runs):
-        """Device time of calls that begin work, by CUDA events: float64 milliseconds `(runs,)`."""
+        """Measures calls of a function on the device: float64 milliseconds `(runs,)`."""
         starts = [self._call("cudaEventCreate") for _ in range(runs)]
         ends = [self._call("cudaEventCreate") for _ in range(runs)]
         for start, end in zip(starts, ends, strict=True):
@@ -129,17 +129,17 @@ class CudaBindings:
         return np.array(times)
 
     def capture(self, function):
-        """Records what a call begins, as a CUDA graph.
+        """Records the work of a function as a CUDA graph.
 
         Returns:
-            A function that begins the same work at once; None if it cannot be recorded.
+            A function that starts the recorded work; None if it cannot be recorded.
         """
         mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", self._stream, mode)
         try:
             function()
         except RuntimeError:
-            # A capture that failed still has to be ended, or the stream is of no more use.
+            # A failed capture must be ended, because the stream cannot be used otherwise.
             self._runtime.cudaStreamEndCapture(self._stream)
             return None
         error, graph = self._runtime.cudaStreamEndCapture(self._stream)
@@ -150,7 +150,7 @@ class CudaBindings:
         return lambda: self._call("cudaGraphLaunch", replay, self._stream)
 
     def close(self):
-        """Frees the memory; as a process ends the driver may have done so before."""
+        """Frees the memory, if the driver has not already freed it at the end of the process."""
         while self._device_memory:
             self._runtime.cudaFree(self._device_memory.pop())
         while self._host_memory:
@@ -170,7 +170,7 @@ class CudaBindings:
 
 
 class PyCuda:
-    """The same by pycuda, whose users have it already; without graphs, which it does not have."""
+    """CUDA functions through pycuda, which does not support CUDA graphs."""
 
     def __init__(self):
         import pycuda.driver as driver
@@ -181,7 +181,7 @@ class PyCuda:
             device = driver.Device(0)
         except driver.Error as error:
             raise _no_gpu(error) from error
-        # The primary context is the one that TensorRT works in.
+        # TensorRT uses the primary context.
         self._context = device.retain_primary_context()
         self._context.push()
         self.device = Device(device.name(), device.compute_capability(), device.total_memory())

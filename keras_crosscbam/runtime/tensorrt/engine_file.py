@@ -1,9 +1,8 @@
-"""TensorRT and its engine files, which are opened only where they can run.
+"""Opens TensorRT engine files, after checking that they can run on this machine.
 
-An engine runs under the version of TensorRT and on the kind of card that it was built for.
-TensorRT's own answer to another one, or to a machine without a driver, may be a segmentation
-fault; so all of that is looked at here first, in the head of the file and in its sidecar
-`NAME.engine.json`, and answered with a sentence.
+An engine only runs with the version of TensorRT and on the kind of GPU that it was built for.
+Otherwise, or without a driver, TensorRT may crash with a segmentation fault. Therefore the header
+of the file and its sidecar file `NAME.engine.json` are checked first, with clear error messages.
 """
 
 import ctypes
@@ -17,12 +16,12 @@ from pathlib import Path
 from keras_crosscbam.runtime.description import beside, read_beside
 from keras_crosscbam.runtime.tensorrt import cuda
 
-# The first four bytes of an engine; four bytes of version stand at 24.
+# The first four bytes of an engine. The version is in the four bytes at offset 24.
 FLAVOURS = {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}
 MODULES = {"TensorRT": ("tensorrt",), "TensorRT-RTX": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
 _INSTALL: dict[str | None, str] = {
-    "TensorRT": "`pip install keras-crosscbam[tensorrt]` installs TensorRT. Cards before Turing "
-    'need an older one: Pascal, such as the GTX 1080 Ti, `"tensorrt==8.6.1.post1"`, Volta '
+    "TensorRT": "`pip install keras-crosscbam[tensorrt]` installs TensorRT. GPUs before Turing "
+    'need an older version: Pascal, such as the GTX 1080 Ti, `"tensorrt==8.6.1.post1"`, Volta '
     '`"tensorrt==10.4.0"`.',
     "TensorRT-RTX": "`pip install keras-crosscbam[tensorrt-rtx]` installs TensorRT-RTX.",
 }
@@ -30,17 +29,17 @@ _INSTALL[None] = _INSTALL["TensorRT"]
 
 
 def find_tensorrt(flavour=None):
-    """Imports TensorRT, or TensorRT-RTX where only that is installed.
+    """Imports TensorRT, or TensorRT-RTX if only that is installed.
 
         >>> from keras_crosscbam.runtime.tensorrt.engine_file import find_tensorrt
         >>> find_tensorrt().__version__  # doctest: +SKIP
         '10.16.1.11'
 
     Args:
-        flavour: `"TensorRT"` or `"TensorRT-RTX"`; None for the first there is.
+        flavour: `"TensorRT"` or `"TensorRT-RTX"`; None for the first one that is installed.
 
     Raises:
-        ImportError: if it is missing, or its libraries are.
+        ImportError: if it is not installed, or its libraries are missing.
     """
     reasons = []
     for name in [name for kind in MODULES if flavour in (None, kind) for name in MODULES[kind]]:
@@ -56,7 +55,7 @@ def find_tensorrt(flavour=None):
 
 
 def _load_libraries_of_rtx():
-    """The bindings come without libraries; ONNX Runtime's package for TensorRT-RTX has them."""
+    """Loads the libraries from ONNX Runtime's TensorRT-RTX package; the bindings have none."""
     package = importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx")
     if package is None:
         return
@@ -66,15 +65,15 @@ def _load_libraries_of_rtx():
 
 
 def flavour_of(trt):
-    """`"TensorRT"` or `"TensorRT-RTX"`."""
+    """Returns `"TensorRT"` or `"TensorRT-RTX"`."""
     return "TensorRT-RTX" if "rtx" in trt.__name__ else "TensorRT"
 
 
 @functools.cache
 def logger(trt):
-    """The logger of a process: it keeps errors, which explain why something returned nothing.
+    """Returns the logger of the process, which stores errors for later messages.
 
-    There is one for a process, as TensorRT holds on to the first it gets.
+    There is one logger per process, because TensorRT keeps the first one that it gets.
     """
 
     class Logger(trt.ILogger):
@@ -87,7 +86,7 @@ def logger(trt):
                 self.errors.append(message)
 
         def take(self):
-            """The errors since the last time, as one line."""
+            """Returns the errors since the last call, as one line."""
             errors, self.errors = self.errors, []
             return "; ".join(" ".join(error.split()) for error in errors) or "no reason was given"
 
@@ -95,17 +94,17 @@ def logger(trt):
 
 
 def read_engine(path):
-    """Reads an engine and what it was built by, without TensorRT.
+    """Reads an engine file and the version that built it, without TensorRT.
 
     Args:
         path: an `.engine` or `.plan` file.
 
     Returns:
-        The bytes, the flavour, the version as four numbers, and the `Description`,
-        None for an engine without a sidecar.
+        The bytes, the flavour, the version as four numbers, and the `Description`, which is None
+        for an engine without a sidecar file.
 
     Raises:
-        ValueError: if the file is missing, damaged, or no engine.
+        ValueError: if the file is missing, damaged, or not an engine.
     """
     path = Path(path)
     try:
@@ -116,8 +115,7 @@ def read_engine(path):
     built = built_by(description)
     if built and built["sha256"] != hashlib.sha256(data).hexdigest():
         raise ValueError(
-            f"{path}: damaged, or not the engine that {beside(path).name} was written with. "
-            "Build it again."
+            f"{path}: damaged, or {beside(path).name} belongs to another engine. Build it again."
         )
     if built:
         return data, built["flavour"], numbers(built["version"]), description
@@ -130,12 +128,12 @@ def read_engine(path):
 
 
 def built_by(description):
-    """The entry `engine` of a description, which `build_engine` wrote; empty without one."""
+    """Returns the entry `engine` of a description, written by `build_engine`, or an empty dict."""
     return description.extra.get("engine", {}) if description else {}
 
 
 def numbers(version):
-    """`(10, 16, 1, 11)` of `"10.16.1.11"`."""
+    """Parses a version: `(10, 16, 1, 11)` for `"10.16.1.11"`."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:4])
 
 
@@ -144,25 +142,25 @@ def open_engine(path, trt=None):
 
     Args:
         path: an `.engine` or `.plan` file.
-        trt: TensorRT, as `find_tensorrt` returns it; None to look for it.
+        trt: the TensorRT module; None for `find_tensorrt`.
 
     Returns:
-        The `ICudaEngine`, the `Description` or None, the CUDA connection, and TensorRT.
+        The `ICudaEngine`, the `Description` or None, the CUDA connection, and the TensorRT module.
 
     Raises:
-        ValueError: if the file is no whole engine, or was built by another version of TensorRT or
-            for another card.
+        ValueError: if the file is not an intact engine, or was built by another version of TensorRT
+            or for another GPU.
         ImportError: if TensorRT is missing.
-        RuntimeError: if there is no driver or GPU, or TensorRT refuses the file.
+        RuntimeError: if there is no driver or GPU, or TensorRT cannot open the file.
     """
     data, flavour, version, description = read_engine(path)
     trt = trt or find_tensorrt(flavour)
-    # TensorRT 8.6 leaves the fourth number out of its own version.
+    # The version of TensorRT 8.6 has three numbers, so only the common ones are compared.
     same = all(a == b for a, b in zip(version, numbers(trt.__version__), strict=False))
     if flavour != flavour_of(trt) or not same:
         raise ValueError(
-            f"{path}: built by {flavour} {'.'.join(map(str, version))}, and engines run in no "
-            f"other version. Received: {flavour_of(trt)} {trt.__version__}. Build it again here."
+            f"{path}: built by {flavour} {'.'.join(map(str, version))}, and engines do not run in "
+            f"other versions. Received: {flavour_of(trt)} {trt.__version__}. Build it again here."
         )
     connection = cuda.connect()
     _check_card(path, description, connection.device)
@@ -170,7 +168,7 @@ def open_engine(path, trt=None):
     log.take()
     engine = trt.Runtime(log).deserialize_cuda_engine(data)
     if engine is None:
-        raise RuntimeError(f"{path}: {flavour} {trt.__version__} refuses it: {log.take()}")
+        raise RuntimeError(f"{path}: {flavour} {trt.__version__} cannot open it: {log.take()}")
     return engine, description, connection, trt
 
 
@@ -180,6 +178,6 @@ def _check_card(path, description, device):
     if wanted is not None and tuple(wanted) != device.compute_capability:
         raise ValueError(
             f"{path}: built for compute capability {'.'.join(map(str, wanted))} "
-            f"({built.get('gpu') or 'no card at hand'}), and engines run on no other. Received: "
-            f"{device}. Build it again on this card."
+            f"({built.get('gpu') or 'unknown GPU'}), and engines do not run on others. Received: "
+            f"{device}. Build it again on this GPU."
         )

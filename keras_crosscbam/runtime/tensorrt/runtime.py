@@ -1,4 +1,4 @@
-"""A TensorRT engine as a runtime."""
+"""Runs TensorRT engines."""
 
 import math
 import weakref
@@ -10,11 +10,11 @@ from keras_crosscbam.runtime.signature import Tensor, signature
 from keras_crosscbam.runtime.tensorrt.engine_file import open_engine
 
 DTYPES = {"FLOAT": "float32", "HALF": "float16", "BOOL": "bool"}
-"""TensorRT's names of types that NumPy does not call the same in small letters."""
+"""NumPy names of the types whose lower-case TensorRT name differs."""
 
 
 class TensorRTRuntime(Runtime):
-    """Runs a segmentation network from an engine, written here or elsewhere.
+    """Runs a segmentation network from a TensorRT engine of this package or of another tool.
 
         >>> import numpy as np
         >>> from keras_crosscbam.runtime.tensorrt.runtime import TensorRTRuntime
@@ -24,22 +24,22 @@ class TensorRTRuntime(Runtime):
         >>> print(1000 / np.median(run.time_device(1000)), "frames/s")  # doctest: +SKIP
         238.1 frames/s
 
-    The network is recorded as a CUDA graph at the first run of every input shape and replayed
-    from then on, so that the host's calls cost next to nothing.
+    The network is recorded as a CUDA graph at the first run with each input shape, and replayed
+    afterwards, which makes the overhead of the host's calls small.
 
     Attributes:
-        memory: bytes of the card's memory that the engine and its buffers take.
+        memory: GPU memory of the engine and its buffers in bytes.
 
     Args:
-        path: an `.engine` or `.plan` file for this card and this version of TensorRT.
-        classes: the `ClassTable`, where its sidecar `NAME.engine.json` does not name one.
-        trt: the TensorRT module; None for the one that fits the engine.
+        path: an `.engine` or `.plan` file for this GPU and this version of TensorRT.
+        classes: the `ClassTable`, if the sidecar file `NAME.engine.json` does not contain one.
+        trt: the TensorRT module; None for the one that matches the engine.
 
     Raises:
-        ValueError: if the file is no whole engine, was built by another version of TensorRT or for
-            another card, or is no segmentation network.
+        ValueError: if the file is not an intact engine, was built by another version of TensorRT or
+            for another GPU, or is not a segmentation network.
         ImportError: if TensorRT is missing.
-        RuntimeError: if there is no driver or GPU, or TensorRT refuses the file.
+        RuntimeError: if there is no driver or GPU, or TensorRT cannot open the file.
     """
 
     def __init__(self, path, classes=None, trt=None):
@@ -89,16 +89,16 @@ class TensorRTRuntime(Runtime):
         return output.reshape(output_shape)
 
     def time_device(self, runs=1000, batch=None, warm_up=100):
-        """Times the network alone on the card by CUDA events, without copies.
+        """Measures the time of the network on the GPU with CUDA events, without copies.
 
         Args:
-            runs: how often.
-            batch: how many images at once, where the engine leaves that open; None for what it is
-                fastest at.
-            warm_up: runs before the first that counts, in which the card's clock goes up.
+            runs: number of timed runs.
+            batch: batch size for an engine with a dynamic batch; None for the size that the engine
+                is optimized for.
+            warm_up: number of runs before the timed ones, in which the GPU raises its clock.
 
         Returns:
-            float64 milliseconds `(runs,)`, each of a whole batch.
+            Milliseconds for a batch, float64 of shape `(runs,)`.
         """
         shape = self._profile[1]
         self._record((batch or shape[0], *shape[1:]))
@@ -113,12 +113,12 @@ class TensorRTRuntime(Runtime):
             )
 
     def _record(self, shape):
-        """Makes ready for inputs of a shape; `_launch` then begins the network."""
+        """Sets the input shape and records the network; `_launch` then starts it."""
         if shape == self._shape:
             return
         self._shape = None
         self._set_shape(shape)
-        # The first run does what a graph cannot hold, such as loading kernels.
+        # The first run does work that a graph cannot contain, such as loading kernels.
         self._enqueue()
         self._cuda.synchronize()
         self._launch = self._cuda.capture(self._enqueue) or self._enqueue
@@ -126,11 +126,11 @@ class TensorRTRuntime(Runtime):
 
     def _enqueue(self):
         if not self._context.execute_async_v3(self._cuda.stream):
-            raise RuntimeError(f"{self.name}: TensorRT could not begin the network")
+            raise RuntimeError(f"{self.name}: TensorRT could not start the network")
 
 
 def tensor(shape, dtype):
-    """The shape and `DataType` of TensorRT as a `Tensor`."""
+    """Returns a `Tensor` for a shape and `DataType` of TensorRT."""
     return Tensor(tuple(None if side == -1 else side for side in shape), _dtype(dtype))
 
 

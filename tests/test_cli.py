@@ -178,9 +178,7 @@ def test_sizes_of_the_pipeline_are_refused_in_one_line(capsys, made_camvid, opti
 
 def test_train_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        "keras_crosscbam.training.segmentation.train", lambda *a: calls.append(a) or "the best"
-    )
+    monkeypatch.setattr("keras_crosscbam.training.train", lambda *a: calls.append(a) or "the best")
     monkeypatch.setattr("keras_crosscbam.datasets.load_dataset", lambda root, split: (root, split))
     arguments = (
         "train", "--data", tmp_path, "--recipe", "finetune-m", "--weights", "a=b.weights.h5",
@@ -200,7 +198,7 @@ def test_train_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
 def test_pretrain_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "keras_crosscbam.training.classification.pretrain", lambda *a: calls.append(a) or "the best"
+        "keras_crosscbam.training.pretrain", lambda *a: calls.append(a) or "the best"
     )
     for split in ("train", "val"):
         for name in ("cat", "dog"):

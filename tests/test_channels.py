@@ -273,13 +273,13 @@ def test_a_folder_of_ones_own(tmp_path, channels):
 
 
 def test_the_doctor_reads_the_channels(tmp_path):
-    from keras_crosscbam.doctor import examine, report
+    from keras_crosscbam.doctor import inspect_dataset, report
 
-    findings = examine(make_folder(tmp_path, 5, frames=3))
+    findings = inspect_dataset(make_folder(tmp_path, 5, frames=3))
     assert "40x24" in report(findings)
     assert "not a readable" not in report(findings)
     np.save(tmp_path / "images" / "val" / "0.npy", np.zeros((24, 40, 4), np.uint8))
-    assert "0.npy: Expected" in report(examine(tmp_path))
+    assert "0.npy: Expected" in report(inspect_dataset(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_the_first_convolution_is_repeated_and_rescaled(channels, caplog):
     file = find_weights("camvid", "cross_cbam_stdc1").variables
     found = variables_of(camvid(channels))
     assert (
-        f"the first convolution, for 3 channels, is repeated and rescaled for the {channels} of "
+        f"the first convolution, for 3 channels, is repeated and rescaled for {channels} in "
         "cross_cbam_m"
     ) in caplog.text
     kernel = np.float32(file["stem_conv1/conv"][0])
@@ -115,7 +115,9 @@ def test_gray_and_rgb_have_the_very_weights_of_the_file(rgb, channels, caplog):
 def test_weights_for_four_channels_name_both_counts(tmp_path):
     file = tmp_path / "four.weights.h5"
     small(4).save_weights(file)
-    message = r"four\.weights\.h5 is for images of 4 channels, the model '.*' for 3\. Nothing was"
+    message = (
+        r"four\.weights\.h5 is for images with 4 channels, but the model '.*' is for 3\. No weights"
+    )
     with pytest.raises(ValueError, match=message):
         small(3, weights=file)
     again = small(4, weights=file)

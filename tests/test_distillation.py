@@ -292,7 +292,7 @@ def test_no_teacher_is_a_missing_file_or_an_encoder():
     with pytest.raises(ValueError, match="No weights 'imagenet20' for cross_cbam_stdc2"):
         find_teachers(replace(TINY, teacher="imagenet20"), ())
     encoder = find_weights("imagenet20", "stdc1").source
-    with pytest.raises(ValueError, match="holds no segmentation network"):
+    with pytest.raises(ValueError, match="does not contain a segmentation network"):
         find_teachers(replace(TINY, teacher=encoder), ())
 
 

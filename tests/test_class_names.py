@@ -166,7 +166,7 @@ def test_classes_that_are_none_are_refused(arguments, message):
 
 
 def test_scores_must_be_of_the_classes_named():
-    with pytest.raises(ValueError, match="must be the number of classes, 2. Received: 3 scores"):
+    with pytest.raises(ValueError, match=r"must be the number of classes, 2\. Received: 3 scores"):
         Scores(TABLE)([np.zeros((1, 2, 2, 3)), np.zeros((1, 4, 4, 3))])
 
 

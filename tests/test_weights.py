@@ -243,7 +243,8 @@ def test_weights_of_another_width_are_refused_in_one_sentence(file, tmp_path):
     with pytest.raises(
         ValueError,
         match=r"donor\.weights\.h5 does not fit the model 'cross_cbam_s': its encoder is 2 times "
-        r"as wide \(the first layer has 32 filters, that of the model 16\)\. No weights were changed\. "
+        r"as wide \(the first layer has 32 filters, that of the model 16\)\. No weights were "
+        r"changed\. "
         "Build the model with the `alpha` of the weights",
     ):
         find_weights(file, "").load_into(model)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import yaml
 from keras import ops
-from keras_crosscbam.models.manifest import find_weights
 from PIL import Image
 from tiny_network import TABLE, onnx_file
 
@@ -29,7 +28,7 @@ from keras_crosscbam.export.verified import as_image
 from keras_crosscbam.image_channels import array_to_channels, read_channels, street
 from keras_crosscbam.image_files import image_files
 from keras_crosscbam.models.inputs import MEAN, STD, expects_normalized
-from keras_crosscbam.models.weights import variables_of
+from keras_crosscbam.models.weights import find_weights, variables_of
 from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.segmentation import segment_files
 from keras_crosscbam.tf_data import tf

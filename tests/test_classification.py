@@ -144,7 +144,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(undisturbed, folders, tmp_path)
 
 
 def test_a_folder_of_another_run_is_refused(undisturbed, folders):
-    message = r"undisturbed holds a run with other recipe \(seed was 5 and is 6 now\)"
+    message = r"undisturbed contains a run with other recipe \(seed was 5 and is 6 now\)"
     with pytest.raises(ValueError, match=message):
         run(folders, undisturbed, replace(TINY, seed=6))
 

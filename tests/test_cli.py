@@ -139,7 +139,7 @@ def test_pipeline_benchmark(capsys, data_root):
         (["train", "--data", "nowhere", "--set", "seed"], "got 'seed'"),
         (["train", "--data", "nowhere", "--set", "phases=2x64"], "EPOCHSxHEIGHTxWIDTH,..."),
         (["train", "--data", "nowhere", "--set", "variant=XL"], "`variant` must be one of"),
-        (["train", "--data", "nowhere", "--set", "loss=hinge"], "A loss is written as"),
+        (["train", "--data", "nowhere", "--set", "loss=hinge"], "A loss must be one or more of"),
         (["train", "--data", "nowhere"], "nowhere: no data set"),
         (["pretrain", "--data", "nowhere", "--recipe", "x"], "must be one of imagenet20-stdc1"),
         (["pretrain", "--data", "nowhere", "--recipe", "camvid-m"], "got 'camvid-m'"),

@@ -231,7 +231,7 @@ def test_what_weights_have_seen(held_out_run, tmp_path):
 
 
 def test_a_start_that_has_seen_the_drive_is_refused(held_out_run, drives, tmp_path):
-    with pytest.raises(ValueError, match=r"camvid, from which the recipe finetune-m learns"):
+    with pytest.raises(ValueError, match=r"camvid, which the recipe finetune-m uses"):
         hold_out(drives, "0006R0", RECIPES["finetune-m"])
     unseen = replace(TINY, weights=str(held_out_run / "best.weights.h5"))
     assert hold_out(drives, "0016E5", unseen)[2].weights == unseen.weights

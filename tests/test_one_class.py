@@ -146,7 +146,7 @@ def test_a_logit_counts_as_two_of_which_one_is_0(case):
 
 @pytest.mark.parametrize("weights", [[3.0], [1.0, 2.0, 3.0]])
 def test_class_weights_of_another_number_are_refused(weights):
-    with pytest.raises(ValueError, match="one logit has two, background and object"):
+    with pytest.raises(ValueError, match="One logit has two classes, background and object"):
         SegmentationCrossEntropy(class_weights=weights)(*batch())
 
 

@@ -289,7 +289,7 @@ def test_the_doctor_reads_the_channels(tmp_path):
     [
         ({"channels": 0}, "channels must be a positive whole number. Received: 0"),
         ({"channels": True}, "channels must be a positive whole number. Received: True"),
-        ({"channels": 4, "range": [0, 9]}, "range is for 1 or 3 channels. Received: channels 4"),
+        ({"channels": 4, "range": [0, 9]}, "range requires 1 or 3 channels. Received: channels 4"),
     ],
 )
 def test_mistakes_in_the_yaml(tmp_path, fields, message):

@@ -239,7 +239,7 @@ def test_space_is_asked_for_where_the_disk_is_full(model, two, tmp_path):
         Checkpoints(folder).save(model, 9)
     assert str(raised.value) == (
         f"{folder}: the checkpoint of step 9 cannot be written (No space left on device). Free "
-        "some space and run the same command again: it resumes from the last checkpoint."
+        "some disk space and run the same command again: it resumes from the last checkpoint."
     )
     assert names(folder) == before
 

@@ -144,7 +144,7 @@ def test_pipeline_benchmark(capsys, data_root):
         (["pretrain", "--data", "nowhere", "--recipe", "x"], "must be one of imagenet20-stdc1"),
         (["pretrain", "--data", "nowhere", "--recipe", "camvid-m"], "got 'camvid-m'"),
         (["pretrain", "--data", "nowhere", "--set", "variant=M"], "got 'variant=M'"),
-        (["pretrain", "--data", "nowhere"], "nowhere: expected train/CLASS/IMAGE"),
+        (["pretrain", "--data", "nowhere"], "nowhere: expected files train/CLASS/IMAGE"),
         (["predict", "--data", "nowhere", "--out", "o"], "nowhere: no data set"),
         (["export", "--model", "m.onnx", "--out", "x.onnx"], "must be a .keras file to export"),
     ],

@@ -327,7 +327,9 @@ def test_augmentations_keep_the_channels(rng, channels):
 def test_what_is_about_colors_refuses_other_channels(rng):
     sample = {"images": tf.zeros((16, 20, 4)), "segmentation_masks": tf.zeros((16, 20), tf.uint8)}
     for augmentation in (RandomTemperature(0.4), RandomJpeg((50, 100))):
-        message = f"{type(augmentation).__name__} is for RGB images, of 3.*images of 4 channels"
+        message = (
+            f"{type(augmentation).__name__} requires RGB images with 3.*images with 4 channels"
+        )
         with pytest.raises(ValueError, match=message):
             augmentation(sample, (0, 0))
 

@@ -202,7 +202,7 @@ def test_what_is_background_as_the_rest_does_not_tell_ids(tmp_path):
 def test_strays_are_those_of_the_plain_file(tmp_path):
     content = grays_as_palette(blocks(0, 2, 40))
     ids = pixels(tmp_path, content, IndexEncoding({0: 0, 2: 1}))
-    with pytest.raises(ValueError, match=r"received also \[40\]"):
+    with pytest.raises(ValueError, match=r"Received also: \[40\]"):
         IndexEncoding({0: 0, 2: 1}).decode(ids)
 
 

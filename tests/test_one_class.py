@@ -530,7 +530,7 @@ def test_strays_are_reported_with_what_makes_them_background(cracks, tmp_path, c
         (tmp_path / folder).symlink_to(cracks / folder)
     (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(content))
     assert cli.main(["doctor", str(tmp_path)]) == 1
-    assert "ids that stand for no class" in (out := capsys.readouterr().out)
+    assert "ids that belong to no class" in (out := capsys.readouterr().out)
     assert "`background: rest`" in out
     (tmp_path / "dataset.yaml").write_text(yaml.safe_dump({**content, "background": "rest"}))
     assert cli.main(["doctor", str(tmp_path)]) == 0

@@ -31,9 +31,9 @@ _FAULTS = {
     "size": "masks that differ in size from their images",
     "jpeg": "masks in JPEG, which changes ids and colors (export them again as PNG)",
     "gray": "masks with ids as gray in three channels (save them with one channel)",
-    "colors": "masks of colors where ids are expected (convert them, or say `masks: colors` in "
+    "colors": "masks of colors where ids are expected (convert them, or write `masks: colors` in "
     "dataset.yaml)",
-    "ids": "masks of one channel where colors are expected (convert them, or say `masks: ids` in "
+    "ids": "masks of one channel where colors are expected (convert them, or write `masks: ids` in "
     "dataset.yaml)",
 }
 
@@ -177,7 +177,7 @@ class SplitInspection:
             f"{shorten_list(self._unknown_masks, 3)}"
         )
         if self.classes.one_logit:
-            text += ". If they are background, say `background: rest` in dataset.yaml"
+            text += ". If they are background, write `background: rest` in dataset.yaml"
         return text
 
 

@@ -19,7 +19,8 @@ def balanced_weights(counts, exponent):
 
     Args:
         counts: number of labeled pixels of each class.
-        exponent: exponent. 0 gives all pixels the same weight, 1 gives all classes the same weight.
+        exponent: number from 0, for equal weights of all pixels, to 1, for equal weights of all
+            classes.
 
     Returns:
         float64 `(classes,)`. A class that never occurs has the weight of a class with a share of

@@ -14,7 +14,7 @@ _ENTRY = "switches"
 class Switched:
     """Base class of layers that write their switches into weights files.
 
-    Such a layer must have no variables of its own outside of its sublayers.
+    Such a layer must have no variables except those of its sublayers.
 
     >>> import numpy as np
     >>> from keras_crosscbam.layers import CCBAM

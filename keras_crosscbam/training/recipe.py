@@ -53,8 +53,8 @@ class Optimization:
             A training of N iterations has `epochs * steps_per_epoch = N`.
         validation_freq: number of epochs between two validations. The last epoch is always
             validated.
-        keep: `"best"` to keep the weights with the best validation score, or `"last"` for those of
-            the last epoch, for which validation selects nothing.
+        keep: `"best"` to keep the weights with the best validation score, or `"last"` to keep those
+            of the last epoch, which do not depend on validation.
         optimizer: `"adamw"`, or `"sgd"` with momentum 0.9.
         learning_rate, end_learning_rate: first and last rate of the poly schedule (power 0.9).
         warmup_steps: number of steps of the linear warm-up, at most a tenth of all steps.

@@ -65,7 +65,7 @@ FORMATS = {
         "images and masks in two folders", pairs.is_pair_of_folders, pairs.read_folders, False, True
     ),
     "suffix": Format(
-        "masks beside images", pairs.is_pair_by_suffix, pairs.read_suffix, False, True
+        "masks next to images", pairs.is_pair_by_suffix, pairs.read_suffix, False, True
     ),
 }
 """All formats, by their names for `--format`."""

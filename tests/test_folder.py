@@ -195,7 +195,10 @@ def test_documented_files(tmp_path, number):
         ("[" * 500, "cannot be read as YAML"),
         ({"classes": TWO["classes"]}, "the file must have the field name"),
         ({"name": "mine"}, "the file must have the field classes"),
-        (TWO | {"colors": []}, "the file has an unknown field 'colors'; known are name, classes"),
+        (
+            TWO | {"colors": []},
+            "the file has an unknown field 'colors'. Known fields: name, classes",
+        ),
         (TWO | {"name": 3}, "name must be text .*Received: 3"),
         (TWO | {"masks": "color"}, "masks must be ids, indices or colors. Received: 'color'"),
         (TWO | {"masks": ["ids"]}, "masks must be ids, indices or colors"),
@@ -206,8 +209,8 @@ def test_documented_files(tmp_path, number):
         (TWO | {"range": [False, 9]}, "range must be"),
         (TWO | {"ignore": 255}, "ignore must be a list. Received: 255"),
         (TWO | {"ignore": [256]}, r"ignore\[0\] must be a whole number in 0..255. Received: 256"),
-        (TWO | {"ignore": [9, 9]}, r"ignore\[1\] is 9, which ignore\[0\] already is"),
-        (TWO | {"ignore": [1]}, r"classes\[1\].id is 1, which ignore\[0\] already is"),
+        (TWO | {"ignore": [9, 9]}, r"ignore\[1\] is 9, which is already used for ignore\[0\]"),
+        (TWO | {"ignore": [1]}, r"classes\[1\].id is 1, which is already used for ignore\[0\]"),
         (TWO | {"classes": {"a": 0}}, "classes must be a list. Received: {'a': 0}"),
         (of_ids(), "classes must be a list of 1 to 254. Received: 0"),
         (of_ids(*[{}] * 255), "classes must be a list of 1 to 254. Received: 255"),
@@ -217,13 +220,25 @@ def test_documented_files(tmp_path, number):
         ),
         (of_ids({}, background=0), "background must be a list. Received: 0"),
         (of_ids({}, background=[]), "background must be a non-empty list, or rest"),
-        (of_ids({}, background=[0, 1]), r"background\[1\] is 1, which classes\[0\].id already is"),
-        (of_ids({"id": 0}), r"the default of background is 0, which classes\[0\].id already is"),
-        (of_ids({}, ignore=[0]), r"the default of background is 0, which ignore\[0\] already is"),
-        (of_ids({"name": "background"}), r"classes\[0\].name is 'background', as label 0"),
+        (
+            of_ids({}, background=[0, 1]),
+            r"background\[1\] is 1, which is already used for classes\[0\].id",
+        ),
+        (
+            of_ids({"id": 0}),
+            r"the default of background is 0, which is already used for classes\[0\].id",
+        ),
+        (
+            of_ids({}, ignore=[0]),
+            r"the default of background is 0, which is already used for ignore\[0\]",
+        ),
+        (
+            of_ids({"name": "background"}),
+            r"classes\[0\].name is 'background', which is already used for the background, label 0",
+        ),
         (
             of_colors({"color": [0, 0, 0]}),
-            r"the default of background is \[0, 0, 0\], which classes\[0\].color already is",
+            r"the default of background is \[0, 0, 0\], which is already used for classes\[0\].color",
         ),
         (TWO | {"classes": ["a", "b"]}, r"classes\[0\] must be a mapping .*Received: 'a'"),
         (TWO | {"classes": [{"name": "a"}, {"id": 3}]}, r"classes\[1\] must have the field name"),
@@ -231,7 +246,7 @@ def test_documented_files(tmp_path, number):
         (TWO | {"classes": [{"name": " "}, {}]}, r"classes\[0\].name must be text"),
         (
             TWO | {"classes": [{"name": "a"}, {"name": "a"}]},
-            r"classes\[1\].name is 'a', which classes\[0\].name already is",
+            r"classes\[1\].name is 'a', which is already used for classes\[0\].name",
         ),
         (of_ids({}, {"paint": [1, 2, 3]}), r"classes\[1\] has an unknown field 'paint'"),
         (
@@ -243,10 +258,10 @@ def test_documented_files(tmp_path, number):
         (of_ids({}, {"id": True}), r"classes\[1\].id must be .*Received: True"),
         (of_ids({}, {"id": 1.0}), r"classes\[1\].id must be .*Received: 1.0"),
         (of_ids({}, {"id": [1]}), r"classes\[1\].id must be .*Received: \[1\]"),
-        (of_ids({}, {"id": 0}), r"classes\[1\].id is 0, which classes\[0\].id already is"),
+        (of_ids({}, {"id": 0}), r"classes\[1\].id is 0, which is already used for classes\[0\].id"),
         (
             of_ids({}, {"id": 255}, ignore=[255]),
-            r"classes\[1\].id is 255, which ignore\[0\] already is",
+            r"classes\[1\].id is 255, which is already used for ignore\[0\]",
         ),
         (of_ids({}, {"id": 1, "ids": [2]}), r"classes\[1\] must have either id or ids"),
         (of_ids({}, {"ids": 2}), r"classes\[1\].ids must be a list. Received: 2"),
@@ -254,14 +269,14 @@ def test_documented_files(tmp_path, number):
         (of_ids({}, {"ids": [4, "5"]}), r"classes\[1\].ids\[1\] must be .*Received: '5'"),
         (
             of_ids({}, {"ids": [4, 0]}),
-            r"classes\[1\].ids\[1\] is 0, which classes\[0\].id already is",
+            r"classes\[1\].ids\[1\] is 0, which is already used for classes\[0\].id",
         ),
         (of_ids({}, {"color": "red"}), r"classes\[1\].color must be \[red, green, blue\]"),
         (of_ids({}, {"color": [1, 2]}), r"classes\[1\].color must be \[red, green, blue\]"),
         (of_ids({}, {"color": [1, 2, 256]}), r"classes\[1\].color\[2\] must be .*Received: 256"),
         (
             of_ids({"color": [1, 2, 3]}, {"color": [1, 2, 3]}),
-            r"classes\[1\].color is \[1, 2, 3\], which classes\[0\].color already is",
+            r"classes\[1\].color is \[1, 2, 3\], which is already used for classes\[0\].color",
         ),
         (of_colors({}, {}), r"classes\[0\] must have the field color"),
         (of_colors({"color": [1, 2, 3], "id": 0}, {}), r"classes\[0\] has an unknown field 'id'"),
@@ -271,7 +286,7 @@ def test_documented_files(tmp_path, number):
         ),
         (
             of_colors({"color": [1, 2, 3]}, {"color": [3, 2, 1], "also": [[1, 2, 3]]}),
-            r"classes\[1\].also\[0\] is \[1, 2, 3\], which classes\[0\].color already is",
+            r"classes\[1\].also\[0\] is \[1, 2, 3\], which is already used for classes\[0\].color",
         ),
         (
             of_colors({}, {}, ignore=[255]),

@@ -305,7 +305,7 @@ def test_a_recipe_goes_through_json_and_settings_unchanged(recipe):
         ("phases=2x64x64x3", "--set phases takes EPOCHSxHEIGHTxWIDTH,...; got '2x64x64x3'"),
         ("phases=2x64x64,", "--set phases takes EPOCHSxHEIGHTxWIDTH,...; got '2x64x64,'"),
         ("architecture=fcn", "--set architecture takes dict; got 'fcn'"),
-        ('architecture={"depth": 3}', r"`architecture` may hold .*Received: \['depth'\]"),
+        ('architecture={"depth": 3}', r"`architecture` may contain .*Received: \['depth'\]"),
         ("ema=2", r"`ema` must be in \[0, 1\). Received: 2.0"),
         ("optimizer=adam", "`optimizer` must be one of"),
     ],

@@ -142,7 +142,7 @@ def _parse(content):
     for position, value in enumerate(_list(content.get("ignore", []), "ignore")):
         values.add(read_value(value, f"ignore[{position}]"), IGNORE, f"ignore[{position}]")
     if one:
-        names.add(BACKGROUND, 0, "the background, label 0,")
+        names.add(BACKGROUND, 0, "the background, label 0")
     for label, entry in enumerate(entries, start=int(one)):
         field = f"classes[{label - one}]"
         optional = ("color", "id", "ids") if masks == "ids" else ("also",)
@@ -223,7 +223,7 @@ class _Register:
     def add(self, value, label, field):
         if value in self.labels:
             shown = list(value) if isinstance(value, tuple) else repr(value)
-            raise ValueError(f"{field} is {shown}, which {self.fields[value]} already is")
+            raise ValueError(f"{field} is {shown}, which is already used for {self.fields[value]}")
         self.labels[value] = label
         self.fields[value] = field
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         visualize,
     )
     from keras_crosscbam.evaluation import evaluate
+    from keras_crosscbam.explanation import explain
     from keras_crosscbam.manifest import list_weights
     from keras_crosscbam.models import (
         STDC,
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
         with_input_size,
     )
     from keras_crosscbam.segmentation import segment
+    from keras_crosscbam.tiling import Tiled
     from keras_crosscbam.variants import list_models
+    from keras_crosscbam.video import segment_video
     from keras_crosscbam.weight_conversion import convert_weights
 
 __all__ = [
@@ -65,11 +68,13 @@ __all__ = [
     "CrossCBAM_S",
     "CrossCBAM_S1",
     "CrossCBAM_S2",
+    "Tiled",
     "benchmark",
     "convert_weights",
     "datasets",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "flops",
     "freeze_backbone",
@@ -80,6 +85,7 @@ __all__ = [
     "models",
     "runtime",
     "segment",
+    "segment_video",
     "training",
     "visualize",
     "with_input_size",
@@ -90,13 +96,16 @@ __getattr__, __dir__ = lazy_names(
     __all__,
     {
         **{name: "models" for name in __all__ if name[0].isupper()},
+        "Tiled": "tiling",
         "convert_weights": "weight_conversion",
         "evaluate": "evaluation",
+        "explain": "explanation",
         "freeze_backbone": "models",
         "inference_model": "models",
         "list_models": "variants",
         "list_weights": "manifest",
         "segment": "segmentation",
+        "segment_video": "video",
         "with_input_size": "models",
     },
 )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_crosscbam import runtime
+from keras_crosscbam.batching import check_batch
+from keras_crosscbam.classes import class_table
 from keras_crosscbam.datasets.class_mapping import relabeling
 from keras_crosscbam.datasets.conversion.prelabels import PRELABELS
 from keras_crosscbam.label_files import check_failures, predict_each
@@ -29,6 +31,7 @@ def write_annotations(
     root: StrPath | None = None,
     classes: ClassTable | None = None,
     value_range: ValueRange | None = None,
+    batch: int | None = None,
 ) -> list[Path]:
     """Writes the predicted labels of images as annotations that a tool can import.
 
@@ -50,7 +53,7 @@ def write_annotations(
         root: a folder that all images are in; annotations name images by their path below it, or
             else by their name alone.
         classes: the `ClassTable` whose order and names are written; None for the model's own.
-        value_range: as in `keras_crosscbam.segment`.
+        value_range, batch: as in `keras_crosscbam.segment`.
 
     Returns:
         The paths written, a list.
@@ -66,8 +69,9 @@ def write_annotations(
         raise ValueError(f"`format` must be one of {', '.join(PRELABELS)}. Received: {format!r}")
     run = runtime.load(model)
     run.check_size(size)
+    check_batch(run, batch)
     lookup = relabeling(run.classes, classes, run.name, "the data set")
-    prelabels = PRELABELS[format](classes or run.classes)
+    prelabels = PRELABELS[format](class_table(classes or run.classes))
     named: dict[str, Path] = {}
     stems: dict[str, Path] = {}
     for image in map(Path, images):
@@ -81,7 +85,7 @@ def write_annotations(
     def add(name, labels):
         prelabels.add(name, np.asarray(lookup[labels]))
 
-    failures = predict_each(run, named, add, size, value_range, progress)
+    failures = predict_each(run, named, add, size, value_range, progress, batch)
     Path(out).mkdir(parents=True, exist_ok=True)
     written = prelabels.save(Path(out))
     check_failures(failures, len(named))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,21 @@ class ClassTable:
     def num_classes(self) -> int:
         """The `num_classes` of a network for these labels: 1 for one logit, else their number."""
         return 1 if self.one_logit else len(self)
+
+    def find(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The names of classes as the table writes them, whatever their case: a tuple.
+
+        Raises:
+            ValueError: for one that is not in the table.
+        """
+        known = {name.lower(): name for name in self.names}
+        unknown = [name for name in names if name not in self.names and name.lower() not in known]
+        if unknown:
+            raise ValueError(
+                f"No class is called {', '.join(map(repr, unknown))}. The classes are "
+                f"{', '.join(self.names)}"
+            )
+        return tuple(name if name in self.names else known[name.lower()] for name in names)
 
     @property
     def is_named(self) -> bool:

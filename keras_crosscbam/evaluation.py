@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from keras_crosscbam import runtime
+from keras_crosscbam.batching import outputs
 from keras_crosscbam.confusion import confusion_matrix, iou_per_class
 from keras_crosscbam.datasets.class_mapping import difference, relabeling
 from keras_crosscbam.image_channels import array_to_channels
+from keras_crosscbam.parallel import parallel_map
 from keras_crosscbam.progress import progress as with_progress
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def evaluate(
     dataset: SegmentationDataset,
     size: Size | int | None = None,
     progress: bool = False,
+    batch: int | None = None,
 ) -> Evaluation:
     """Judges a model on the whole frames of a data set, at the size of their labels.
 
@@ -59,6 +62,8 @@ def evaluate(
             side does not name its classes, their numbers are taken to mean the same ones.
         size: `(height, width)`, or the shorter side, to resize frames to; None for their own.
         progress: whether to print a progress bar.
+        batch: how many frames to run at once, where they have one size for the network; None for
+            the number that the network is fixed to, or else 1. Frames are read by other threads.
 
     Returns:
         A dict: `"mean_iou"` over the classes that occur in truth or prediction,
@@ -72,13 +77,25 @@ def evaluate(
         ValueError: if model and data set differ in the number or the names of their classes, or in
             the channels of the images (gray and RGB become each other), or no pixel is labeled.
     """
-    predict = predictor(model, dataset, size)
+    run = runtime.load(model)
+    relabeled = _relabeling(run, dataset)
     classes = len(dataset.classes)
     confusion, frame_iou = np.zeros((classes, classes), np.int64), np.full(len(dataset), np.nan)
+    truths = {}
+
+    def read(index):
+        image, truths[index] = dataset[index]
+        return array_to_channels(image, run.channels), truths[index].shape
+
+    def judge(item):
+        if item.error is not None:
+            raise item.error
+        truth = truths.pop(item.source)
+        return confusion_matrix(truth, relabeled(item.labels(run)), classes)
+
+    judged = parallel_map(judge, outputs(run, range(len(dataset)), read, size, batch))
     for index in with_progress(range(len(dataset)), "frames", progress):
-        image, labels = dataset[index]
-        prediction = predict(image, labels.shape)
-        counts = confusion_matrix(labels, prediction, classes)
+        counts = next(judged)
         confusion += counts
         if counts.any():
             frame_iou[index] = np.nanmean(iou_per_class(counts))
@@ -108,7 +125,23 @@ def predictor(model, dataset, size=None):
     Raises:
         ValueError: as `evaluate`.
     """
-    run, classes = runtime.load(model), dataset.classes
+    run = runtime.load(model)
+    relabeled = _relabeling(run, dataset)
+
+    def predict(image, label_size):
+        image = array_to_channels(image, run.channels)
+        return relabeled(run.predict(image, size, output_size=label_size))
+
+    return predict
+
+
+def _relabeling(run, dataset):
+    """The function from labels of a `Runtime` to those of a data set.
+
+    Raises:
+        ValueError: as `evaluate`.
+    """
+    classes = dataset.classes
     name = f"the data set {dataset.name!r}"
     if run.num_classes not in (len(classes), None):
         named = run.classes.is_named and classes.is_named
@@ -124,16 +157,15 @@ def predictor(model, dataset, size=None):
             f"{channels}"
         )
 
-    def predict(image, label_size):
-        image = array_to_channels(image, run.channels)
-        labels = lookup[run.predict(image, size, output_size=label_size)]
+    def relabeled(labels):
+        labels = lookup[labels]
         if labels.max() >= len(classes):
             raise ValueError(
                 f"{run.name} gives label {labels.max()}, but {name} has {len(classes)} classes"
             )
         return labels
 
-    return predict
+    return relabeled
 
 
 def summarize(confusion: np.ndarray, classes: ClassTable, frames: int) -> Summary:

@@ -33,7 +33,7 @@ def image_files(source, arrays=False):
         return [source]
     if not source.is_dir():
         raise ValueError(f"{source}: no such file or folder")
-    files = [path for path in _visible(source) if _is_image(path, arrays)]
+    files = [path for path in visible_files(source) if _is_image(path, arrays)]
     if not files:
         raise ValueError(f"{source}: the folder holds no images")
     return files
@@ -71,7 +71,7 @@ def _below(folder, outer):
     real = os.path.realpath(folder)
     if real in outer:
         return
-    for path in _visible(folder):
+    for path in visible_files(folder):
         if path.is_dir():
             yield from _below(path, (*outer, real))
         else:
@@ -85,7 +85,7 @@ def subfolders(folder):
         ValueError: for a folder that is not readable, and a link that leads nowhere.
     """
     folder = Path(folder)
-    paths = _visible(folder) if folder.is_dir() else []
+    paths = visible_files(folder) if folder.is_dir() else []
     for path in filter(is_broken_link, paths):
         raise ValueError(f"{path}: {describe_broken_link(path)}")
     return [path.name for path in paths if path.is_dir()]
@@ -101,7 +101,12 @@ def describe_broken_link(path):
     return f"a link to {os.readlink(path)}, which is not there; mend the link or remove it"
 
 
-def _visible(folder):
+def visible_files(folder):
+    """The entries of a folder but for hidden ones, in the order of their names.
+
+    Raises:
+        ValueError: for a folder that is not readable.
+    """
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:

@@ -14,7 +14,8 @@ ASSETS = Path(__file__).parent / "assets"
 STREET = ASSETS / "street.jpg"
 """A street in Leuven, 751x563 pixels, from OpenCV's sample data (Apache-2.0)."""
 
-EXTENSIONS = frozenset(Image.registered_extensions())
+# Pillow knows MPEG, but does not read it.
+EXTENSIONS = frozenset(Image.registered_extensions()) - {".mpg", ".mpeg"}
 """File name endings of images, in lower case, with their dot."""
 
 _ORIENTATION = 0x0112
@@ -91,7 +92,11 @@ def to_rgb(image, value_range=None):
     check_value_range(value_range)
     samples = deep_samples(image)
     if samples is None:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        image.load()
+        # Either step would copy an image that needs neither, which may be a large one.
+        if image.getexif().get(_ORIENTATION, 1) != 1:
+            image = ImageOps.exif_transpose(image)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     # The last one of two or of four channels is transparency.
     colors = samples[..., :3] if samples.shape[2] > 2 else samples[..., :1]
     colors = _to_8_bits(colors, value_range)

@@ -6,11 +6,13 @@ import numpy as np
 from PIL import Image
 
 from keras_crosscbam import runtime
+from keras_crosscbam.batching import check_batch, outputs
 from keras_crosscbam.datasets.class_mapping import relabeling
 from keras_crosscbam.datasets.dataset import SegmentationDataset
 from keras_crosscbam.evaluation import best_and_worst, predictor
 from keras_crosscbam.image_channels import read_channels
 from keras_crosscbam.images import failure, save_image
+from keras_crosscbam.parallel import parallel_map
 from keras_crosscbam.progress import progress as with_progress
 from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.visualize import comparison
@@ -30,6 +32,7 @@ def write_predictions(
     root=None,
     classes=None,
     value_range=None,
+    batch=None,
 ):
     """Writes `NAME.png` with the predicted labels of each image `NAME.EXT`, at its own size.
 
@@ -55,6 +58,7 @@ def write_predictions(
         classes: the `ClassTable` whose order the numbers and `label_ids` follow; None for that of
             the `SegmentationDataset`, or else the model's own.
         value_range: as in `keras_crosscbam.segment`; None for that of a `SegmentationDataset`.
+        batch: as in `keras_crosscbam.segment`.
 
     Returns:
         The paths written, a list in the order of the images.
@@ -66,6 +70,7 @@ def write_predictions(
     """
     run = runtime.load(model)
     run.check_size(size)
+    check_batch(run, batch)
     if isinstance(images, SegmentationDataset):
         classes = classes or images.classes
         value_range = value_range or images.value_range
@@ -85,35 +90,46 @@ def write_predictions(
         target.parent.mkdir(parents=True, exist_ok=True)
         save_image(Image.fromarray(lookup[labels]), target)
 
-    failures = predict_each(run, targets, save, size, value_range, progress)
+    failures = predict_each(run, targets, save, size, value_range, progress, batch)
     check_failures(failures, len(targets))
     return list(targets)
 
 
-def predict_each(run, images, use, size=None, value_range=None, progress=False):
-    """Calls `use(key, labels)` for each image of a dict; one failure does not cost the others.
+def predict_each(run, images, use, size=None, value_range=None, progress=False, batch=None):
+    """Calls `use(key, labels)` for each image of a dict, in order; goes on after a failure.
 
     Args:
         run: a `Runtime`.
         images: a dict from a key to the path of an image.
-        use: a function of the key and the network's labels, uint8 `(height, width)`.
-        size, value_range: as in `keras_crosscbam.segment`.
-        progress: whether to print how far it is.
+        use: a function of the key and the network's labels, uint8 `(height, width)`. It is called
+            in another thread, one call at a time.
+        size, value_range, batch: as in `keras_crosscbam.segment`.
+        progress: whether to print the progress.
 
     Returns:
-        What went wrong, a list of sentences.
+        The error messages, a list.
     """
     failures = []
-    for key, image in with_progress(images.items(), "images", progress):
+
+    def read(key):
+        return read_channels(images[key], run.channels, value_range)
+
+    def write(item):
         try:
-            use(key, run(read_channels(image, run.channels, value_range), size))
-        except Exception as error:  # one image must not cost the others, whatever is wrong with it
-            failures.append(failure(image, error))
+            if item.error is not None:
+                raise item.error
+            use(item.source, item.labels(run))
+        except Exception as error:  # an error of one image does not affect the others
+            failures.append(failure(images[item.source], error))
+
+    written = parallel_map(write, outputs(run, images, read, size, batch, workers=2), ahead=3)
+    for _ in with_progress(images, "images", progress):
+        next(written)
     return failures
 
 
 def check_failures(failures, images):
-    """Raises a `PredictionError` for what `predict_each` says of so many images."""
+    """Raises a `PredictionError` for the failures of `predict_each` among so many images."""
     if failures:
         raise PredictionError(
             f"{len(failures)} of {images} images could not be predicted on, the others are "

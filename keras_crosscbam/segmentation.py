@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,20 @@ import numpy as np
 from PIL import Image
 
 from keras_crosscbam import runtime
+from keras_crosscbam.batching import check_batch, outputs
 from keras_crosscbam.classes import ClassTable
+from keras_crosscbam.confidence import (
+    assess,
+    check_threshold,
+    confidence_pictures,
+    probabilities_of,
+)
 from keras_crosscbam.image_channels import array_to_channels, read_channels, to_channels
 from keras_crosscbam.image_files import image_files
 from keras_crosscbam.images import check_value_range, failure, save_image
+from keras_crosscbam.parallel import parallel_map
 from keras_crosscbam.progress import progress
+from keras_crosscbam.tiling import Tiled
 from keras_crosscbam.visualize import class_shares, overlay
 
 if TYPE_CHECKING:
@@ -29,7 +39,10 @@ def segment(
     images: ImageLike | Sequence[ImageLike],
     size: Size | int | None = None,
     value_range: ValueRange | None = None,
-) -> np.ndarray | list[np.ndarray]:
+    batch: int | None = None,
+    threshold: float | None = None,
+    return_probabilities: bool = False,
+) -> np.ndarray | tuple | list:
     """Segments one image or several, each at its own size.
 
         >>> import keras_crosscbam as kc
@@ -37,6 +50,8 @@ def segment(
         >>> model = kc.CrossCBAM_M(num_classes=11, input_shape=(None, None, 3))
         >>> kc.segment(model, STREET, size=128).shape
         (563, 751)
+
+    Large images go through a network in tiles: `kc.segment(kc.Tiled(model, (720, 960)), image)`.
 
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
@@ -48,19 +63,41 @@ def segment(
             shorter side; None for the network's size, or the image's own if the network takes any.
         value_range: `(low, high)`, the values that are black and white in images of more than 8
             bits a channel; None for `(0, 65535)`.
+        batch: how many images of a list to run at once, where they have one size for the network
+            and follow one another; None for the number that the network is fixed to, or else 1.
+        threshold: a probability of 0..1; labels of a smaller one become 255. None for none.
+        return_probabilities: whether to return the probabilities of the classes too.
 
     Returns:
         uint8 labels `(height, width)` of the image's own size, or a list of them for a list; of a
-        network of one class, 1 for the object and 0 for background.
+        network of one class, 1 for the object and 0 for background. With `return_probabilities` a
+        pair instead of the labels: labels, and float32 probabilities `(height, width, classes)`,
+        of which a network of one class has two.
 
     Raises:
-        ValueError: for what is no image, with the name of the file, and for an image of more than
-            8 bits that would turn almost black or uniform without a `value_range`.
+        ValueError: for what is no image, with the name of the file, for an image of more than
+            8 bits that would turn almost black or uniform without a `value_range`, and for
+            a `threshold` or `return_probabilities` with a network that gives labels alone.
     """
     run = runtime.load(model)
-    if isinstance(images, (list, tuple)):
-        return [run(_as_array(image, run.channels, value_range), size) for image in images]
-    return run(_as_array(images, run.channels, value_range), size)
+    check_threshold(threshold)
+    if threshold is not None or return_probabilities:
+        run.check_scores()
+    several = isinstance(images, (list, tuple))
+    read = partial(_as_array, channels=run.channels, value_range=value_range)
+    results = []
+    for item in outputs(run, images if several else [images], read, size, batch):
+        if item.error is not None:
+            raise item.error
+        if return_probabilities:
+            scores = item.scores(run)
+            labels = assess(scores, run.description.output, threshold).labels
+            results.append((labels, probabilities_of(scores, run.description.output)))
+        elif threshold is not None:
+            results.append(item.assess(run, threshold).labels)
+        else:
+            results.append(item.labels(run))
+    return results if several else results[0]
 
 
 def _as_array(image, channels, value_range):
@@ -89,44 +126,88 @@ class SegmentedFile:
 
 
 def segment_files(
-    model, source, out, size=None, classes: ClassTable | None = None, value_range=None
+    model,
+    source,
+    out,
+    size=None,
+    classes: ClassTable | None = None,
+    value_range=None,
+    batch=None,
+    threshold=None,
+    confidence=False,
+    shown=None,
 ):
     """Segments an image file, or all images of a folder, and writes pictures.
 
     For each `NAME.EXT` the folder `out` receives `NAME_overlay.png`, the image under the colors of
     its classes with a legend, and `NAME_labels.png`, the labels as indices. Names that differ in
     their extension alone keep it (`NAME.EXT_overlay.png`). A file that cannot be read, segmented or
-    written is reported in its place, whatever the error, and the others are still done.
+    written is reported in its place, whatever the error, and the others are still done. Files are
+    read and pictures are written by other threads while the network runs.
 
     Args:
-        model: as in `segment`.
-        source: path of an image or a folder.
+        model: as in `segment`. A `keras_crosscbam.Tiled` takes one image at a time.
+        source: path of an image or a folder, or a list of paths of images.
         out: folder for the results; made if need be.
         size: as in `segment`.
         classes: as in `keras_crosscbam.runtime.load`.
         value_range: as in `segment`.
+        batch: as in `segment`.
+        threshold: as in `segment`.
+        confidence: whether to write `NAME_probability.png`, `NAME_entropy.png` and
+            `NAME_confidence.png` too; see `keras_crosscbam.confidence.confidence_pictures`.
+        shown: names of the classes that the overlay draws, in any case; None for all.
 
     Returns:
         A list of `SegmentedFile`, one for each image in the order of their names.
 
     Raises:
-        ValueError: if the source does not exist, is a folder without images, or if the model
-            carries other classes.
+        ValueError: if the source does not exist, is a folder without images, if the model carries
+            other classes, and for arguments that do not fit the network.
     """
     check_value_range(value_range)
+    check_threshold(threshold)
     run = runtime.load(model, classes)
     run.check_size(size)
-    files = image_files(source, arrays=run.channels != 3)
+    check_batch(run, batch)
+    assessed = confidence or threshold is not None
+    if assessed:
+        run.check_scores()
+    shown = None if shown is None else run.classes.find(shown)
+    files = source if isinstance(source, list) else image_files(source, arrays=run.channels != 3)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    names = _result_names(files)
-    return [
-        _segment_file(run, file, out / names[file], size, value_range)
-        for file in progress(files, "images", show=len(files) > 1)
-    ]
+    names = result_names(files)
+    read = partial(read_channels, channels=run.channels, value_range=value_range)
+
+    def write(item):
+        try:
+            if item.error is not None:
+                raise item.error
+            prediction = item.assess(run, threshold) if assessed else None
+            labels = prediction.labels if assessed else item.labels(run)
+            target = out / names[item.source]
+            pictures = confidence_pictures(prediction) if confidence else {}
+            return _write(item, labels, run.classes, target, pictures, shown)
+        except Exception as error:  # one file must not cost the others, whatever is wrong with it
+            return SegmentedFile(item.source, error=failure(item.source, error))
+
+    items = outputs(run, files, read, size, batch, workers=2)
+    # A network that sees an image in tiles runs where its labels are asked for, one at a time.
+    workers = 1 if isinstance(run, Tiled) else 2
+    results = parallel_map(write, items, workers, ahead=1)
+    return [next(results) for _ in progress(files, "images", show=len(files) > 1)]
 
 
-def _result_names(files):
+def _write(item, labels, classes, target, pictures, shown):
+    picture = target.with_name(f"{target.name}_overlay.png")
+    save_image(overlay(item.image, labels, classes, shown=shown), picture)
+    for kind, image in {"labels": Image.fromarray(labels), **pictures}.items():
+        save_image(image, target.with_name(f"{target.name}_{kind}.png"))
+    return SegmentedFile(item.source, overlay=picture, shares=class_shares(labels, classes))
+
+
+def result_names(files):
     """What the results of each file are called: its stem, or its whole name.
 
     The stems are taken only where they tell all files of the folder apart; `a.jpg.png` has the stem
@@ -136,15 +217,3 @@ def _result_names(files):
     whole = {file.name for file in files if stems[file.stem] > 1}
     clear = {file for file in files if stems[file.stem] == 1 and file.stem not in whole}
     return {file: file.stem if file in clear else file.name for file in files}
-
-
-def _segment_file(run, file, target, size, value_range):
-    picture = target.with_name(f"{target.name}_overlay.png")
-    try:
-        image = read_channels(file, run.channels, value_range)
-        labels = run(image, size)
-        save_image(overlay(image, labels, run.classes), picture)
-        save_image(Image.fromarray(labels), target.with_name(f"{target.name}_labels.png"))
-    except Exception as error:  # one file must not cost the others, whatever is wrong with it
-        return SegmentedFile(file, error=failure(file, error))
-    return SegmentedFile(file, overlay=picture, shares=class_shares(labels, run.classes))

@@ -7,6 +7,8 @@
 'cross_cbam_stdc1_050'
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 
@@ -69,7 +71,7 @@ VARIANTS = {
 }
 
 
-def list_models():
+def list_models() -> list[str]:
     """Names of the variants' builders, all of them functions of `keras_crosscbam`.
 
     >>> import keras_crosscbam as kc

@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
     from keras_crosscbam.classes import ClassTable
 
 
@@ -75,6 +77,7 @@ def overlay(
     classes: ClassTable,
     opacity: float = 0.5,
     legend: bool = True,
+    shown: Collection[str] | None = None,
 ) -> Image.Image:
     """Lays the colors of the labels over an image.
 
@@ -92,15 +95,53 @@ def overlay(
         opacity: weight of the colors, 0..1.
         legend: whether to add a column on the right that names the classes in the picture, with
             their share of the pixels.
+        shown: names of the classes to draw; None for all. Where there is another class, or none
+            (255), the image stays as it is.
 
     Returns:
         A `PIL.Image.Image` in RGB, as high as the image, or higher if the legend needs it.
     """
-    painted = (1 - opacity) * as_rgb(image) + opacity * colorize(labels, classes)
-    picture = Image.fromarray(np.round(painted).astype(np.uint8))
-    if not legend:
-        return picture
-    return _row([picture, _legend(class_shares(labels, classes), classes, image.shape[0])])
+    height, width = labels.shape
+    column = Image.new("RGB", (0, height))
+    if legend:
+        shares = class_shares(labels, classes)
+        if shown is not None:
+            shares = {name: share for name, share in shares.items() if name in shown}
+        column = legend_column(shares, classes, height)
+    canvas = Image.new("RGB", (width + column.width, column.height))
+    canvas.paste(column, (width, 0))
+    for top, strip in _strips(image, labels, classes, opacity, shown):
+        canvas.paste(strip, (0, top))
+    return canvas
+
+
+def painted(
+    image: np.ndarray,
+    labels: np.ndarray,
+    classes: ClassTable,
+    opacity: float = 0.5,
+    shown: Collection[str] | None = None,
+) -> np.ndarray:
+    """The array of `overlay` without a legend, uint8 RGB `(height, width, 3)`."""
+    result = np.empty((*labels.shape, 3), np.uint8)
+    for top, strip in _strips(image, labels, classes, opacity, shown):
+        result[top : top + strip.height] = strip
+    return result
+
+
+def _strips(image, labels, classes, opacity, shown):
+    """The overlay, a few rows at a time, which stay in the cache; each with its first row."""
+    palette, weights = np.zeros((256, 3), np.uint8), np.zeros(256, np.uint8)
+    for index, (name, color) in enumerate(zip(classes.names, classes.colors, strict=True)):
+        if shown is None or name in shown:
+            palette[index], weights[index] = color, round(255 * opacity)
+    for top in range(0, len(image), 64):
+        rows = slice(top, top + 64)
+        colors = Image.fromarray(labels[rows])
+        colors.putpalette(palette)
+        mask = Image.fromarray(weights[labels[rows]])
+        strip = Image.composite(colors.convert("RGB"), Image.fromarray(as_rgb(image[rows])), mask)
+        yield top, strip
 
 
 def comparison(
@@ -118,11 +159,12 @@ def comparison(
         A `PIL.Image.Image` in RGB; the legend's shares are those of the prediction.
     """
     pictures = [as_rgb(image), colorize(truth, classes), colorize(prediction, classes)]
-    legend = _legend(class_shares(prediction, classes), classes, image.shape[0])
-    return _row([*map(Image.fromarray, pictures), legend])
+    legend = legend_column(class_shares(prediction, classes), classes, image.shape[0])
+    return row([*map(Image.fromarray, pictures), legend])
 
 
-def _row(pictures):
+def row(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures side by side, at their upper edges."""
     size = sum(p.width for p in pictures), max(p.height for p in pictures)
     canvas, left = Image.new("RGB", size), 0
     for picture in pictures:
@@ -131,14 +173,26 @@ def _row(pictures):
     return canvas
 
 
-def _legend(shares, classes, height):
-    """A dark column with a colored square, the name and the share of each class."""
+def legend_column(shares: Mapping[str, float], classes: ClassTable, height: int) -> Image.Image:
+    """A dark column with a colored square, the name and the share of each class.
+
+    Args:
+        shares: share by name, in the order of the lines; None for no number.
+        classes: a `ClassTable`.
+        height: that of the picture beside it, in pixels; the column is higher if it needs to be.
+
+    Returns:
+        A `PIL.Image.Image` in RGB.
+    """
     size = int(np.clip(height / 28, 11, 40))
     font, row, margin = ImageFont.load_default(size), int(size * 1.7), size // 2
     colors = dict(zip(classes.names, classes.colors, strict=True))
-    lines = [(colors[name], name, f"{100 * share:.1f} %") for name, share in shares.items()]
+    lines = [
+        (colors[name], name, "" if share is None else f"{100 * share:.1f} %")
+        for name, share in shares.items()
+    ]
     name_width = max((int(font.getlength(name)) for _, name, _ in lines), default=0)
-    share_width = int(font.getlength("100.0 %"))
+    share_width = int(font.getlength("100.0 %")) if any(line[2] for line in lines) else 0
     width = 5 * margin + size + name_width + share_width
     column = Image.new("RGB", (width, max(height, row * len(lines) + 2 * margin)), (24, 24, 24))
     draw = ImageDraw.Draw(column)

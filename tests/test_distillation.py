@@ -323,7 +323,7 @@ def test_bad_settings_of_teachers(setting):
     [
         ({"distillation_weight": 0.0}, "`distillation_weight` must be positive"),
         ({"teacher_variant": "XL"}, "`teacher_variant` must be one of"),
-        ({"teacher_architecture": {"depth": 3}}, "`teacher_architecture` may hold"),
+        ({"teacher_architecture": {"depth": 3}}, "`teacher_architecture` may contain"),
     ],
 )
 def test_senseless_recipes_are_refused(change, message):

@@ -238,7 +238,7 @@ def test_documented_files(tmp_path, number):
         ),
         (
             of_colors({"color": [0, 0, 0]}),
-            r"the default of background is \[0, 0, 0\], which is already used for classes\[0\].color",
+            r"the default of background is \[0, 0, 0\], which is already used for classes\[0\].col",
         ),
         (TWO | {"classes": ["a", "b"]}, r"classes\[0\] must be a mapping .*Received: 'a'"),
         (TWO | {"classes": [{"name": "a"}, {"id": 3}]}, r"classes\[1\] must have the field name"),
@@ -276,7 +276,7 @@ def test_documented_files(tmp_path, number):
         (of_ids({}, {"color": [1, 2, 256]}), r"classes\[1\].color\[2\] must be .*Received: 256"),
         (
             of_ids({"color": [1, 2, 3]}, {"color": [1, 2, 3]}),
-            r"classes\[1\].color is \[1, 2, 3\], which is already used for classes\[0\].color",
+            r"classes\[1\].color is \[1, 2, 3\], which is already used for classes\[0\].col",
         ),
         (of_colors({}, {}), r"classes\[0\] must have the field color"),
         (of_colors({"color": [1, 2, 3], "id": 0}, {}), r"classes\[0\] has an unknown field 'id'"),
@@ -286,7 +286,7 @@ def test_documented_files(tmp_path, number):
         ),
         (
             of_colors({"color": [1, 2, 3]}, {"color": [3, 2, 1], "also": [[1, 2, 3]]}),
-            r"classes\[1\].also\[0\] is \[1, 2, 3\], which is already used for classes\[0\].color",
+            r"classes\[1\].also\[0\] is \[1, 2, 3\], which is already used for classes\[0\].col",
         ),
         (
             of_colors({}, {}, ignore=[255]),

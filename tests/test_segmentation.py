@@ -343,7 +343,7 @@ def test_no_memory_for_a_picture_is_said_as_such(tmp_path, monkeypatch):
     def exhausted(path, value_range):
         raise MemoryError
 
-    monkeypatch.setattr(sys.modules["keras_crosscbam.segment"], "read_image", exhausted)
+    monkeypatch.setattr(sys.modules["keras_crosscbam.segmentation"], "read_image", exhausted)
     (result,) = segment_files(Brightness(), tmp_path, tmp_path / "out")
     assert result.error == f"{tmp_path / 'a.png'}: not enough memory (MemoryError)"
 

@@ -7,7 +7,15 @@ $ crosscbam evaluate --data CamVid
 import argparse
 import sys
 
-from keras_crosscbam.cli import conversion, deployment, inference, information, training, weights
+from keras_crosscbam.cli import (
+    conversion,
+    deployment,
+    inference,
+    information,
+    pictures,
+    training,
+    weights,
+)
 from keras_crosscbam.cli.quiet import quiet_tensorflow
 
 
@@ -39,6 +47,6 @@ def _parser():
         sub.set_defaults(run=run, next="The same command starts from the beginning.")
         return sub
 
-    for group in (inference, training, conversion, deployment, information, weights):
+    for group in (pictures, inference, training, conversion, deployment, information, weights):
         group.add_commands(command)
     return parser

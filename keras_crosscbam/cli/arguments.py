@@ -96,6 +96,15 @@ def add_views(sub):
     sub.add_argument("--flip", action="store_true", help="average over the mirror image too")
 
 
+def add_batch(sub):
+    sub.add_argument(
+        "--batch",
+        type=int,
+        help="images to run at once, where they have one size for the network (default: 1, or what "
+        "the file is fixed to)",
+    )
+
+
 def number(text):
     try:
         return float(Fraction(text))

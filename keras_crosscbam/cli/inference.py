@@ -1,10 +1,10 @@
-"""Commands that use a trained network: segment, evaluate, predict."""
+"""Commands that run a trained network on a data set: evaluate, predict."""
 
 import sys
-import time
 from pathlib import Path
 
 from keras_crosscbam.cli.arguments import (
+    add_batch,
     add_data,
     add_model,
     add_normalization,
@@ -19,19 +19,6 @@ from keras_crosscbam.cli.arguments import (
 
 
 def add_commands(command):
-    sub = command(_segment, "segment", "Segment an image or a folder of images.")
-    sub.add_argument("path", type=Path, help="an image, or a folder of images")
-    sub.add_argument("--out", type=Path, default=Path("segmented"), help="folder for the pictures")
-    sub.add_argument(
-        "--range",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="values that are black and white in images of more than 8 bits (default: 0 65535)",
-    )
-    add_model(sub)
-    add_normalization(sub)
-
     sub = command(
         _evaluate,
         "evaluate",
@@ -43,6 +30,7 @@ def add_commands(command):
     add_model(sub)
     add_normalization(sub)
     add_views(sub)
+    add_batch(sub)
     sub.add_argument(
         "--pictures", type=Path, help="folder for pictures of the best and the worst frames"
     )
@@ -65,27 +53,7 @@ def add_commands(command):
     add_model(sub)
     add_normalization(sub)
     add_views(sub)
-
-
-def _segment(args):
-    from keras_crosscbam.segmentation import segment_files
-
-    run, made_for = load_runtime(args)
-    started = time.perf_counter()
-    size = working_size(args, made_for)
-    results = segment_files(run, args.path, args.out, size, value_range=args.range)
-    seconds = time.perf_counter() - started
-    failed = [result for result in results if result.error]
-    for result in results:
-        if not result.error:
-            print(f"\n{result.path} -> {result.overlay}")
-            for name, share in result.shares.items():
-                print(f"  {name:<12} {100 * share:5.1f} %")
-    done = len(results) - len(failed)
-    print(f"\n{done} of {len(results)} images in {seconds:.1f} s, file to picture")
-    for result in failed:
-        print(f"crosscbam segment: {result.error}", file=sys.stderr)
-    return 1 if failed else 0
+    add_batch(sub)
 
 
 def _evaluate(args):
@@ -101,7 +69,7 @@ def _evaluate(args):
     data = _held_out(args) if args.hold_out else load_dataset(args.data, args.split)
     run, made_for = load_runtime(args)
     run, size = with_views(run, args), working_size(args, made_for)
-    result = evaluate(run, data, size, progress=True)
+    result = evaluate(run, data, size, progress=True, batch=args.batch)
     print(report(result))
     if args.pictures:
         for path in write_best_and_worst(run, data, result["frame_iou"], args.pictures, size):
@@ -174,6 +142,7 @@ def _predict(args):
         "root": split.image_root,
         "classes": CITYSCAPES_CLASSES if args.label_ids else split.classes,
         "value_range": split.value_range,
+        "batch": args.batch,
     }
     try:
         if args.format == "png":

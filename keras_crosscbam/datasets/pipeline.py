@@ -1,5 +1,9 @@
 """`tf.data` pipelines for training and evaluation, which depend only on seed and position."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from keras_crosscbam.datasets.argument_checks import (
     check_list,
     check_number,
@@ -17,25 +21,34 @@ from keras_crosscbam.datasets.keras_augmentation import as_augmentation
 from keras_crosscbam.datasets.sampling import index_stream
 from keras_crosscbam.tf_data import tf
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence, Sized
+    from typing import Any
+
+    import numpy as np
+
+    from keras_crosscbam.datasets.dataset import SegmentationDataset
+    from keras_crosscbam.types import Size
+
 AUGMENTATIONS = (RandomFlip(), PhotometricDistortion())
 """The default augmentations of training crops."""
 
 
 def training_batches(
-    dataset,
-    crop_size,
-    batch_size,
+    dataset: SegmentationDataset,
+    crop_size: Size,
+    batch_size: int,
     *,
-    scale_range=(0.5, 2.0),
-    augmentations=AUGMENTATIONS,
-    class_mix=0.0,
-    sampling_weights=None,
-    seed=0,
-    start_step=0,
-    stop_step=None,
-    shard=(0, 1),
-    cache=True,
-):
+    scale_range: tuple[float, float] = (0.5, 2.0),
+    augmentations: Sequence[Any] = AUGMENTATIONS,
+    class_mix: float = 0.0,
+    sampling_weights: Sequence[float] | np.ndarray | None = None,
+    seed: int = 0,
+    start_step: int = 0,
+    stop_step: int | None = None,
+    shard: tuple[int, int] = (0, 1),
+    cache: bool = True,
+) -> tf.data.Dataset:
     """Returns shuffled and augmented batches for `model.fit`.
 
         >>> from keras_crosscbam.datasets import load_camvid, training_batches
@@ -113,13 +126,15 @@ def training_batches(
     )
 
 
-def steps_per_epoch(dataset, batch_size):
+def steps_per_epoch(dataset: Sized, batch_size: int) -> int:
     """Returns the number of batches in about one pass over the data, at least one."""
     check_whole("batch_size", batch_size, least=1)
     return max(len(dataset) // batch_size, 1)
 
 
-def evaluation_batches(dataset, batch_size=1, input_size=None):
+def evaluation_batches(
+    dataset: SegmentationDataset, batch_size: int = 1, input_size: Size | None = None
+) -> tf.data.Dataset:
     """Returns batches of complete frames in order, for validation in `model.fit`.
 
     Args:

@@ -59,3 +59,28 @@ def _batch_norm_of_torch(inputs, gamma, beta, epsilon):
         eps=epsilon,
     )
     return torch.movedim(outputs, 1, -1), mean, variance
+
+
+def gradient(function, tensor):
+    """Returns the gradient of the scalar `function(tensor)` with respect to the tensor."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(tensor)
+            value = function(tensor)
+        return tape.gradient(value, tensor)
+    if backend == "jax":
+        import jax
+
+        return jax.grad(function)(tensor)
+    if backend == "torch":
+        import torch
+
+        with torch.enable_grad():
+            tensor = tensor.detach().requires_grad_()
+            return torch.autograd.grad(function(tensor), tensor)[0]
+    raise ValueError(
+        f"Gradients require the TensorFlow, JAX or PyTorch backend of Keras. Received: {backend}"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -70,15 +71,27 @@ class CCBAM(Switched, layers.Layer):
         self.high_spatial_attention.build(low)
 
     def call(self, inputs):
+        return self.attend(inputs)[0]
+
+    def attend(self, inputs: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
+        """Computes the fused features and the gates.
+
+        Returns:
+            A pair: the output of a call, and a dict of the gates `"low_channel"` and
+            `"high_channel"`, of shape `(batch, 1, 1, channels)`, and `"low_spatial"` and
+            `"high_spatial"`, of shape `(batch, height, width, 1)`.
+        """
         low, high = inputs
-        from_high = low * self.high_channel_attention(high)
-        from_low = high * self.low_channel_attention(low)
-        return from_high * self.low_spatial_attention(
-            from_low
-        ) + from_low * self.high_spatial_attention(from_high)
+        gates = {"high_channel": self.high_channel_attention(high)}
+        from_high = low * gates["high_channel"]
+        gates["low_channel"] = self.low_channel_attention(low)
+        from_low = high * gates["low_channel"]
+        gates["low_spatial"] = self.low_spatial_attention(from_low)
+        gates["high_spatial"] = self.high_spatial_attention(from_high)
+        return from_high * gates["low_spatial"] + from_low * gates["high_spatial"], gates
 
     @property
-    def switches(self):
+    def switches(self) -> dict[str, Any]:
         name = activation_name(self.gate_activation)
         return {"gate_activation": name} if name else {}
 

@@ -1,5 +1,7 @@
 """Layers around the average poolings: correction for zero padding, and squaring."""
 
+from __future__ import annotations
+
 import keras
 from keras import layers, ops
 
@@ -33,7 +35,7 @@ class UncountPadding(Switched, layers.Layer):
     """
 
     @property
-    def switches(self):
+    def switches(self) -> dict[str, bool]:
         return {"count_include_pad": False}
 
     def call(self, inputs):
@@ -57,7 +59,7 @@ class Square(Switched, layers.Layer):
     """
 
     @property
-    def switches(self):
+    def switches(self) -> dict[str, bool]:
         return {"square_top": True}
 
     def call(self, inputs):

@@ -94,11 +94,15 @@ class SEASPP(Switched, layers.Layer):
 
     def call(self, inputs, training=None):
         atrous = sum(branch(inputs, training=training) for branch in self.branches)
-        gate = ops.sigmoid(self.expand(self.relu(self.reduce(self.squeeze(inputs)))))
-        return self.project(ops.concatenate([inputs * gate, atrous], axis=-1), training=training)
+        excited = inputs * self.gate(inputs)
+        return self.project(ops.concatenate([excited, atrous], axis=-1), training=training)
+
+    def gate(self, inputs: Any) -> Any:
+        """Returns one weight in (0, 1) for each input channel, `(batch, 1, 1, channels)`."""
+        return ops.sigmoid(self.expand(self.relu(self.reduce(self.squeeze(inputs)))))
 
     @property
-    def switches(self):
+    def switches(self) -> dict[str, Any]:
         name = activation_name(self.gate_activation)
         return {"gate_activation": name} if name else {}
 

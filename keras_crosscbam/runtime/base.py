@@ -24,6 +24,7 @@ from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from keras_crosscbam.classes import ClassTable
     from keras_crosscbam.runtime.normalization import Normalization
     from keras_crosscbam.types import Classes, Size
 
@@ -51,7 +52,10 @@ class Runtime(ABC):
         scores_layout: `"nchw"` or `"nhwc"`, that of the scores; in foreign files it need not be
             that of the images.
         normalization: the `Normalization` that `prepare` does for the network, or None.
+        reuses_output: whether `run` may write over the output that it returned before.
     """
+
+    reuses_output = True
 
     def __init__(
         self,
@@ -73,15 +77,15 @@ class Runtime(ABC):
                 raise ValueError(
                     f"{name} has {labels} classes, but the class table names {len(table)}"
                 )
-        classes = agreed_classes(self.description.classes, classes, name)
+        named = agreed_classes(self.description.classes, classes, name)
         if (labels or 0) > 256:
             raise ValueError(f"Labels are uint8, so {name} cannot have {labels} classes")
         self.name = name
         self.size = size
         self.batch = batch
         self.channels = channels
-        self.num_classes = len(classes) if classes else labels
-        self.classes = classes or unnamed_classes(num_classes or 256)
+        self.num_classes = len(named) if named else labels
+        self.classes: ClassTable = named or unnamed_classes(num_classes or 256)
         self.dtype = np.dtype(dtype or self.description.pixels)
         self.scores_layout = scores_layout or self.description.layout
         self.normalization: Normalization | None = None
@@ -151,10 +155,7 @@ class Runtime(ABC):
         Raises:
             ValueError: if the network gives labels alone.
         """
-        if self.description.output == "labels":
-            raise ValueError(
-                f"{self.name} gives labels, not scores. Export it with output='logits' for scores."
-            )
+        self.check_scores()
         return self._in_batches(images, self._scores)
 
     def labels(self, images: np.ndarray) -> np.ndarray:
@@ -195,14 +196,7 @@ class Runtime(ABC):
         The scores are resized bilinearly before the argmax. Labels of a network that gives nothing
         else are resized by nearest neighbor.
         """
-        resized = self._resized(image, size)
-        output_size = tuple(output_size or np.shape(image)[-3:-1])
-        if self.description.output == "labels" or resized.shape[1:3] == output_size:
-            labels = [nearest(array, output_size) for array in self.labels(resized)]
-        else:
-            scores = self.logits(resized)
-            labels = [argmax_of_planes(bilinear_planes(array, output_size)) for array in scores]
-        return np.stack(labels) if np.ndim(image) == 4 else labels[0]
+        return self._of_images(self.labels_of, image, size, output_size)
 
     def scores(
         self, image: np.ndarray, size: Size | int | None = None, output_size: Size | None = None
@@ -212,10 +206,73 @@ class Runtime(ABC):
         Raises:
             ValueError: if the network gives labels alone.
         """
-        output_size = tuple(output_size or np.shape(image)[-3:-1])
-        scores = self.logits(self._resized(image, size))
+        self.check_scores()
+        return self._of_images(self.scores_of, image, size, output_size)
+
+    def resized(self, image: np.ndarray, size: Size | int | None = None) -> np.ndarray:
+        """Images as a batch of the size that the network is to see.
+
+        The first of the steps that `predict` consists of; `prepare`, `infer` and `labels_of` or
+        `scores_of` are the others. Threads may do them at once for different images, each step
+        in one thread at a time.
+
+        Args:
+            image, size: as in a call.
+
+        Returns:
+            uint8 `(batch, height, width, 3)`.
+        """
+        images = image[None] if np.ndim(image) == 3 else np.asarray(image)
+        self.check_size(size)
+        seen = tuple(self.size) if self.size else input_size(images.shape[1:3], size)
+        if seen == images.shape[1:3]:
+            return images
+        return np.stack([bilinear(array, seen) for array in images])
+
+    def infer(self, prepared: np.ndarray) -> np.ndarray:
+        """Like `run`, but the output stays as it is when the network runs again.
+
+        Raises:
+            RuntimeError: if the network cannot run, with its name.
+        """
+        output = self._run(prepared)
+        return np.array(output) if self.reuses_output else output
+
+    def labels_of(self, output: np.ndarray, images: np.ndarray, output_size: Size) -> np.ndarray:
+        """The uint8 labels `(batch, *output_size)` that an output stands for.
+
+        Args:
+            output: what `run` or `infer` returned for the images.
+            images: what `resized` returned.
+            output_size: `(height, width)`.
+        """
+        if self.description.output == "labels" or images.shape[1:3] == output_size:
+            labels = [nearest(array, output_size) for array in self._labels(output, images)]
+        else:
+            scores = self._scores(output, images)
+            labels = [argmax_of_planes(bilinear_planes(array, output_size)) for array in scores]
+        return np.stack(labels)
+
+    def scores_of(self, output: np.ndarray, images: np.ndarray, output_size: Size) -> np.ndarray:
+        """Like `labels_of`, but returns float32 scores `(batch, *output_size, num_classes)`."""
+        scores = self._scores(output, images)
+        if scores.shape[1:3] == output_size:
+            return scores
         resized = [np.stack([*bilinear_planes(array, output_size)], axis=-1) for array in scores]
-        return np.stack(resized) if np.ndim(image) == 4 else resized[0]
+        return np.stack(resized)
+
+    def check_scores(self) -> None:
+        """Raises a `ValueError` if the network gives labels alone."""
+        if self.description.output == "labels":
+            raise ValueError(
+                f"{self.name} gives labels, not scores. Export it with output='logits' for scores."
+            )
+
+    def _of_images(self, finish, image, size, output_size):
+        output_size = tuple(output_size or np.shape(image)[-3:-1])
+        resized = self.resized(image, size)
+        results = self._in_batches(resized, lambda *batch: finish(*batch, output_size))
+        return results if np.ndim(image) == 4 else results[0]
 
     def _takes_raw_pixels(self):
         """Whether the network says that it takes pixels of 0..255."""
@@ -233,11 +290,14 @@ class Runtime(ABC):
         parts = []
         for start in range(0, max(len(images), 1), step):
             part = images[start : start + step]
-            filled = part
-            if len(part) < step:
-                filled = np.concatenate([part, *[part[-1:]] * (step - len(part))])
+            filled = self.filled(part)
             parts.append(finish(self._run(self.prepare(filled)), filled)[: len(part)])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def filled(self, images: np.ndarray) -> np.ndarray:
+        """Up to a batch of images, the last one repeated where the number is fixed."""
+        missing = (self.batch or 0) - len(images)
+        return np.concatenate([images, *[images[-1:]] * missing]) if missing > 0 else images
 
     def _run(self, prepared):
         try:
@@ -282,15 +342,6 @@ class Runtime(ABC):
 
     def _channels_last(self, output):
         return output.transpose(0, 2, 3, 1) if self.scores_layout == "nchw" else output
-
-    def _resized(self, image, size):
-        """The images as a batch, of the size for the network."""
-        images = image[None] if np.ndim(image) == 3 else np.asarray(image)
-        self.check_size(size)
-        size = tuple(self.size) if self.size else input_size(images.shape[1:3], size)
-        if size == images.shape[1:3]:
-            return images
-        return np.stack([bilinear(array, size) for array in images])
 
     def check_size(self, size: Size | int | None) -> None:
         """Raises a `ValueError` for a `size`, as in a call, that a network of fixed size lacks."""

@@ -34,6 +34,8 @@ class KerasRuntime(Runtime):
             one of one class that ends neither in logits nor in a sigmoid.
     """
 
+    reuses_output = False
+
     def __init__(self, model, classes=None):
         if not getattr(model, "inputs", None):
             raise ValueError(

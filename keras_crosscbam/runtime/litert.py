@@ -31,6 +31,8 @@ class LiteRTRuntime(Runtime):
         ValueError: for an unreadable file, and for one that is no segmentation network.
     """
 
+    reuses_output = False
+
     def __init__(self, path, classes=None, threads=None):
         from ai_edge_litert.interpreter import Interpreter
 

@@ -42,6 +42,8 @@ class OnnxRuntime(Runtime):
         RuntimeError: if the device is not there, or not in this build of ONNX Runtime.
     """
 
+    reuses_output = False
+
     def __init__(self, path, classes=None, device="cpu", threads=None):
         import onnxruntime
 

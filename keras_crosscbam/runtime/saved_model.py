@@ -27,6 +27,8 @@ class SavedModelRuntime(Runtime):
         ValueError: for an unreadable folder, and for one that is no segmentation network.
     """
 
+    reuses_output = False
+
     def __init__(self, path, classes=None):
         import tensorflow as tf
 

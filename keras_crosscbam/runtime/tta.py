@@ -35,6 +35,8 @@ class TTARuntime(Runtime):
             size, and for a network that gives labels alone.
     """
 
+    reuses_output = False
+
     def __init__(self, run: Runtime, scales: Sequence[float] = (1.0,), flip: bool = False) -> None:
         self.inner, self.scales, self.flips = run, tuple(scales), (False, True)[: 1 + flip]
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):

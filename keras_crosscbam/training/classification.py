@@ -1,6 +1,9 @@
 """Pretraining of an encoder as a classifier."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -26,11 +29,28 @@ from keras_crosscbam.training.phases import in_phases
 from keras_crosscbam.training.resumable import open_run
 from keras_crosscbam.variants import encoder_name
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from keras_crosscbam.datasets.classification import ClassificationDataset
+    from keras_crosscbam.training.distribution import Workers
+    from keras_crosscbam.training.recipe import PretrainingRecipe
+    from keras_crosscbam.types import StrPath
+
 MONITOR = "val_top1"
 _CLASS = tf.TensorSpec((), tf.int64)
 
 
-def pretrain(train_set, val_set, recipe, out, workers=None, verbose=1, callbacks=()):
+def pretrain(
+    train_set: ClassificationDataset,
+    val_set: ClassificationDataset,
+    recipe: PretrainingRecipe,
+    out: StrPath,
+    workers: Workers | None = None,
+    verbose: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Path:
     """Trains an STDC classifier with a recipe and saves the weights with the best top-1 accuracy.
 
         >>> from keras_crosscbam.datasets.classification import load_image_folders

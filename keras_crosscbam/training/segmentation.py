@@ -1,7 +1,10 @@
 """Training of a segmentation network with a recipe."""
 
+from __future__ import annotations
+
 import logging
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.datasets.augment import (
     PhotometricDistortion,
@@ -31,13 +34,32 @@ from keras_crosscbam.training.tensorboard import TensorBoardPictures
 from keras_crosscbam.training.validation import SegmentationValidation
 from keras_crosscbam.variants import encoder_name
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Any
+
+    import keras
+
+    from keras_crosscbam.datasets.dataset import SegmentationDataset
+    from keras_crosscbam.training.distribution import Workers
+    from keras_crosscbam.training.recipe import Recipe
+    from keras_crosscbam.types import StrPath
+
 MONITOR = "val_mean_iou"
 logger = logging.getLogger(__name__)
 
 
 def train(
-    train_set, val_set, recipe, out, augmentations=None, workers=None, verbose=1, callbacks=()
-):
+    train_set: SegmentationDataset,
+    val_set: SegmentationDataset,
+    recipe: Recipe,
+    out: StrPath,
+    augmentations: Sequence[Any] | None = None,
+    workers: Workers | None = None,
+    verbose: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Path:
     """Trains a network with a recipe and saves the weights with the best validation mean IoU.
 
         >>> from keras_crosscbam.datasets import load_camvid

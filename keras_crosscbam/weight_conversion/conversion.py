@@ -1,8 +1,11 @@
 """From a file of weights of another implementation to one of this package."""
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.layers.conv import EPSILON
 from keras_crosscbam.models.stdc import STAGE_BLOCKS
@@ -13,6 +16,11 @@ from keras_crosscbam.weight_conversion.mapping import MissingError, Source
 from keras_crosscbam.weight_conversion.mmseg_config import epsilon_of
 from keras_crosscbam.weight_conversion.networks import network_for, recognize
 from keras_crosscbam.weight_conversion.to_torch import write_torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keras_crosscbam.types import StrPath
 
 TARGETS = (*STAGE_BLOCKS, *VARIANTS, "torch")
 """What `convert_weights` writes: encoders, networks by the names of the variants, PyTorch."""
@@ -62,15 +70,15 @@ class Conversion:
 
 
 def convert_weights(
-    source,
-    to,
-    out,
+    source: StrPath,
+    to: str,
+    out: StrPath,
     *,
-    count_include_pad=None,
-    epsilon=None,
-    gate_activation="relu",
-    aspp_dilation_rates=(1, 3),
-):
+    count_include_pad: bool | None = None,
+    epsilon: float | None = None,
+    gate_activation: str | None = "relu",
+    aspp_dilation_rates: Sequence[int] = (1, 3),
+) -> Conversion:
     """Converts weights of STDC or Cross-CBAM from PyTorch or Paddle to Keras, or back to PyTorch.
 
         >>> import keras_crosscbam as kc

@@ -217,7 +217,7 @@ def test_the_command_converts_and_examines(tmp_path, capsys):
     assert "ready to train (errors: 0" in out
     assert cli.main(command) == 2
     error = capsys.readouterr().err
-    assert error == f"crosscbam convert: {tmp_path / 'out'}: must be a new or an empty folder\n"
+    assert error == f"crosscbam convert: {tmp_path / 'out'}: must be a new or empty folder\n"
 
 
 def test_the_command_says_what_the_doctor_finds(tmp_path, capsys):

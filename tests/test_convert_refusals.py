@@ -232,7 +232,7 @@ WRONG = [
     (
         "suffix, of LabelMe",
         delete("a_json/label_names.txt"),
-        "a_json/label.png: needs label_names.txt",
+        "a_json/label.png: expected label_names.txt",
     ),
     (
         "suffix, of LabelMe",
@@ -279,7 +279,7 @@ def test_an_image_that_is_there_twice_is_not_guessed(tmp_path):
     coco(tmp_path / "in")
     images(tmp_path / "in/copies", names=("a",))
     (tmp_path / "in/images").rename(tmp_path / "in/photos")
-    with pytest.raises(ValueError, match=r"1 of the images .* or more than once: a\.jpg"):
+    with pytest.raises(ValueError, match=r"1 of the images .* or exist more than once: a\.jpg"):
         kc.datasets.convert(tmp_path / "in", tmp_path / "out")
 
 

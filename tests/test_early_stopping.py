@@ -87,7 +87,7 @@ def fit(out, recipe=RECIPE, extra=()):
         run.fit(
             model,
             lambda shard: tf.data.Dataset.from_tensors((inputs, targets)).repeat(),
-            judge=lambda: {SCORE: SCORES[next(epochs)]},
+            validation=lambda: {SCORE: SCORES[next(epochs)]},
             monitor=SCORE,
             kept=model,
             files_of=None,

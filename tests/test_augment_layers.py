@@ -143,15 +143,15 @@ def test_layers_of_keras_depend_on_the_seed_of_the_sample_alone(make, labels):
     assert_same(run(KerasAugmentation(make()), PALETTE[labels], labels, seeds=8), drawn)
 
 
-NEAREST = "makes up labels: it must take them from the nearest pixel"
+NEAREST = "creates new labels: it must interpolate them by nearest neighbor"
 REFUSED = {
     "fill of white": (padded(layers.RandomRotation, factor=0.1, fill_value=255), NEAREST),
     "fill of gray": (padded(layers.RandomZoom, height_factor=0.4, fill_value=114), NEAREST),
     "interpolation": (layers.RandomCrop(1100, 60), NEAREST),
     "value range": (layers.RandomContrast(0.5, value_range=(0, 1)), r"value_range=\(0, 255\)"),
     "other distortion": (layers.Pipeline([layers.RandomElasticTransform()]), "leave it out"),
-    "batches only": (layers.MixUp(), "MixUp does not augment images together with labels"),
-    "no augmentation": (layers.Dense(3), "Dense does not augment images together with labels"),
+    "batches only": (layers.MixUp(), "MixUp cannot augment images together with labels"),
+    "no augmentation": (layers.Dense(3), "Dense cannot augment images together with labels"),
 }
 
 
@@ -174,7 +174,7 @@ def test_a_layer_that_needs_the_size_says_so():
         "images": tf.TensorSpec((None, None, 3), tf.uint8),
         "segmentation_masks": tf.TensorSpec((None, None), tf.uint8),
     }
-    with pytest.raises(ValueError, match="known size: put it behind RandomScaleCrop"):
+    with pytest.raises(ValueError, match="known size: use it after RandomScaleCrop"):
         tf.function(augmentation).get_concrete_function(sample, tf.TensorSpec([2], tf.int64))
 
 
@@ -260,8 +260,8 @@ def test_keras_cv_changes_pixels_and_leaves_labels(cv, labels):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({}, "RandomRotation does not augment images together with labels"),
-        ({"segmentation_classes": 11}, "loses labels: give it segmentation_classes=256"),
+        ({}, "RandomRotation cannot augment images together with labels"),
+        ({"segmentation_classes": 11}, "loses labels: pass segmentation_classes=256"),
     ],
 )
 def test_keras_cv_rotation_needs_to_know_all_labels(cv, kwargs, message):
@@ -302,7 +302,7 @@ except ValueError as error:
     assert finished.returncode == 0, finished.stderr
     drawn, refused = finished.stdout.splitlines()
     assert drawn == f"jax {digest()}"
-    assert "Sequential does not augment images together with labels" in refused
+    assert "Sequential cannot augment images together with labels" in refused
 
 
 # Saturation without HSV

@@ -63,8 +63,8 @@ def test_with_too_little_half_of_it_is_used_and_the_rest_read_again(monkeypatch,
     assert [data.reads[i] for i in range(10)] == [1] * 4 + [2] * 6
     (record,) = caplog.records
     assert record.getMessage() == (
-        "made: 4 of 10 decoded frames are kept in memory (0.00 GB, with 0.00 GB free); the others "
-        "are read from their files each time, which is slower"
+        "made: 4 of 10 decoded frames are kept in memory (0.00 GB, with 0.00 GB free). The "
+        "other frames are read from their files each time, which is slower"
     )
 
 

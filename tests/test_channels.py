@@ -91,7 +91,7 @@ def test_the_first_convolution_is_repeated_and_rescaled(channels, caplog):
     file = find_weights("camvid", "cross_cbam_stdc1").variables
     found = variables_of(camvid(channels))
     assert (
-        f"the first convolution, for 3 channels, is repeated and rescaled for the {channels} of "
+        f"the first convolution, for 3 channels, is repeated and rescaled for {channels} in "
         "cross_cbam_m"
     ) in caplog.text
     kernel = np.float32(file["stem_conv1/conv"][0])
@@ -114,7 +114,9 @@ def test_gray_and_rgb_have_the_very_weights_of_the_file(rgb, channels, caplog):
 def test_weights_for_four_channels_name_both_counts(tmp_path):
     file = tmp_path / "four.weights.h5"
     small(4).save_weights(file)
-    message = r"four\.weights\.h5 is for images of 4 channels, the model '.*' for 3\. Nothing was"
+    message = (
+        r"four\.weights\.h5 is for images with 4 channels, but the model '.*' is for 3\. No weights"
+    )
     with pytest.raises(ValueError, match=message):
         small(3, weights=file)
     again = small(4, weights=file)
@@ -287,7 +289,7 @@ def test_the_doctor_reads_the_channels(tmp_path):
     [
         ({"channels": 0}, "channels must be a positive whole number. Received: 0"),
         ({"channels": True}, "channels must be a positive whole number. Received: True"),
-        ({"channels": 4, "range": [0, 9]}, "range is for 1 or 3 channels. Received: channels 4"),
+        ({"channels": 4, "range": [0, 9]}, "range requires 1 or 3 channels. Received: channels 4"),
     ],
 )
 def test_mistakes_in_the_yaml(tmp_path, fields, message):
@@ -325,7 +327,9 @@ def test_augmentations_keep_the_channels(rng, channels):
 def test_what_is_about_colors_refuses_other_channels(rng):
     sample = {"images": tf.zeros((16, 20, 4)), "segmentation_masks": tf.zeros((16, 20), tf.uint8)}
     for augmentation in (RandomTemperature(0.4), RandomJpeg((50, 100))):
-        message = f"{type(augmentation).__name__} is for RGB images, of 3.*images of 4 channels"
+        message = (
+            f"{type(augmentation).__name__} requires RGB images with 3.*images with 4 channels"
+        )
         with pytest.raises(ValueError, match=message):
             augmentation(sample, (0, 0))
 

@@ -155,7 +155,10 @@ def test_a_damaged_file_is_named(two, tmp_path, caplog):
     checkpoints = damage(two, tmp_path / "copy", lambda content: content[:-1])
     with caplog.at_level(logging.WARNING):
         checkpoints.newest()
-    assert f"{tmp_path / 'copy' / two[1].name} is damaged: going back" in caplog.text
+    assert (
+        f"{tmp_path / 'copy' / two[1].name} is damaged: using the previous checkpoint"
+        in caplog.text
+    )
 
 
 def test_damage_everywhere_starts_anew(two, tmp_path):
@@ -207,7 +210,7 @@ def test_a_file_that_may_not_grow_leaves_what_was_there(model, two, tmp_path, si
     with files_up_to(size), pytest.raises(RuntimeError) as raised:
         checkpoints.save(model, 9)
     assert str(raised.value) == (
-        f"{folder}: the checkpoint of step 9 cannot be written (File too large). Put that right "
+        f"{folder}: the checkpoint of step 9 cannot be written (File too large). Fix this "
         "and run the same command again: it resumes from the last checkpoint."
     )
     assert names(folder) == before
@@ -236,7 +239,7 @@ def test_space_is_asked_for_where_the_disk_is_full(model, two, tmp_path):
         Checkpoints(folder).save(model, 9)
     assert str(raised.value) == (
         f"{folder}: the checkpoint of step 9 cannot be written (No space left on device). Free "
-        "some space and run the same command again: it resumes from the last checkpoint."
+        "some disk space and run the same command again: it resumes from the last checkpoint."
     )
     assert names(folder) == before
 
@@ -250,13 +253,16 @@ def test_the_log_asks_for_space_too(tmp_path):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(errno.ENOSPC, "x"), f"({os.strerror(errno.ENOSPC)}). Free some space and"),
-        (OSError(errno.EDQUOT, "x"), f"({os.strerror(errno.EDQUOT)}). Free some space and"),
-        (RuntimeError("x\n, errno = 28, y"), f"({os.strerror(errno.ENOSPC)}). Free some space and"),
-        (OSError(errno.EACCES, "x"), f"({os.strerror(errno.EACCES)}). Put that right and"),
-        (OSError(errno.EROFS, "x"), f"({os.strerror(errno.EROFS)}). Put that right and"),
-        (OSError(errno.ENOENT, "x"), f"({os.strerror(errno.ENOENT)}). Put that right and"),
-        (RuntimeError("some\n  words"), "(some words). Put that right and"),
+        (OSError(errno.ENOSPC, "x"), f"({os.strerror(errno.ENOSPC)}). Free some disk space"),
+        (OSError(errno.EDQUOT, "x"), f"({os.strerror(errno.EDQUOT)}). Free some disk space and"),
+        (
+            RuntimeError("x\n, errno = 28, y"),
+            f"({os.strerror(errno.ENOSPC)}). Free some disk space and",
+        ),
+        (OSError(errno.EACCES, "x"), f"({os.strerror(errno.EACCES)}). Fix this and"),
+        (OSError(errno.EROFS, "x"), f"({os.strerror(errno.EROFS)}). Fix this and"),
+        (OSError(errno.ENOENT, "x"), f"({os.strerror(errno.ENOENT)}). Fix this and"),
+        (RuntimeError("some\n  words"), "(some words). Fix this and"),
     ],
 )
 def test_only_a_full_disk_needs_space(error, said):

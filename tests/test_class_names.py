@@ -166,7 +166,7 @@ def test_classes_that_are_none_are_refused(arguments, message):
 
 
 def test_scores_must_be_of_the_classes_named():
-    with pytest.raises(ValueError, match="names 2 classes, but there are scores of 3"):
+    with pytest.raises(ValueError, match=r"must be the number of classes, 2\. Received: 3 scores"):
         Scores(TABLE)([np.zeros((1, 2, 2, 3)), np.zeros((1, 4, 4, 3))])
 
 
@@ -186,7 +186,7 @@ def test_eleven_classes_of_ones_own_get_a_new_head(camvid, caplog):
         if not ours.path.startswith("classifier/"):
             np.testing.assert_array_equal(ours, theirs)
     (message,) = messages(caplog)
-    assert "loaded all but classifier" in message
+    assert "loaded all layers except classifier" in message
     assert "only the file has Sky, Building" in message
     assert "only the model has part a, part b" in message
 
@@ -212,8 +212,8 @@ def test_a_number_alone_means_the_weights_own_classes_and_says_so(camvid, caplog
     assert model.classes == CAMVID_CLASSES
     np.testing.assert_array_equal(classifier(model)[0], classifier(camvid)[0])
     (message,) = messages(caplog)
-    assert "num_classes=11 is taken for its own classes (Sky, Building" in message
-    assert "Pass `classes=` for others" in message
+    assert "num_classes=11 equals the number of its classes (Sky, Building" in message
+    assert "Pass `classes=` for other classes" in message
 
 
 def test_another_number_has_no_names():
@@ -259,7 +259,9 @@ def test_keras_own_loading_takes_and_compares_the_names(tmp_path):
     unnamed.load_weights(tmp_path / "m.weights.h5")
     assert unnamed.classes.names == NAMES
     for names in (tuple("abcd"), NAMES[::-1]):
-        with pytest.raises(ValueError, match="weights are for the classes road, car, sky, tree"):
+        with pytest.raises(
+            ValueError, match="weights in the file are for the classes road, car, sky, tree"
+        ):
             named_network(names).load_weights(tmp_path / "m.weights.h5")
 
 
@@ -272,7 +274,7 @@ def test_weights_without_names_are_taken_for_the_models(tmp_path, caplog):
     assert model.classes.names == NAMES
     np.testing.assert_array_equal(classifier(model)[0], before)
     (message,) = messages(caplog)
-    assert "does not name its classes: its head is taken for one of road, car" in message
+    assert "does not name its classes: its head is assumed to be for road, car" in message
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ def test_damaged_names_are_refused_by_the_name_of_the_file(tmp_path, damaged):
         entry = file["layers/scores/vars"]
         del entry["classes"]
         entry["classes"] = np.frombuffer(damaged, np.uint8)
-    with pytest.raises(ValueError, match=r"m.weights.h5: the names of its classes are not read"):
+    with pytest.raises(ValueError, match=r"m.weights.h5: the class names in it cannot be read"):
         find_weights(tmp_path / "m.weights.h5", "")
 
 

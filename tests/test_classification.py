@@ -144,7 +144,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(undisturbed, folders, tmp_path)
 
 
 def test_a_folder_of_another_run_is_refused(undisturbed, folders):
-    message = r"undisturbed holds a run with other recipe \(seed was 5 and is 6 now\)"
+    message = r"undisturbed contains a run with other recipe \(seed was 5 and is 6 now\)"
     with pytest.raises(ValueError, match=message):
         run(folders, undisturbed, replace(TINY, seed=6))
 
@@ -386,7 +386,7 @@ def test_the_same_class_in_two_folders_is_one(tmp_path):
         load_image_folders([first, second], "val")
     with raises_naming("must differ", first, first):
         load_image_folders([first, first / "."], "train")
-    with raises_naming(tmp_path / "third", "expected train/CLASS/IMAGE"):
+    with raises_naming(tmp_path / "third", "expected files train/CLASS/IMAGE"):
         load_image_folders([first, tmp_path / "third"], "train")
 
 
@@ -404,7 +404,7 @@ def raises_naming(*texts):
 
 
 def test_missing_folders_are_named(tmp_path):
-    with raises_naming(tmp_path / "nowhere", "expected train/CLASS/IMAGE"):
+    with raises_naming(tmp_path / "nowhere", "expected files train/CLASS/IMAGE"):
         load_image_folders(tmp_path / "nowhere", "train")
 
 

@@ -61,7 +61,7 @@ def test_the_report_tells_what_was_assumed(tmp_path):
     assert "read as COCO instances (--format coco)" in text
     assert "images: 4 train, 1 val" in text
     assert "classes: background, lake, boat" in text
-    assert "larger areas lie under smaller ones" in text
+    assert "smaller areas are drawn over larger ones" in text
     share = 100 * (SCENE == 0).mean()
     assert f"unlabeled: {share:.1f} % of the pixels are label 0, background" in text
     assert "seed 0" in text
@@ -141,7 +141,7 @@ def test_classes_without_names_are_numbered(tmp_path):
 def test_the_order_of_classes_can_be_given(case, tmp_path):
     FOLDERS[case][0](tmp_path / "in")
     convert = kc.datasets.convert
-    with pytest.raises(ValueError, match=r"`classes` must hold .* also boat\. Received: lake"):
+    with pytest.raises(ValueError, match=r"`classes` must contain .* also boat\. Received: lake"):
         convert(tmp_path / "in", tmp_path / "out", classes=["lake", "car"])
     names = ["lake", "car", "boat"]
     result = convert(tmp_path / "in", tmp_path / "out", classes=names)
@@ -217,7 +217,7 @@ def test_the_command_converts_and_examines(tmp_path, capsys):
     assert "ready to train (errors: 0" in out
     assert cli.main(command) == 2
     error = capsys.readouterr().err
-    assert error == f"crosscbam convert: {tmp_path / 'out'}: must be a new or an empty folder\n"
+    assert error == f"crosscbam convert: {tmp_path / 'out'}: must be a new or empty folder\n"
 
 
 def test_the_command_says_what_the_doctor_finds(tmp_path, capsys):

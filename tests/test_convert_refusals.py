@@ -76,13 +76,13 @@ BOMB = (
 )
 
 WRONG = [
-    ("coco", put(COCO, "{"), "instances_default.json: not readable as JSON"),
+    ("coco", put(COCO, "{"), "instances_default.json: cannot be read as JSON"),
     (
         "coco",
         delete("images/a.jpg"),
-        "instances_default.json: 1 of the images that it names are not in .*a.jpg",
+        "instances_default.json: 1 of the images that it names do not exist in .*a.jpg",
     ),
-    ("coco", first("file_name", "../../x.jpg", "images"), "json: names .*leads out of"),
+    ("coco", first("file_name", "../../x.jpg", "images"), "json: names .*is outside of"),
     ("coco", first("category_id", 4), "json: annotation 0: category_id 4 is not among"),
     ("coco", first("image_id", 40), "json: annotation 0: image_id 40 is not among the images"),
     (
@@ -94,7 +94,7 @@ WRONG = [
     ("coco", first("segmentation", [[1, 1, 5, "a", 3, 3]]), "annotation 0: expected corners"),
     ("coco", first("segmentation", {"size": [12, 16], "counts": [5]}), "add up to 192 pixels"),
     ("coco", first("segmentation", {"size": [12, 16], "counts": "02"}), "add up to 192 pixels"),
-    ("coco", first("segmentation", {"size": [12, 16], "counts": "~"}), "is no character of a run"),
+    ("coco", first("segmentation", {"size": [12, 16], "counts": "~"}), "is not allowed in a run"),
     ("coco", first("segmentation", {"size": [12, 15], "counts": [180]}), "and the size .12, 16."),
     (
         "labelme",
@@ -102,39 +102,55 @@ WRONG = [
         "are for 17x12 pixels, the image",
     ),
     ("coco", first("width", "16", "images"), "a.jpg: expected a whole number named 'width'"),
-    ("coco-panoptic", panoptic(lambda c: c["annotations"].pop()), "an image without annotation"),
+    ("coco-panoptic", panoptic(lambda c: c["annotations"].pop()), "an image has no annotation"),
     (
         "coco-panoptic",
         panoptic(lambda c: c["annotations"][0]["segments_info"].pop()),
-        r"a.png: holds segments that are not listed: \[300\]",
+        r"a.png: contains segments that are not listed: \[300\]",
     ),
-    ("coco-panoptic", delete("annotations/panoptic_default/a.png"), "no mask .*a.png"),
-    ("yolo", put("labels/train/a.txt", "0 0.1 0.1 0.5 0.5"), "a.txt: line 1: a box, not a polygon"),
+    (
+        "coco-panoptic",
+        delete("annotations/panoptic_default/a.png"),
+        "the mask .*a.png does not exist",
+    ),
+    ("yolo", put("labels/train/a.txt", "0 0.1 0.1 0.5 0.5"), "a.txt: line 1: expected a polygon"),
     ("yolo", put("labels/train/a.txt", "2 0 0 1 0 1 1"), r"a.txt: line 1: the class must be 0..1"),
-    ("yolo", put("labels/train/a.txt", "0 0 0 1 1"), "a.txt: line 1: a box"),
+    (
+        "yolo",
+        put("labels/train/a.txt", "0 0 0 1 1"),
+        "a.txt: line 1: expected a polygon. Received: a box",
+    ),
     ("yolo", put("labels/train/a.txt", "0 0 0 1 1 1"), "a.txt: line 1: expected pairs"),
     ("yolo", put("labels/train/a.txt", "0 0 0"), "a.txt: line 1: a polygon needs at least 3"),
     (
         "yolo",
         put("labels/train/a.txt", "0 0 0 90 0 90 90"),
-        r"a.txt: line 1: expected shares of 0..1",
+        r"a.txt: line 1: expected fractions in 0..1",
     ),
-    ("yolo", put("data.yaml", "names: [a, a]\ntrain: images"), "data.yaml: names must differ"),
+    (
+        "yolo",
+        put("data.yaml", "names: [a, a]\ntrain: images"),
+        "data.yaml: names must be different",
+    ),
     ("yolo", put("data.yaml", "names: [a]\ntrain: nowhere"), "data.yaml: train is 'nowhere'"),
     ("yolo", put("data.yaml", "names: [a]\ntrain: ../../etc"), "data.yaml: train is '../../etc'"),
-    ("yolo", put("data.yaml", "names: ["), "data.yaml: not readable as YAML"),
-    ("labelme", put("a.json", "["), "a.json: not readable as JSON"),
+    ("yolo", put("data.yaml", "names: ["), "data.yaml: cannot be read as YAML"),
+    ("labelme", put("a.json", "["), "a.json: cannot be read as JSON"),
     ("labelme", shape(points=[[1, 1], [2, 2]]), r"a.json: shape 0 \(lake\): a polygon needs"),
     ("labelme", shape(shape_type="spiral"), r"a.json: shape 0 \(lake\): shape_type 'spiral'"),
     ("labelme", shape(shape_type="mask", points=[[0, 0], [1, 1]], mask="!"), "not in Base64"),
     ("labelme", shape(label=None), "a.json: shape 0: expected text named 'label'"),
-    ("labelme", edit("a.json", lambda c: c.update(imagePath="../../etc/x.png")), "leads out of"),
+    ("labelme", edit("a.json", lambda c: c.update(imagePath="../../etc/x.png")), "is outside of"),
     (
         "labelme",
         edit("a.json", lambda c: c.update(imagePath="x.jpg")),
         "a.json: 1 of the images that it names",
     ),
-    ("cvat", put("annotations.xml", "<annotations><image"), "annotations.xml: not readable as XML"),
+    (
+        "cvat",
+        put("annotations.xml", "<annotations><image"),
+        "annotations.xml: cannot be read as XML",
+    ),
     ("cvat", put("annotations.xml", BOMB), "annotations.xml: has a document type or entities"),
     (
         "cvat",
@@ -159,7 +175,7 @@ WRONG = [
         "xbr must be a number",
     ),
     ("label-studio", region(rle=[1, 2, 3]), "project-1.json: task 0: region 0: the rle ends too"),
-    ("label-studio", region(rle=[0] * 20), "rle must be of 16x12 pixels, 4 values each"),
+    ("label-studio", region(rle=[0] * 20), "rle must have 16x12 pixels with 4 values each"),
     ("label-studio", region(rle=[300]), "rle must be a list of numbers"),
     ("label-studio", region(brushlabels=["a", "b"]), "expected one label"),
     (
@@ -173,7 +189,7 @@ WRONG = [
             "project-1.json",
             lambda c: c[0]["data"].update(image="s3://b/../../x.jpg?d=../../x.jpg"),
         ),
-        "project-1.json: names '../../x.jpg', which leads out",
+        "project-1.json: names '../../x.jpg', which is outside of",
     ),
     (
         "supervisely",
@@ -209,14 +225,14 @@ WRONG = [
     (
         "folders",
         put("classes.txt", "background\nlake\n"),
-        "hold the id 2, but there are names for 0..1",
+        "contain the id 2, but there are only names for 0..1",
     ),
     ("folders", delete("labels/a.png"), "1 images have no mask: .*a.jpg"),
     ("suffix", delete("a_mask.png"), "1 images have no mask: .*a.jpg"),
     (
         "suffix, of LabelMe",
         delete("a_json/label_names.txt"),
-        "a_json/label.png: needs label_names.txt",
+        "a_json/label.png: expected label_names.txt",
     ),
     (
         "suffix, of LabelMe",
@@ -243,7 +259,7 @@ def test_nothing_outside_of_the_folder_is_opened(tmp_path):
     labelme(tmp_path / "in/annotations")
     images(tmp_path, names=("secret",))
     edit("a.json", lambda c: c.update(imagePath="..\\..\\secret.jpg"))(tmp_path / "in/annotations")
-    with pytest.raises(ValueError, match=r"a\.json: names .*secret.jpg', which leads out"):
+    with pytest.raises(ValueError, match=r"a\.json: names .*secret.jpg', which is outside of"):
         kc.datasets.convert(tmp_path / "in", tmp_path / "out")
 
 
@@ -263,7 +279,7 @@ def test_an_image_that_is_there_twice_is_not_guessed(tmp_path):
     coco(tmp_path / "in")
     images(tmp_path / "in/copies", names=("a",))
     (tmp_path / "in/images").rename(tmp_path / "in/photos")
-    with pytest.raises(ValueError, match=r"1 of the images .* or more than once: a\.jpg"):
+    with pytest.raises(ValueError, match=r"1 of the images .* or exist more than once: a\.jpg"):
         kc.datasets.convert(tmp_path / "in", tmp_path / "out")
 
 
@@ -276,14 +292,17 @@ def test_arguments(tmp_path):
         ({"val_share": 0}, "`val_share` must be between 0 and 1. Received: 0"),
         ({"val_share": 2}, "`val_share` must be a number, at least 0 and at most 1. Received: 2"),
         ({"group": "("}, r"`group` must be a regular expression .* Received: '\('"),
-        ({"group": "drive"}, "`group` must be found in each image's path. .* 5 of them: .*a.jpg"),
+        (
+            {"group": "drive"},
+            "`group` must have a match in the path of each image. .* 5 of them: .*a.jpg",
+        ),
         ({"group": "."}, "at least two images, or groups of images. Received: 1"),
         ({"classes": ["a"]}, "`classes` must be None here, since coco lists its classes"),
         ({"images": tmp_path / "no"}, "no: no such folder of images"),
     ):
         with pytest.raises(ValueError, match=message):
             convert(tmp_path / "in", tmp_path / "out", **arguments)
-    with pytest.raises(ValueError, match="must be a new or an empty folder"):
+    with pytest.raises(ValueError, match="must be a new or empty folder"):
         convert(tmp_path / "in", tmp_path / "in")
     with pytest.raises(ValueError, match="nothing: no such file or folder"):
         convert(tmp_path / "nothing", tmp_path / "out")
@@ -292,10 +311,10 @@ def test_arguments(tmp_path):
 
 def test_folders_that_are_not_clear(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty: in none of the formats coco, "):
+    with pytest.raises(ValueError, match="empty: has none of the formats coco, "):
         kc.datasets.convert(tmp_path / "empty", tmp_path / "out")
     with pytest.raises(
-        ValueError, match=r"empty: does not hold what the format voc \(Pascal VOC\)"
+        ValueError, match=r"empty: does not contain files of the format voc \(Pascal VOC\)"
     ):
         kc.datasets.convert(tmp_path / "empty", tmp_path / "out", format="voc")
     coco(tmp_path / "both")
@@ -303,11 +322,11 @@ def test_folders_that_are_not_clear(tmp_path):
     with pytest.raises(ValueError, match="several formats: coco, cvat"):
         kc.datasets.convert(tmp_path / "both", tmp_path / "out")
     kc.datasets.convert(tmp_path / "both", tmp_path / "out", format="cvat")
-    with pytest.raises(ValueError, match=r"has a dataset\.yaml already"):
+    with pytest.raises(ValueError, match=r"already has a dataset\.yaml"):
         kc.datasets.convert(tmp_path / "out", tmp_path / "again")
     with zipfile.ZipFile(tmp_path / "a.zip", "w"):
         pass
-    with pytest.raises(ValueError, match=r"a\.zip: an archive; unpack it first"):
+    with pytest.raises(ValueError, match=r"a\.zip: is an archive. Unpack it first"):
         kc.datasets.convert(tmp_path / "a.zip", tmp_path / "again")
 
 
@@ -315,14 +334,14 @@ def test_no_classes(tmp_path):
     coco(tmp_path / "in")
     nothing = {"annotations": [], "categories": [{"id": 0, "name": "background"}]}
     edit(COCO, lambda content: content.update(nothing))(tmp_path / "in")
-    with pytest.raises(ValueError, match="in: holds no class beside the background"):
+    with pytest.raises(ValueError, match="in: contains no class except background"):
         kc.datasets.convert(tmp_path / "in", tmp_path / "out")
 
 
 def test_two_masks_of_one_image(tmp_path):
     FOLDERS["folders"][0](tmp_path / "in")
     mask(tmp_path / "in/masks/a.png", SCENE)
-    with pytest.raises(ValueError, match=r"masks/a\.png: pairs with the same file as .*labels/a"):
+    with pytest.raises(ValueError, match=r"masks/a\.png: has the same counterpart as .*labels/a"):
         kc.datasets.convert(tmp_path / "in", tmp_path / "out")
 
 
@@ -343,7 +362,7 @@ def test_images_of_one_name(tmp_path):
         {"id": i, "file_name": name, **sizes} for i, name in enumerate(("a.jpg", "a.png"))
     ]
     write(tmp_path / "in/instances.json", content)
-    with pytest.raises(ValueError, match=r"images/a.jpg and images/a.png would have one name"):
+    with pytest.raises(ValueError, match=r"images/a.jpg and images/a.png would have the same name"):
         kc.datasets.convert(tmp_path / "in", tmp_path / "out")
 
 
@@ -388,7 +407,7 @@ def test_annotations_follow_the_orientation_of_the_image(seen_as, tmp_path):
     result = kc.datasets.convert(root, tmp_path / "out")
     data = kc.datasets.load_dataset(tmp_path / "out", "train")
     np.testing.assert_array_equal(data[0][1], upright)
-    assert any("3 images are turned by their EXIF orientation" in note for note in result.notes)
+    assert any("3 images are rotated by their EXIF orientation" in note for note in result.notes)
 
 
 def nodes(content, path=()):

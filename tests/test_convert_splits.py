@@ -105,5 +105,5 @@ def test_names_of_images():
     assert names_of(places) == ["bonn/a.b", "town/c", "d"]
     # Without their folders two would be one file.
     assert names_of(["train/a.jpg", "val/a.jpg"]) == ["train/a", "val/a"]
-    with pytest.raises(ValueError, match=r"x/a.jpg and x/A.png would have one name"):
+    with pytest.raises(ValueError, match=r"x/a.jpg and x/A.png would have the same name"):
         names_of(["x/a.jpg", "x/A.png"])

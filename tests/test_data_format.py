@@ -131,6 +131,6 @@ def test_the_peers_are_built(channels_first):
 
 
 def test_augmentation_of_the_other_layout_is_refused(channels_first):
-    with pytest.raises(ValueError, match='give it data_format="channels_last"'):
+    with pytest.raises(ValueError, match='pass data_format="channels_last"'):
         KerasAugmentation(keras.layers.RandomFlip("horizontal"))
     KerasAugmentation(keras.layers.RandomFlip("horizontal", data_format="channels_last"))

@@ -74,9 +74,11 @@ def test_the_added_normalization_is_the_identity(mean, deviation):
 
 def test_only_a_whole_stdc1_can_be_deepened(tmp_path):
     weights = saved(kc.STDC2(include_top=False, input_shape=(64, 64, 3)), tmp_path / "s.weights.h5")
-    with pytest.raises(ValueError, match=r"s\.weights\.h5 does not hold the weights of an STDC1"):
+    with pytest.raises(
+        ValueError, match=r"s\.weights\.h5 does not contain the weights of an STDC1"
+    ):
         deepened(weights)
-    with pytest.raises(ValueError, match="does not hold the weights of an STDC1"):
+    with pytest.raises(ValueError, match="does not contain the weights of an STDC1"):
         deepened(replace(weights, variables={"classifier": weights.variables["stem_conv1/conv"]}))
 
 

@@ -141,5 +141,5 @@ def test_a_killed_worker_comes_back_and_the_training_goes_on(made_camvid, tmp_pa
     errors = [process.communicate()[1] for process in (survivor, returned)]
     assert survivor.returncode == 0, errors[0]
     assert returned.returncode == 0, errors[1]
-    assert "another worker of this training is gone" in errors[0]
+    assert "another worker of this training has ended" in errors[0]
     assert [row["epoch"] for row in log_of(out)] == list(range(1, 9))

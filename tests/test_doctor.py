@@ -135,7 +135,7 @@ def test_all_faults_at_once_and_none_stops_the_others(ids_tree):
     expected = (
         "in the train split 1 frames lack their mask: 0",
         "train: unreadable files, 1 in 4 frames: .*images/train/1.png: not a readable image",
-        r"train: ids that stand for no class, 1 masks in 4 frames: 7 \(33 % .*masks/train/2.png",
+        r"train: ids that belong to no class, 1 masks in 4 frames: 7 \(33 % .*masks/train/2.png",
         r"val: masks that differ in size .*masks/val/4.png \(30x19, its image 30x20\)",
     )
     assert len(errors) == len(expected)
@@ -151,7 +151,7 @@ def test_strays_are_counted(ids_tree):
     save(ids_tree / "masks/train/3.png", mask)
     error = only_error(ids_tree)
     # 16 and 6 of 2400 pixels.
-    assert "train: ids that stand for no class, 2 masks in 4 frames: " in error
+    assert "train: ids that belong to no class, 2 masks in 4 frames: " in error
     assert "4 (0.67 % of the pixels, masks: 1), 9 (0.25 % of the pixels, masks: 2)" in error
 
 
@@ -160,7 +160,7 @@ def test_stray_colors(colors_tree):
     mask[5:7, 3:6] = (1, 2, 3)
     save(colors_tree / "masks/val/4.png", mask)
     error = only_error(colors_tree)
-    assert "val: colors that stand for no class, 1 masks in 2 frames: (1, 2, 3) (0.5 %" in error
+    assert "val: colors that belong to no class, 1 masks in 2 frames: (1, 2, 3) (0.5 %" in error
 
 
 def test_masks_of_colors_where_ids_are_expected(ids_tree):
@@ -197,9 +197,9 @@ def test_jpeg_of_colors_makes_strays(colors_tree):
     errors = messages(inspect_dataset(colors_tree), "error")
     assert [error.split(",")[0] for error in errors] == [
         "val: masks in JPEG",
-        "val: colors that stand for no class",
+        "val: colors that belong to no class",
     ]
-    assert " more; for instance in" in errors[1]
+    assert " more; for example in" in errors[1]
 
 
 def test_masks_of_unclear_ids(ids_tree):
@@ -215,8 +215,8 @@ def test_palettes_that_differ(ids_tree):
         content = png(labels_of_thirds() % 3, 2, OF_PALETTE, palette)
         (ids_tree / f"masks/val/{name}.png").write_bytes(content)
     assert re.match(
-        r"val: the palettes of masks differ, .* index 0 is \(10, 20, 30\) in .*4.png and "
-        r"\(70, 80, 90\) in .*5.png. Say `masks: colors` .*`masks: indices`",
+        r"val: the palettes of masks are different, .* index 0 is \(10, 20, 30\) in .*4.png and "
+        r"\(70, 80, 90\) in .*5.png. Write `masks: colors` .*`masks: indices`",
         only_error(ids_tree),
     )
 
@@ -299,7 +299,7 @@ def test_classes_that_training_never_sees(ids_tree):
     findings = inspect_dataset(ids_tree)
     assert findings.ok
     assert messages(findings, "warning") == [
-        "train: never seen, so never learned: c2",
+        "train: never labeled, so not trained: c2",
         "val: contains classes that train lacks: c2",
     ]
     assert re.search(r"^c2 +never +16\.\d+ %$", report(findings), re.MULTILINE)

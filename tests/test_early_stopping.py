@@ -87,7 +87,7 @@ def fit(out, recipe=RECIPE, extra=()):
         run.fit(
             model,
             lambda shard: tf.data.Dataset.from_tensors((inputs, targets)).repeat(),
-            judge=lambda: {SCORE: SCORES[next(epochs)]},
+            validation=lambda: {SCORE: SCORES[next(epochs)]},
             monitor=SCORE,
             kept=model,
             files_of=None,
@@ -112,7 +112,7 @@ class Interrupt(keras.callbacks.Callback):
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path, capsys, epoch):
     assert fit(tmp_path / "whole") == [1, 2, 3, 4]
-    assert "stopped early, 2 validations in a row were no better" in capsys.readouterr().out
+    assert "stopped early after 2 consecutive validations" in capsys.readouterr().out
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "resumed", extra=[Interrupt(epoch)])
     assert fit(tmp_path / "resumed") == [1, 2, 3, 4]
@@ -120,7 +120,7 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path, capsys, epoch):
     assert_same_arrays(whole, resumed)
     capsys.readouterr()
     assert fit(tmp_path / "whole") == [1, 2, 3, 4]
-    assert "already finished, 4 of 6 epochs; nothing is trained" in capsys.readouterr().out
+    assert "already finished, 4 of 6 epochs; Nothing to train" in capsys.readouterr().out
 
 
 def test_without_early_stopping_all_epochs_are_trained(tmp_path):
@@ -145,7 +145,10 @@ def test_the_command_sets_the_field_of_the_recipe(made_camvid, tmp_path, monkeyp
     [
         ({"early_stopping": -1}, r"`early_stopping` must be a whole number of at least 0"),
         ({"early_stopping": 2, "keep": "last"}, "set one of them"),
-        ({"early_stopping": 2, "average_epochs": 1}, r"`average_epochs` is about the last epochs"),
+        (
+            {"early_stopping": 2, "average_epochs": 1},
+            r"`average_epochs` applies to the last",
+        ),
         ({"early_stopping": 2, "freeze_batch_norm_epochs": 1}, "`freeze_batch_norm_epochs`"),
     ],
 )

@@ -193,7 +193,7 @@ def test_a_training_with_both(made_camvid, tmp_path):
 @pytest.mark.parametrize("field", ["average_epochs", "freeze_batch_norm_epochs"])
 @pytest.mark.parametrize("epochs", [-1, 3])
 def test_more_epochs_than_there_are_are_refused(field, epochs):
-    with pytest.raises(ValueError, match=rf"`{field}` must lie in 0..2, the number of epochs"):
+    with pytest.raises(ValueError, match=rf"`{field}` must be in 0..2, the number of epochs"):
         replace(RECIPE, **{field: epochs})
 
 

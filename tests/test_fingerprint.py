@@ -80,11 +80,11 @@ def refused(sets, out, part, changes, recipe=TINY, **kwargs):
     before = {
         path: path.read_bytes() for path in out.rglob("*") if path.name != "lock" and path.is_file()
     }
-    with pytest.raises(ValueError, match="holds a run with other") as raised:
+    with pytest.raises(ValueError, match="contains a run with other") as raised:
         train(*sets, recipe, out, **kwargs)
     assert str(raised.value) == (
-        f"{out} holds a run with other {part} ({changes}). Choose another folder, or remove this "
-        "one to start anew."
+        f"{out} contains a run with other {part} ({changes}). Choose another folder, or remove "
+        "this one to start again."
     )
     assert before == {path: path.read_bytes() for path in before}
 
@@ -207,7 +207,7 @@ def test_weights_without_a_readable_description_are_not_trusted(begun, data, des
     (begun / "run.json").unlink()
     if description is not None:
         (begun / "run.json").write_text(description)
-    with pytest.raises(ValueError, match=r"run holds weights or checkpoints, but no run\.json"):
+    with pytest.raises(ValueError, match=r"run contains weights or checkpoints, but no valid"):
         train(*sets_of(data), TINY, begun)
 
 
@@ -227,7 +227,7 @@ def test_a_run_of_an_earlier_version_goes_on_with_a_warning(begun, data, caplog)
     (begun / "run.json").write_text(json.dumps(old))
     with caplog.at_level(logging.WARNING):
         begin(sets_of(data), begun)
-    assert "is of an earlier version, which did not write down augmentations, " in caplog.text
+    assert "was written by an earlier version, which did not record augmentations, " in caplog.text
     caplog.clear()
     begin(sets_of(data), begun)
     assert not caplog.text

@@ -92,16 +92,16 @@ def test_a_split_without_the_drive_is_no_split(drives):
 
 
 def test_frames_whose_drive_is_not_known_are_never_taken_for_others(made_camvid, drives, tmp_path):
-    with pytest.raises(ValueError, match=r"names of 6 frames do not say which group.*0.png"):
+    with pytest.raises(ValueError, match=r"names of 6 frames do not contain a group.*0.png"):
         load_camvid(made_camvid, "train", without_drives=["0006R0"])
-    with pytest.raises(ValueError, match=r"their names tell no groups. Received: '0006R0'"):
+    with pytest.raises(ValueError, match=r"their names contain no groups. Received: '0006R0'"):
         load_held_out(made_camvid, "0006R0")
     mixed = shutil.copytree(drives, tmp_path / "mixed")
     for folder in ("train", "trainannot"):
         shutil.copy(mixed / folder / "0016E5_00390.png", mixed / folder / "renamed.png")
     with (mixed / "train.txt").open("a") as file:
         file.write("train/renamed.png trainannot/renamed.png\n")
-    with pytest.raises(ValueError, match=r"names of 1 frames do not say which group.*renamed"):
+    with pytest.raises(ValueError, match=r"names of 1 frames do not contain a group.*renamed"):
         load_dataset(mixed, "train", without=["0016E5"])
 
 
@@ -231,7 +231,7 @@ def test_what_weights_have_seen(held_out_run, tmp_path):
 
 
 def test_a_start_that_has_seen_the_drive_is_refused(held_out_run, drives, tmp_path):
-    with pytest.raises(ValueError, match=r"camvid, from which the recipe finetune-m learns"):
+    with pytest.raises(ValueError, match=r"camvid, which the recipe finetune-m uses"):
         hold_out(drives, "0006R0", RECIPES["finetune-m"])
     unseen = replace(TINY, weights=str(held_out_run / "best.weights.h5"))
     assert hold_out(drives, "0016E5", unseen)[2].weights == unseen.weights

@@ -18,8 +18,8 @@ from keras_crosscbam.training import segmentation as fit
 BINARY = np.array([[0, 255, 255], [0, 0, 255], [0, 0, 0], [0, 0, 0]], np.uint8)  # a quarter is 255
 ADVICE = (
     "only background is labeled, and no other class; 25 % of the pixels have the id 255, which "
-    "does not count. If they belong to object, write `id: 255` in its entry of dataset.yaml, and "
-    "leave 255 out of `ignore`"
+    "is ignored. If they belong to object, write `id: 255` in its entry of dataset.yaml, and "
+    "remove 255 from `ignore`"
 )
 
 
@@ -89,9 +89,7 @@ def test_an_ignored_color_that_may_be_a_class(tmp_path):
     mask = np.where(BINARY[..., None] > 0, np.uint8([1, 2, 3]), np.uint8([9, 9, 9]))
     classes = [{"name": "a", "color": [9, 9, 9]}, {"name": "b", "color": [4, 4, 4]}]
     root = tree(tmp_path / "data", classes, mask, mask, masks="colors", ignore=[[1, 2, 3]])
-    advice = (
-        "25 % of the pixels have the color [1, 2, 3], which does not count. If they belong to b, "
-    )
+    advice = "25 % of the pixels have the color [1, 2, 3], which is ignored. If they belong to b, "
     assert advice + "write `color: [1, 2, 3]` in" in errors(root)[0]
     assert advice in refused(root, tmp_path / "run")
 
@@ -101,8 +99,8 @@ def test_stray_ids_are_not_taken_for_ignored_ones(tmp_path):
     unknown[2:] = 7
     root = tree(tmp_path, ["background", "object"], unknown, np.minimum(BINARY, 1))
     stray, few = errors(root)
-    assert "ids that stand for no class" in stray
-    assert "have the id 255, which does not count" in few
+    assert "ids that belong to no class" in stray
+    assert "have the id 255, which is ignored" in few
 
 
 def test_the_command_refuses_in_one_line(tmp_path, capsys):
@@ -150,7 +148,7 @@ def test_every_class_that_never_occurs_is_named(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         check_labels(data, "train", data.count_pixels().sum(axis=0))
     (record,) = caplog.records
-    text = f"mine, train: never seen, so never learned: {', '.join(names[2:])}"
+    text = f"mine, train: never labeled, so not trained: {', '.join(names[2:])}"
     assert record.getMessage() == text
 
 
@@ -162,15 +160,15 @@ def test_training_warns_of_both_splits(tmp_path, caplog, monkeypatch):
     with pytest.raises(TypeError), caplog.at_level(logging.WARNING):
         fit.train(*sets, TINY, tmp_path / "run")
     assert [record.getMessage() for record in caplog.records] == [
-        "mine, train: never seen, so never learned: c",
-        "mine, val: never labeled, so never judged: b",
+        "mine, train: never labeled, so not trained: c",
+        "mine, val: never labeled, so not evaluated: b",
     ]
 
 
 def test_the_doctor_warns_of_both_splits(tmp_path):
     root = tree(tmp_path, ["a", "b", "c"], BINARY % 2, np.minimum(BINARY, 2))
     assert [f.message for f in inspect_dataset(root).findings if f.level == "warning"] == [
-        "train: never seen, so never learned: c",
-        "val: never labeled, so never judged: b",
+        "train: never labeled, so not trained: c",
+        "val: never labeled, so not evaluated: b",
         "val: contains classes that train lacks: c",
     ]

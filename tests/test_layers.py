@@ -283,7 +283,7 @@ def test_bad_reduction_is_refused(layer, reduction):
 
 @pytest.mark.parametrize("rates", [(), (3, 3), (0, 1), (1, -2)])
 def test_bad_dilation_rates_are_refused(rates):
-    with pytest.raises(ValueError, match="`dilation_rates` must be different positive integers"):
+    with pytest.raises(ValueError, match="`dilation_rates` must be one or more different positive"):
         SEASPP(8, rates)
 
 

@@ -588,14 +588,16 @@ def test_class_weights_come_in_every_usual_form(given):
     "make", [SegmentationCrossEntropy, lambda w: make_loss("ce:0.5,ohem:0.5", w)]
 )
 def test_class_weights_of_other_forms_are_refused(make, given):
-    with pytest.raises(ValueError, match="`class_weights` must be one positive number per label"):
+    with pytest.raises(
+        ValueError, match="`class_weights` must be one positive number for each label"
+    ):
         make(given)
 
 
 @every_case
 def test_sample_weights_are_refused(case):
     labels, logits = batch()
-    with pytest.raises(ValueError, match="takes no sample weights"):
+    with pytest.raises(ValueError, match="does not support sample weights"):
         CASES[case](labels, logits, sample_weight=np.ones(labels.shape))
 
 

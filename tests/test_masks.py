@@ -146,7 +146,7 @@ def test_equal_grays_are_no_ids(tmp_path, palette):
 def test_an_index_beyond_the_palette(tmp_path):
     content = png(blocks(0, 1, 3), 2, PALETTE, [[0], [2]])
     np.testing.assert_array_equal(pixels(tmp_path, content, OF_VOC), blocks(0, 1, 3))
-    with refuses(tmp_path, "index 3", "palette of 2"):
+    with refuses(tmp_path, "index 3", "palette has 2"):
         pixels(tmp_path, content, ColorEncoding({(0, 0, 0): 0, (2, 2, 2): 1}))
 
 
@@ -305,7 +305,7 @@ def test_transparency_that_may_mean_something(tmp_path):
 def test_ids_of_16_bits(tmp_path):
     ids = blocks(0, 2, 255)
     np.testing.assert_array_equal(pixels(tmp_path, png(ids, 16), OF_VOC), ids)
-    with refuses(tmp_path, "0..255", "also [514]"):
+    with refuses(tmp_path, "0..255", "also: [514]"):
         pixels(tmp_path, png(2 * ids.astype(np.uint16) + 4 * (ids == 255), 16), OF_VOC)
 
 
@@ -322,8 +322,8 @@ def test_colors_of_16_bits(tmp_path):
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (blocks(0, 1).astype(np.int32) - 1, ("0..255", "also [-1]")),
-        (blocks(0, 1).astype(np.int32) * 300 - 1, ("0..255", "also [-1, 299]")),
+        (blocks(0, 1).astype(np.int32) - 1, ("0..255", "also: [-1]")),
+        (blocks(0, 1).astype(np.int32) * 300 - 1, ("0..255", "also: [-1, 299]")),
         (blocks(0, 1).astype(np.float32), ("floating-point", "whole numbers", "8-bit gray")),
     ],
 )

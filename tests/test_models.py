@@ -99,7 +99,7 @@ def test_the_small_variants_claim_no_figures_of_the_paper(name):
     figures = (variant.paper_val_miou, variant.paper_test_miou, variant.paper_fps)
     assert figures == (None, None, None)
     text = getattr(keras_crosscbam, f"CrossCBAM_{name}").__doc__
-    assert "not of the paper" in text
+    assert "The paper reports no results" in text
     assert "None," not in text.replace("(None, ", "")
     assert "FPS" not in text
 
@@ -420,7 +420,7 @@ def test_freezing_covers_the_encoder_and_no_more(model):
 
 def test_freezing_needs_an_encoder():
     inputs = keras.Input((3,))
-    with pytest.raises(ValueError, match="holds no STDC encoder"):
+    with pytest.raises(ValueError, match="must have an STDC encoder"):
         keras_crosscbam.freeze_backbone(keras.Model(inputs, keras.layers.Dense(2)(inputs)))
 
 

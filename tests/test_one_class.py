@@ -147,7 +147,7 @@ def test_a_logit_counts_as_two_of_which_one_is_0(case):
 
 @pytest.mark.parametrize("weights", [[3.0], [1.0, 2.0, 3.0]])
 def test_class_weights_of_another_number_are_refused(weights):
-    with pytest.raises(ValueError, match="one logit has two, background and object"):
+    with pytest.raises(ValueError, match="One logit has two classes, background and object"):
         SegmentationCrossEntropy(class_weights=weights)(*batch())
 
 
@@ -534,7 +534,7 @@ def test_strays_are_reported_with_what_makes_them_background(cracks, tmp_path, c
         (tmp_path / folder).symlink_to(cracks / folder)
     (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(content))
     assert cli.main(["doctor", str(tmp_path)]) == 1
-    assert "ids that stand for no class" in (out := capsys.readouterr().out)
+    assert "ids that belong to no class" in (out := capsys.readouterr().out)
     assert "`background: rest`" in out
     (tmp_path / "dataset.yaml").write_text(yaml.safe_dump({**content, "background": "rest"}))
     assert cli.main(["doctor", str(tmp_path)]) == 0

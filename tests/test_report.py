@@ -263,7 +263,7 @@ def test_confusion_matrix_by_row(page, val_set):
     for name, row in zip(CLASSES.names[:3], confusion, strict=False):
         for other, count in zip(CLASSES.names, row, strict=True):
             share = f"{count:,} pixels, {100 * count / row.sum():.2f} %"
-            expected.append([f"{name} taken for {other}", share])
+            expected.append([f"{name} predicted as {other}", share])
     assert cells == expected
 
 
@@ -330,7 +330,9 @@ def test_a_failed_report_leaves_the_old_one(no_curves, val_set, tmp_path, monkey
 
 
 def test_wrong_folders_and_models_are_refused(val_set, tmp_path):
-    with pytest.raises(ValueError, match=r"holds no run\.json; give the folder of a training"):
+    with pytest.raises(
+        ValueError, match=r"does not contain run\.json\. Pass the folder of a training"
+    ):
         write_report(tmp_path, Says(), val_set)
     make_run(tmp_path)
     with pytest.raises(ValueError, match="says has 5 classes, the data set 'made' 4"):

@@ -74,7 +74,7 @@ def test_the_command_says_that_a_run_is_finished(undisturbed, made_camvid, monke
     arguments = ("--recipe", "tiny", "--data", made_camvid, "--out", undisturbed)
     assert cli.main(["train", *map(str, arguments)]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        f"{undisturbed}: already finished, all 2 epochs; nothing is trained.",
+        f"{undisturbed}: already finished, all 2 epochs. Nothing to train.",
         f"Best weights: {undisturbed / 'best.weights.h5'}",
     ]
 
@@ -89,8 +89,12 @@ def test_a_finished_run_without_its_weights_is_no_success(undisturbed, made_camv
 @pytest.mark.parametrize(
     ("change", "frames", "message"),
     [
-        ({"seed": 6}, 6, r"undisturbed holds a run with other recipe \(seed was 5 and is 6 now\)"),
-        ({}, 4, r"undisturbed holds a run with other data \(train_frames was 6 and is 4 now, "),
+        (
+            {"seed": 6},
+            6,
+            r"undisturbed contains a run with other recipe \(seed was 5 and is 6",
+        ),
+        ({}, 4, r"undisturbed contains a run with other data \(train_frames was 6 and is 4 now, "),
     ],
 )
 def test_a_folder_of_another_run_is_refused(undisturbed, made_camvid, change, frames, message):

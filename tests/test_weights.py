@@ -102,7 +102,9 @@ def test_auxiliary_head_in_the_model_alone_stays_and_is_logged(inference, file, 
     model = kc.CrossCBAM_M(weights=file, input_shape=ANY_SIZE, aux_head=True)
     np.testing.assert_array_equal(outputs(kc.inference_model(model)), outputs(inference))
     (record,) = caplog.records
-    assert "loaded all but aux_classifier, aux_fcn/bn, aux_fcn/conv" in record.getMessage()
+    assert (
+        "loaded all layers except aux_classifier, aux_fcn/bn, aux_fcn/conv" in record.getMessage()
+    )
 
 
 def test_other_number_of_classes_loads_all_but_the_head(inference, file, caplog):
@@ -113,7 +115,7 @@ def test_other_number_of_classes_loads_all_but_the_head(inference, file, caplog)
             np.testing.assert_array_equal(weight, theirs[weight.path], err_msg=weight.path)
     (record,) = caplog.records
     assert record.getMessage().endswith(
-        "loaded all but classifier, which the file has no fitting weights for"
+        "loaded all layers except classifier, for which the file has no fitting weights"
     )
 
 
@@ -185,7 +187,7 @@ def test_truncated_file_is_refused(file, tmp_path, kept):
     data = file.read_bytes()
     cut = tmp_path / "cut.weights.h5"
     cut.write_bytes(data[: kept if kept > 1 else int(kept * len(data))])
-    with pytest.raises(ValueError, match="not a readable weights file, perhaps cut off"):
+    with pytest.raises(ValueError, match="the weights file cannot be read and may be incomplete"):
         kc.CrossCBAM_M(weights=cut)
 
 
@@ -194,7 +196,7 @@ def test_other_hdf5_file_is_refused(tmp_path):
 
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["temperature"] = np.arange(3)
-    with pytest.raises(ValueError, match="no Keras weights file"):
+    with pytest.raises(ValueError, match="not a Keras weights file"):
         kc.CrossCBAM_M(weights=tmp_path / "other.h5")
 
 
@@ -228,7 +230,7 @@ def test_missing_file_is_named(tmp_path):
 )
 def test_wrong_architecture_names_the_mismatch(file, arguments, mismatch):
     arguments = {"backbone": "stdc1", "input_shape": ANY_SIZE, **arguments}
-    with pytest.raises(ValueError, match="Nothing was loaded") as error:
+    with pytest.raises(ValueError, match="No weights were changed") as error:
         kc.CrossCBAM(weights=file, **arguments)
     problems = find_weights(file, "").mismatches(kc.CrossCBAM(num_classes=5, **arguments))
     assert any(mismatch in problem for problem in problems)
@@ -241,7 +243,8 @@ def test_weights_of_another_width_are_refused_in_one_sentence(file, tmp_path):
     with pytest.raises(
         ValueError,
         match=r"donor\.weights\.h5 does not fit the model 'cross_cbam_s': its encoder is 2 times "
-        r"as wide \(the first layer makes 32 channels, the model's 16\)\. Nothing was loaded\. "
+        r"as wide \(the first layer has 32 filters, that of the model 16\)\. No weights were "
+        r"changed\. "
         "Build the model with the `alpha` of the weights",
     ):
         find_weights(file, "").load_into(model)

@@ -1,6 +1,6 @@
-"""Data sets: what they hold, how it is read, and batches of it for training.
+"""Data sets for semantic segmentation: loading, conversion, and batches for training.
 
-The batches come from TensorFlow's `tf.data`, which is imported when they are first used.
+The functions that create batches import TensorFlow for `tf.data` when they are first used.
 """
 
 from typing import TYPE_CHECKING

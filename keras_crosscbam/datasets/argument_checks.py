@@ -1,11 +1,11 @@
-"""Arguments that are refused in one sentence, before TensorFlow traces them into many lines."""
+"""Checks of arguments, whose messages are shorter than the errors of a traced function."""
 
 import math
 from numbers import Integral, Real
 
 
 def check_size(name, size):
-    """Raises a `ValueError` for what is no `(height, width)` in pixels.
+    """Raises a `ValueError` if `size` is not `(height, width)` in pixels.
 
     >>> from keras_crosscbam.datasets.argument_checks import check_size
     >>> check_size("crop_size", (360, 480))
@@ -17,7 +17,7 @@ def check_size(name, size):
 
 
 def check_range(name, limits, positive=False, most=math.inf):
-    """Raises a `ValueError` for what is no pair of a smaller and a larger number of at least 0.
+    """Raises a `ValueError` if `limits` is not a pair of a smaller and a larger number from 0.
 
     >>> from keras_crosscbam.datasets.argument_checks import check_range
     >>> check_range("scale_range", (0.5, 2.0), positive=True)
@@ -33,7 +33,7 @@ def check_range(name, limits, positive=False, most=math.inf):
 
 
 def check_number(name, value, most=math.inf):
-    """Raises a `ValueError` for what is no finite number of at least 0.
+    """Raises a `ValueError` if `value` is not a finite number of at least 0.
 
     >>> from keras_crosscbam.datasets.argument_checks import check_number
     >>> check_number("hue", 0.05, most=0.5)
@@ -43,7 +43,7 @@ def check_number(name, value, most=math.inf):
 
 
 def check_whole(name, value, least):
-    """Raises a `ValueError` for what is no whole number of at least so much.
+    """Raises a `ValueError` if `value` is not an integer of at least `least`.
 
     >>> from keras_crosscbam.datasets.argument_checks import check_whole
     >>> check_whole("batch_size", 8, least=1)
@@ -55,7 +55,7 @@ def check_whole(name, value, least):
 
 
 def check_list(name, values):
-    """Raises a `ValueError` for what is no list or tuple.
+    """Raises a `ValueError` if `values` is not a list or tuple.
 
     >>> from keras_crosscbam.datasets.argument_checks import check_list
     >>> check_list("augmentations", [])
@@ -65,7 +65,7 @@ def check_list(name, values):
 
 
 def _pair(values):
-    """The two of a pair, or two that no check lets pass."""
+    """Returns the two values of a pair, or `(None, None)`, which no check accepts."""
     try:
         first, last = values
     except (TypeError, ValueError):

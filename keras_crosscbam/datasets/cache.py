@@ -1,4 +1,4 @@
-"""Frames that are decoded once and kept, as long as there is memory for them."""
+"""Cache of decoded frames in memory."""
 
 import logging
 import math
@@ -11,15 +11,15 @@ logger = logging.getLogger(__name__)
 
 
 class Cached:
-    """A data set whose frames stay in memory once they are read.
+    """A data set that keeps its frames in memory after they are read.
 
         >>> from keras_crosscbam.datasets.cache import Cached
         >>> from keras_crosscbam.datasets import load_camvid
         >>> frames = Cached(load_camvid("CamVid", "train"))  # doctest: +SKIP
         >>> image, labels = frames[0]  # doctest: +SKIP
 
-    They take no more memory than they leave free. Frames beyond that are read from their files each
-    time, and a warning says so, once.
+    The cached frames use at most as much memory as remains free. Further frames are read from
+    their files each time, and one warning is logged.
 
     Args:
         dataset: a `SegmentationDataset` or `ClassificationDataset`.
@@ -34,7 +34,7 @@ class Cached:
 
     @property
     def channels(self):
-        """The number of channels of the images."""
+        """Number of channels of the images."""
         return getattr(self.dataset, "channels", 3)
 
     def __len__(self):
@@ -49,7 +49,7 @@ class Cached:
         return frame
 
     def _keep(self, index, frame):
-        """Adds a frame, unless the memory is full or another thread has added it."""
+        """Adds a frame, except if the memory is full or another thread has added the frame."""
         if self._full or index in self._frames:
             return
         size = sum(np.asarray(part).nbytes for part in frame)
@@ -57,8 +57,8 @@ class Cached:
         if self._bytes + size > free:
             self._full = True
             logger.warning(
-                "%s: %d of %d decoded frames are kept in memory (%.2f GB, with %.2f GB free); the "
-                "others are read from their files each time, which is slower",
+                "%s: %d of %d decoded frames are kept in memory (%.2f GB, with %.2f GB free). The "
+                "other frames are read from their files each time, which is slower",
                 self.dataset.name,
                 len(self._frames),
                 len(self),
@@ -71,21 +71,21 @@ class Cached:
 
 
 def available_memory(root="/"):
-    """Bytes that this process may still take without the system or its container running out.
+    """Returns the number of bytes that are available to this process.
 
         >>> from keras_crosscbam.datasets.cache import available_memory
         >>> available_memory() > 0
         True
 
-    It is the smallest of Linux' own estimate and of what each control group around the process has
-    left (version 1 or 2: Docker, Kubernetes, Slurm, systemd). Files that are merely cached count
-    as free.
+    It is the minimum of the estimate of Linux and of the memory that is left in each control group
+    of the process (version 1 or 2: Docker, Kubernetes, Slurm, systemd). The memory of cached files
+    counts as available.
 
     Args:
-        root: folder that holds `proc` and `sys`.
+        root: folder that contains `proc` and `sys`.
 
     Returns:
-        A number; infinity where the system does not tell, as on macOS and Windows.
+        A number; infinity if the system provides no value, as on macOS and Windows.
     """
     root = Path(root)
     system = _fields(root / "proc/meminfo").get("MemAvailable:", math.inf)
@@ -93,7 +93,7 @@ def available_memory(root="/"):
 
 
 def _left_in_groups(root):
-    """What is left under the limit of each control group around the process."""
+    """Yields the memory that is left in each control group of the process, in bytes."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
@@ -104,7 +104,7 @@ def _left_in_groups(root):
             mount = root / "sys/fs/cgroup/memory"
         else:
             continue
-        # Every group above limits as well; from within a container only some of them are seen.
+        # Every parent group has a limit, too. In a container only some of them are visible.
         group = mount / path.lstrip("/")
         for folder in (group, *group.parents):
             limit, used = (_text(folder / name).strip() for name in names[:2])
@@ -116,7 +116,7 @@ def _left_in_groups(root):
 
 
 def _fields(path):
-    """The numbers of a file of lines `name number ...`."""
+    """Returns the numbers in a file with lines `name number ...`, as a dict."""
     lines = (line.split() for line in _text(path).splitlines())
     return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}
 

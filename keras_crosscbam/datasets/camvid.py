@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from keras_crosscbam.datasets.dataset import SegmentationDataset
     from keras_crosscbam.types import StrPath
 
-# The index layout writes the 11 classes as 0..10 and the unlabeled rest as 11.
+# In the index layout the 11 classes are 0..10, and unlabeled pixels are 11.
 _INDICES = IndexEncoding({**{i: i for i in range(11)}, 11: IGNORE, IGNORE: IGNORE})
 
-# The 32 original classes: their color, and the class of the 11 that they are counted under.
-# None is unlabeled. Agrees pixel by pixel with the widely used index labels of SegNet.
+# The 32 original classes: the color, and the class among the 11 that it is merged into, or None
+# for unlabeled. The result agrees pixel by pixel with the widely used index labels of SegNet.
 ORIGINAL_CLASSES = {
     "Sky": ((128, 128, 128), "Sky"),
     "Building": ((128, 0, 0), "Building"),
@@ -46,8 +46,8 @@ ORIGINAL_CLASSES = {
     "CartLuggagePram": ((64, 0, 192), None),
     "Child": ((192, 128, 64), None),
     "OtherMoving": ((128, 64, 64), None),
-    # The eight below do not occur in the frames that the rest was measured on; they follow the
-    # grouping of MathWorks" CamVid example, the most detailed published one.
+    # The eight classes below do not occur in the frames on which the mapping above was verified.
+    # They follow the grouping in the CamVid example of MathWorks, the most detailed published one.
     "Bridge": ((0, 128, 64), "Building"),
     "Tunnel": ((64, 0, 64), "Building"),
     "TrafficCone": ((0, 0, 64), "Pole"),
@@ -67,7 +67,7 @@ _COLORS = ColorEncoding(
 
 SPLITS = ("train", "val", "test")
 DRIVES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
-"""The drives that the frames are from, as their names begin: `0016E5_07959`."""
+"""The drives of the frames. The name of a frame begins with its drive: `0016E5_07959`."""
 
 
 def load_camvid(
@@ -76,24 +76,25 @@ def load_camvid(
     drives: Sequence[str] | None = None,
     without_drives: Sequence[str] = (),
 ) -> SegmentationDataset:
-    """CamVid in either of the two layouts met in the wild.
+    """Loads a split of CamVid, in one of its two common layouts.
 
         >>> from keras_crosscbam.datasets import load_camvid
         >>> image, labels = load_camvid("CamVid", "val")[0]  # doctest: +SKIP
 
-    - SegNet's: `train.txt` with an `image mask` pair a line, `train/`, `trainannot/`; masks are
-      indices, 0..10 in the order of `CAMVID_CLASSES` and 11 for unlabeled.
-    - The original: `701_StillsRaw_full/NAME.png`, `LabeledApproved_full/NAME_L.png`; masks have
-      32 colors, merged into the 11 classes. The frames are split by sequence as everywhere in
-      the literature: 367 train, 101 val, 233 test.
+    - The layout of SegNet: `train.txt` with one pair `image mask` in each line, `train/` and
+      `trainannot/`. Masks contain indices: 0..10 in the order of `CAMVID_CLASSES`, and 11 for
+      unlabeled.
+    - The original layout: `701_StillsRaw_full/NAME.png` and `LabeledApproved_full/NAME_L.png`.
+      Masks have 32 colors, which are merged into the 11 classes. The frames are split by sequence
+      as in the literature: 367 train, 101 val, 233 test.
 
     Images may have any extension that Pillow reads.
 
     Args:
-        root: the folder.
+        root: folder of the data set.
         split: `"train"`, `"val"` or `"test"`.
-        drives: names in `DRIVES` of the drives to take frames of; None for all.
-        without_drives: names of the drives to take no frames of.
+        drives: names in `DRIVES` of the drives to use; None for all.
+        without_drives: names of the drives to leave out.
 
     Returns:
         A `SegmentationDataset`.
@@ -109,7 +110,7 @@ def load_camvid(
 
 
 def list_camvid(root, split):
-    """The `Listing` of a split, for `load_camvid`; `ValueError` if there is neither layout."""
+    """Returns the `Listing` of a split. Raises a `ValueError` if the folder has neither layout."""
     root = Path(root)
     if split not in SPLITS:
         raise ValueError(f"`split` must be one of {SPLITS}. Received: {split!r}")
@@ -119,14 +120,14 @@ def list_camvid(root, split):
         (frames, faults), encoding = _original_frames(root, split), _COLORS
     else:
         raise ValueError(
-            f"{root}: not a CamVid folder. Expected {split}.txt beside {split}/ and "
-            f"{split}annot/, or 701_StillsRaw_full/ beside LabeledApproved_full/."
+            f"{root}: not a CamVid folder. Expected {split}.txt, {split}/ and {split}annot/, or "
+            "701_StillsRaw_full/ and LabeledApproved_full/."
         )
     return Listing(root, split, "camvid", tuple(frames), CAMVID_CLASSES, encoding, tuple(faults))
 
 
 def _listed_frames(root, split):
-    """The lines of SegNet's lists; published copies carry absolute paths of their author's."""
+    """Reads a list in SegNet's layout. Published copies contain absolute paths of the author."""
     frames, faults = [], []
     list_file = root / f"{split}.txt"
     for number, line in enumerate(_read_text(list_file).splitlines(), start=1):
@@ -145,7 +146,7 @@ def _listed_frames(root, split):
 
 
 def _read_text(path):
-    """A list as editors of any system save it, if need be with a byte-order mark."""
+    """Reads a list in UTF-8 or UTF-16, with or without a byte-order mark."""
     content = path.read_bytes()
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
@@ -155,12 +156,12 @@ def _read_text(path):
 
 
 def _find(root, name):
-    """A listed file below the root, by its whole path or by its last folder and name, or None."""
+    """Returns a listed file, found by its path or by its last folder and name, or None."""
     name = name.replace("\\", "/")
     for candidate in (root / name, root.joinpath(*Path(name).parts[-2:])):
         if candidate.is_file():
             return candidate
-        # Copies of the data exist whose images were converted but whose lists were not.
+        # In some copies of the data the images were converted, but the lists were not changed.
         same_stem = sorted(candidate.parent.glob(f"{candidate.stem}.*"))
         if same_stem:
             return same_stem[0]
@@ -179,19 +180,19 @@ def _original_frames(root, split):
     faults = []
     if strangers:
         faults.append(
-            f"{root}: no frames of CamVid: {shorten_list(strangers)}. "
+            f"{root}: these frames do not belong to CamVid: {shorten_list(strangers)}. "
             "Expected names such as 0016E5_07959."
         )
     return [frame for frame in frames if _split_of(frame.name) == split], faults
 
 
 def _drive_of(name):
-    """The drive of a frame, such as `0016E5_07959`, or None."""
+    """Returns the drive of a frame with a name such as `0016E5_07959`, or None."""
     return next((drive for drive in DRIVES if name.startswith(f"{drive}_")), None)
 
 
 def _split_of(name):
-    """The split of a frame, such as `0016E5_07959`, by its sequence and number, or None."""
+    """Returns the split of a frame with a name such as `0016E5_07959`, or None."""
     match = re.fullmatch(rf"({'|'.join(DRIVES)})_f?(\d+)", name)
     if match is None:
         return None

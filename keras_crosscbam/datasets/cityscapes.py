@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from keras_crosscbam.datasets.dataset import SegmentationDataset
     from keras_crosscbam.types import StrPath
 
-# License plates have the id -1, which tools write as 255 or, at times, as 34.
+# License plates have the id -1, which tools write as 255 or sometimes as 34.
 _LABEL_IDS = IndexEncoding(
     {
         **dict.fromkeys((*range(35), 255), IGNORE),
@@ -26,20 +26,20 @@ SPLITS = ("train", "val", "test")
 
 
 def load_cityscapes(root: StrPath, split: str) -> SegmentationDataset:
-    """Cityscapes with its fine annotations, in the layout of the official archives.
+    """Loads a split of Cityscapes with fine annotations, in the layout of the official archives.
 
         >>> from keras_crosscbam.datasets import load_cityscapes
         >>> image, labels = load_cityscapes("cityscapes", "val")[0]  # doctest: +SKIP
 
-    Images are `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png`, masks
-    `gtFine/SPLIT/CITY/*_gtFine_labelIds.png`; nothing needs converting. A split that has none of
-    those masks may have `*_gtFine_labelTrainIds.png` instead.
+    Images are `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png` and masks are
+    `gtFine/SPLIT/CITY/*_gtFine_labelIds.png`. No conversion is needed. If a split has no such
+    masks, `*_gtFine_labelTrainIds.png` are used instead.
 
-    In the test split of the archives every pixel is unlabeled: `split_images` lists its images,
-    for which `keras_crosscbam.label_files` writes the results that the benchmark's server judges.
+    In the test split of the archives every pixel is unlabeled. Use `split_images` to list its
+    images, and `keras_crosscbam.label_files` to write results for the benchmark's server.
 
     Args:
-        root: the folder that holds `leftImg8bit/` and `gtFine/`.
+        root: folder that contains `leftImg8bit/` and `gtFine/`.
         split: `"train"`, `"val"` or `"test"`.
 
     Returns:
@@ -53,7 +53,7 @@ def load_cityscapes(root: StrPath, split: str) -> SegmentationDataset:
 
 
 def list_cityscapes(root, split):
-    """The `Listing` of a split, for `load_cityscapes`; `ValueError` for an unknown split."""
+    """Returns the `Listing` of a split. Raises a `ValueError` for an unknown split."""
     root = Path(root)
     if split not in SPLITS:
         raise ValueError(f"`split` must be one of {SPLITS}. Received: {split!r}")
@@ -66,10 +66,10 @@ def list_cityscapes(root, split):
 
 
 def _by_frame(folder, ending):
-    """The files of that ending by city and frame, such as `bonn/bonn_000000_000019`."""
+    """Returns the files with an ending by city and frame, such as `bonn/bonn_000000_000019`."""
     return {
         f"{path.parent.name}/{path.name.removesuffix(ending)}": path
         for path in image_files_below(folder)
-        # A link without an extension that leads nowhere stands for a city that is missing.
+        # A broken link without an extension is the folder of a city that is missing.
         if path.name.endswith(ending) or (not path.suffix and is_broken_link(path))
     }

@@ -1,4 +1,4 @@
-"""From the labels of one class table to those of another, by the names of the classes."""
+"""Converts labels between class tables by the names of the classes."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from keras_crosscbam.datasets.listing import shorten_list
 
 
 def relabeling(source, target, source_name, target_name):
-    """Which label of one table each label of another one stands for.
+    """Returns a lookup table from the labels of one class table to those of another.
 
         >>> from keras_crosscbam.classes import class_table
         >>> from keras_crosscbam.datasets.class_mapping import relabeling
@@ -15,17 +15,17 @@ def relabeling(source, target, source_name, target_name):
         >>> relabeling(ours, theirs, "the model", "the data set")[:3].tolist()
         [1, 2, 0]
 
-    Labels stay as they are where a table is unknown: None, or of numbered classes.
+    Labels are not changed if one of the tables is None or has numbered classes.
 
     Args:
         source, target: `ClassTable`s, or None.
-        source_name, target_name: what they belong to, for the message.
+        source_name, target_name: names of their owners, for the error message.
 
     Returns:
         uint8 `(256,)`, the label of `target` for each label of `source`.
 
     Raises:
-        ValueError: if both are known and do not hold the same names.
+        ValueError: if both tables are known and have different names.
     """
     lookup = np.arange(256, dtype=np.uint8)
     if not (source and target and source.is_named and target.is_named):
@@ -40,19 +40,20 @@ def relabeling(source, target, source_name, target_name):
 
 
 def agreed_classes(carried, given, name):
-    """The classes of a network, from the table that it carries and the one that somebody gives.
+    """Combines the class table of a network and the one that a user passes.
 
-    They are in the network's order, and in the colors given.
+    The result has the order of the network and the colors of `given`.
 
     Args:
-        carried, given: `ClassTable`s, or None.
-        name: of the network, for the message.
+        carried: the `ClassTable` of the network, or None.
+        given: the `ClassTable` that the user passes, or None.
+        name: name of the network, for the error message.
 
     Returns:
-        A `ClassTable`, or None without either.
+        A `ClassTable`, or None if both are None.
 
     Raises:
-        ValueError: if both name their classes, and differently.
+        ValueError: if both have class names and these differ.
     """
     if given is None or (carried is not None and not given.is_named):
         return carried
@@ -63,7 +64,7 @@ def agreed_classes(carried, given, name):
 
 
 def difference(source, target, source_name="one", target_name="the other"):
-    """The names that stand in one table alone, as a sentence; empty if there are none."""
+    """Returns a sentence about the names that only one table has, or ""."""
     sides = ((source, target, source_name), (target, source, target_name))
     alone = [
         (name, [n for n in table.names if n not in other.names]) for table, other, name in sides

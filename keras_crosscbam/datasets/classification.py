@@ -1,4 +1,4 @@
-"""Images in folders named after their class, as ImageNet is laid out, for pretraining encoders."""
+"""Classification data sets in folders named after the classes, for pretraining encoders."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from keras_crosscbam.image_files import image_files, subfolders
 from keras_crosscbam.images import read_image
 
 READ_WHOLE = 2**30
-"""Bytes of images that are read for a digest: seconds of reading."""
+"""The largest number of bytes that are read for a digest, which takes seconds."""
 
 
 @dataclass(frozen=True)
 class ClassificationDataset:
-    """Image files and the classes they show.
+    """Image files and their classes.
 
-    `len(dataset)` is the number of images and `dataset[i]` reads one: uint8 RGB
-    `(height, width, 3)`, and its class, a whole number.
+    `len(dataset)` is the number of images. `dataset[i]` reads an image, uint8 RGB
+    `(height, width, 3)`, and returns it with its class, an integer.
 
     Attributes:
-        name: for messages and reports.
+        name: name of the data set, for messages and reports.
         files: `(image, class)` pairs.
         classes: names of the classes.
     """
@@ -34,15 +34,16 @@ class ClassificationDataset:
         return len(self.files)
 
     def __getitem__(self, index):
-        """Reads an image; a `ValueError` names a file that is unreadable."""
+        """Reads an image. Raises a `ValueError` for an unreadable file."""
         path, label = self.files[index]
         return read_image(path), np.int64(label)
 
     def digest(self):
-        """What tells the images and their classes from others, a text `sha256...:...`.
+        """Returns a digest of the images and their classes, a text `sha256...:...`.
 
-        Up to a gigabyte of images is read for it. A larger set, such as ImageNet, is told by the
-        names and sizes of its files: another image of the same name and size is not noticed there.
+        The contents of the files are used if they have at most a gigabyte. For a larger set, such
+        as ImageNet, only the names and sizes of the files are used, so a changed image with the
+        same name and size is not detected.
         """
         size = sum(path.stat().st_size for path, _ in self.files)
         whole = size <= READ_WHOLE
@@ -63,25 +64,30 @@ def _name_and_size(path):
 
 
 def load_image_folders(root, split):
-    """Images at `ROOT/SPLIT/CLASS/*`, of one folder or of several together.
+    """Loads images from `ROOT/SPLIT/CLASS/*`, as ImageNet is stored, from one or several folders.
 
         >>> from keras_crosscbam.datasets.classification import load_image_folders
         >>> train = load_image_folders("imagenet", "train")  # doctest: +SKIP
         >>> both = load_image_folders(["imagenet20", "tiny-imagenet"], "train")  # doctest: +SKIP
 
-    Classes of the same folder name are one class, wherever they lie.
+    Folders with the same class name in different roots are one class.
 
     Args:
-        root: the folder, or a list or tuple of folders.
-        split: name of a folder in each, such as `"train"` or `"val"`. The classes are those of
-            `train` in all of them, in the order of their names, whatever the split.
+        root: a folder, or a list or tuple of folders.
+        split: name of a folder in each root, such as `"train"` or `"val"`. For every split the
+            classes are those of the folders `train`, sorted by name.
+
+    Returns:
+        A `ClassificationDataset`.
 
     Raises:
         ValueError: for a folder that is missing or has no classes, and a class without images.
     """
     roots = [Path(r) for r in (root if isinstance(root, list | tuple) else [root])]
     if len({r.resolve() for r in roots}) < len(roots):
-        raise ValueError(f"Folders of images must differ. Received: {', '.join(map(str, roots))}")
+        raise ValueError(
+            f"The folders of images must be different. Received: {', '.join(map(str, roots))}"
+        )
     of_root = {r: _class_folders(r, split) for r in roots}
     classes = tuple(sorted({name for names in of_root.values() for name in names}))
     files = [
@@ -96,11 +102,11 @@ def load_image_folders(root, split):
 
 
 def _class_folders(root, split):
-    """The names of the classes of one folder, those that it trains on."""
+    """Returns the names of the classes in the folder `train` of a root."""
     classes = subfolders(root / "train")
     if len(classes) < 2:
-        raise ValueError(f"{root}: expected train/CLASS/IMAGE files of two classes or more")
+        raise ValueError(f"{root}: expected files train/CLASS/IMAGE of at least two classes")
     unknown = [name for name in subfolders(root / split) if name not in classes]
     if unknown:
-        raise ValueError(f"{root / split} holds classes that train/ does not have: {unknown[:5]}")
+        raise ValueError(f"{root / split} has classes that train/ does not have: {unknown[:5]}")
     return classes

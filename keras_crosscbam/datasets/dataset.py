@@ -1,4 +1,4 @@
-"""What every data set is to the rest of the package: a list of image and mask files."""
+"""The class of all segmentation data sets: a list of image and mask files."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from keras_crosscbam.image_channels import read_oriented_channels
 
 @dataclass(frozen=True)
 class SegmentationDataset:
-    """Pairs of image and mask files, with their classes.
+    """Pairs of image and mask files, and their classes.
 
-    `len(dataset)` is the number of pairs and `dataset[i]` reads one: an image, uint8
-    `(height, width, channels)`, and its labels, uint8 `(height, width)`, ignore 255.
+    `len(dataset)` is the number of pairs. `dataset[i]` reads a pair and returns an image, uint8
+    `(height, width, channels)`, and its labels, uint8 `(height, width)`, with 255 for ignored
+    pixels.
 
     Attributes:
-        name: for messages and reports.
-        pairs: `(image, mask)` files.
+        name: name of the data set, for messages and reports.
+        pairs: pairs of an image file and a mask file.
         classes: names and colors of the classes.
-        encoding: how the masks encode them.
-        value_range: the values that are black and white in images of more than 8 bits, as in
+        encoding: encoding of the classes in the masks.
+        value_range: the values of black and white in images with more than 8 bits, as in
             `keras_crosscbam.images.to_rgb`.
-        left_out: names of the groups of frames, such as drives, that were taken away.
+        left_out: names of the groups of frames, such as drives, that were removed.
         channels: number of channels of the images, 3 for RGB; see
             `keras_crosscbam.image_channels.read_channels`.
     """
@@ -46,9 +47,9 @@ class SegmentationDataset:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Reads a pair; a `ValueError` names the file that is unreadable or does not fit.
+        """Reads a pair. Raises a `ValueError` with the name of an unreadable or wrong file.
 
-        The palette of a mask must also agree with those of the masks that were read before.
+        A mask is also wrong if its palette contradicts those of masks that were read before.
         """
         image_path, mask_path = self.pairs[index]
         image, orientation = read_oriented_channels(image_path, self.channels, self.value_range)
@@ -65,25 +66,26 @@ class SegmentationDataset:
             raise ValueError(
                 f"{mask_path}: the mask is {labels.shape[1]}x{labels.shape[0]} pixels, its image "
                 f"{image_path} {image.shape[1]}x{image.shape[0]}"
-                f"{turned if orientation != mask.orientation else ''}; they must be equal"
+                f"{turned if orientation != mask.orientation else ''}. The sizes must be equal"
             )
         return image, labels
 
     def count_pixels(self) -> np.ndarray:
-        """Labeled pixels of each class in each frame, int64 `(frames, classes)`.
+        """Counts the labeled pixels of each class in each frame, int64 `(frames, classes)`.
 
-        Reads and checks every file, and that the palettes of masks agree.
+        Reads and checks every file, and checks that the palettes of the masks agree.
         """
         return self.read_all()[0]
 
     def read_all(self) -> tuple[np.ndarray, dict[str, str]]:
-        """Reads and checks every file once, and that the palettes of masks agree.
+        """Reads and checks every file once, and checks that the palettes of the masks agree.
 
         Returns:
-            counts: labeled pixels of each class in each frame, int64 `(frames, classes)`.
-            digests: what tells the contents from others, whatever the files' names: `"images"`, a
-                text `sha256:...` of the image files, and `"labels"`, of the labels that the masks
-                stand for, both in the order of the frames.
+            counts: number of labeled pixels of each class in each frame, int64
+                `(frames, classes)`.
+            digests: dict of texts `sha256:...` that do not depend on the names of the files.
+                `"images"` is the digest of the image files and `"labels"` that of the decoded
+                labels, both in the order of the frames.
         """
         counts = []
         read_as = repr(self.value_range) + (f" {self.channels}" if self.channels != 3 else "")
@@ -99,5 +101,5 @@ class SegmentationDataset:
         return np.stack(counts)[:, : len(self.classes)], digests
 
     def subset(self, indices: Iterable[int]) -> SegmentationDataset:
-        """The data set of the pairs at these indices."""
+        """Returns a data set with the pairs at these indices."""
         return replace(self, pairs=tuple(self.pairs[i] for i in indices))

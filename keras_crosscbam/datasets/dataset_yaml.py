@@ -1,4 +1,4 @@
-"""The YAML file that says what people's own masks hold."""
+"""Reads `dataset.yaml`, which describes a user's data set."""
 
 from dataclasses import dataclass
 from math import inf
@@ -19,12 +19,12 @@ from keras_crosscbam.images import EXTENSIONS
 
 CLASS_FILE = "dataset.yaml"
 REST = "rest"
-"""What `background` says where all ids or colors that stand nowhere else are background."""
+"""The value of `background` if all ids or colors that the file does not list are background."""
 
 
 @dataclass(frozen=True)
 class ClassFile:
-    """What a `dataset.yaml` says: name, classes, masks' encoding and names, range and channels."""
+    """The contents of a `dataset.yaml`."""
 
     name: str
     classes: ClassTable
@@ -41,38 +41,40 @@ def read_class_file(path):
         >>> read_class_file("mydata/dataset.yaml").classes.names  # doctest: +SKIP
         ('background', 'road')
 
-    Its fields:
+    Fields of the file:
 
-    - `name`: of the data set.
-    - `masks`: `ids` for masks of one channel (the default), `indices` for those whose ids are the
-      indices of their palette whatever grays it shows (see
-      `keras_crosscbam.datasets.masks.read_mask`), `colors` for masks whose colors count.
-    - `mask_suffix`: what the name of a mask has behind that of its image, such as `_mask`.
-    - `ignore`: list of the ids or colors that do not count; by default none for colors, and
-      `[255]` for ids, unless 255 stands elsewhere in the file.
-    - `background`: for one class alone: list of the ids or colors that are its background, by
-      default `[0]` and `[[0, 0, 0]]`, or `rest` for all that stand nowhere else in the file.
-    - `range`: `[low, high]`, the values that are black and white in images of more than 8 bits;
-      by default `[0, 65535]`.
-    - `channels`: number of channels of the images, by default 3, RGB. With 1 they become gray; with
-      any other number the files must have it.
-    - `classes`: list of 2 to 254 classes, in the order of the network's outputs, or of one, the
-      object, which is label 1, the background being label 0; each with
-        - `name`;
-        - `color`: `[red, green, blue]`, for pictures, and in masks of colors the class's color
-          there; only those of ids may leave it out;
-        - `id`: the class's id in masks of ids, by default its position in the list, counted
-          from 0, and 1 for one class alone; or `ids`, a list of several that make one class;
-        - `also`: list of further colors of the class, in masks of colors.
+    - `name`: name of the data set.
+    - `masks`: `ids` for masks with one channel (the default); `indices` for masks whose ids are
+      always the indices of their palette, also if the palette shows grays (see
+      `keras_crosscbam.datasets.masks.read_mask`); `colors` for masks in which the color is the
+      class.
+    - `mask_suffix`: text that the name of a mask has after the name of its image, such as `_mask`.
+    - `ignore`: list of the ids or colors to ignore. The default is none for colors and `[255]` for
+      ids, except if 255 is used elsewhere in the file.
+    - `background`: only for data sets with one class: list of the ids or colors of the background,
+      by default `[0]` and `[[0, 0, 0]]`, or `rest` for all ids or colors that are not used
+      elsewhere in the file.
+    - `range`: `[low, high]`, the values of black and white in images with more than 8 bits; by
+      default `[0, 65535]`.
+    - `channels`: number of channels of the images, by default 3 for RGB. With 1, images are
+      converted to gray. With any other number, the files must have this number of channels.
+    - `classes`: list of 2 to 254 classes in the order of the network's outputs. A list of one class
+      contains the object, which is label 1; the background is then label 0. Fields of a class:
+        - `name`: name of the class.
+        - `color`: `[red, green, blue]`, for pictures and for masks of colors. It is optional for
+          masks of ids.
+        - `id`: id of the class in masks of ids. The default is the position in the list, counted
+          from 0, and 1 for a single class. Or `ids`, a list of the ids that belong to the class.
+        - `also`: list of further colors of the class in masks of colors.
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Returns:
         A `ClassFile`.
 
     Raises:
-        ValueError: for each mistake, with the file, the field and what stands there.
+        ValueError: for an invalid file, with the file, the field and its value.
     """
     path = Path(path)
     try:
@@ -81,7 +83,7 @@ def read_class_file(path):
         raise ValueError(f"{path}: no such file") from error
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{path}: not readable as YAML ({' '.join(str(error).split())})"
+            f"{path}: cannot be read as YAML ({' '.join(str(error).split())})"
         ) from error
     try:
         return _parse(content)
@@ -90,21 +92,21 @@ def read_class_file(path):
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a mapping with a key that stands twice, where YAML would keep the last one."""
+    """Raises an error for a mapping with a duplicate key. YAML would use the last one."""
 
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key, _ in node.value:
             if str(key.value) in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} stands twice", key.start_mark
+                    None, None, f"{key.value!r} is a duplicate key", key.start_mark
                 )
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
 
 def _american(content):
-    """The content with the keys and values of `masks` that have a British spelling respelled."""
+    """Returns the content with the British spelling of keys and of `masks` replaced."""
     if isinstance(content, list):
         return [_american(entry) for entry in content]
     if not isinstance(content, dict):
@@ -132,15 +134,15 @@ def _parse(content):
     one = len(entries) == 1
     if "background" in content and not one:
         raise ValueError(
-            "background goes with one class alone; of several it is one. "
-            f"Received: {len(entries)} classes"
+            "background is only for data sets with one class. With several classes, background is "
+            f"one of them. Received: {len(entries)} classes"
         )
 
     names, colors, values = _Register(), _Register(), _Register()
     for position, value in enumerate(_list(content.get("ignore", []), "ignore")):
         values.add(read_value(value, f"ignore[{position}]"), IGNORE, f"ignore[{position}]")
     if one:
-        names.add(BACKGROUND, 0, "label 0, all that is not the class,")
+        names.add(BACKGROUND, 0, "the background, label 0")
     for label, entry in enumerate(entries, start=int(one)):
         field = f"classes[{label - one}]"
         optional = ("color", "id", "ids") if masks == "ids" else ("also",)
@@ -168,18 +170,18 @@ def _parse(content):
         raise ValueError(f"channels must be a positive whole number. Received: {channels!r}")
     value_range = _range(content.get("range"))
     if value_range and channels not in (1, 3):
-        raise ValueError(f"range is for 1 or 3 channels. Received: channels {channels}")
+        raise ValueError(f"range requires 1 or 3 channels. Received: channels {channels}")
     return ClassFile(name, classes, encoding, value_range, mask_suffix, channels)
 
 
 def _add_background(content, values, read_value):
-    """Enters the background of one class alone; whether it is all that stands nowhere else."""
+    """Adds the background of a data set with one class. Returns whether it is `rest`."""
     default = 0 if read_value is _id else [0, 0, 0]
     listed = content.get("background", [default])
     if listed == REST:
         return True
     if not _list(listed, "background"):
-        raise ValueError("background must be a list that is not empty, or rest. Received: []")
+        raise ValueError("background must be a non-empty list, or rest. Received: []")
     for position, value in enumerate(listed):
         said = "background" in content
         field = f"background[{position}]" if said else "the default of background"
@@ -188,7 +190,7 @@ def _add_background(content, values, read_value):
 
 
 def _disk_values(entry, field, label, masks):
-    """The ids or colors that a class has in masks, each with the field it comes from."""
+    """Returns pairs of a field and an id or color that the class has in masks."""
     if masks == "colors":
         further, name = _list(entry.get("also", []), f"{field}.also"), "also"
         first = [(f"{field}.color", entry["color"])]
@@ -197,14 +199,14 @@ def _disk_values(entry, field, label, masks):
             raise ValueError(f"{field} must have either id or ids, not both")
         further, name, first = _list(entry["ids"], f"{field}.ids"), "ids", []
         if not further:
-            raise ValueError(f"{field}.ids must hold at least one id. Received: []")
+            raise ValueError(f"{field}.ids must contain at least one id. Received: []")
     else:
         return [(f"{field}.id", entry.get("id", label))]
     return first + [(f"{field}.{name}[{i}]", value) for i, value in enumerate(further)]
 
 
 def _palette(colors, count, one):
-    """A color per label: what the file says, else the numbered classes' that are still free."""
+    """Returns a color for each label: that in the file, otherwise one that is not used in it."""
     said = {label: color for color, label in colors.labels.items()}
     choice = (*[BACKGROUND_COLOR] * one, *numbered_classes(255).colors)
     free = (color for color in choice if color not in colors.labels)
@@ -212,7 +214,7 @@ def _palette(colors, count, one):
 
 
 class _Register:
-    """Values and the labels they stand for; each may stand in one field alone."""
+    """Values and their labels. A value may occur in only one field."""
 
     def __init__(self):
         self.labels = {}
@@ -221,7 +223,7 @@ class _Register:
     def add(self, value, label, field):
         if value in self.labels:
             shown = list(value) if isinstance(value, tuple) else repr(value)
-            raise ValueError(f"{field} is {shown}, as {self.fields[value]} is already")
+            raise ValueError(f"{field} is {shown}, which is already used for {self.fields[value]}")
         self.labels[value] = label
         self.fields[value] = field
 
@@ -232,10 +234,12 @@ def _check_fields(mapping, where, required, optional):
     known = (*required, *optional)
     for key in mapping:
         if key not in known:
-            raise ValueError(f"{where} has an unknown field {key!r}; known are {', '.join(known)}")
+            raise ValueError(
+                f"{where} has an unknown field {key!r}. Known fields: {', '.join(known)}"
+            )
     for key in required:
         if key not in mapping:
-            raise ValueError(f"{where} lacks the field {key}")
+            raise ValueError(f"{where} must have the field {key}")
 
 
 def _list(value, field):
@@ -246,25 +250,25 @@ def _list(value, field):
 
 def _text(value, field):
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{field} must be text (in quotes, if need be). Received: {value!r}")
+        raise ValueError(f"{field} must be text (in quotes, if needed). Received: {value!r}")
     return value
 
 
 def _name_ending(value):
-    """The end of a file's name, without folders and without the extension of an image."""
+    """Checks the end of a file name, which has no folders and no image extension."""
     text = _text(value, "mask_suffix")
     if "/" in text or "\\" in text or Path(text).suffix.lower() in EXTENSIONS:
         raise ValueError(
-            "mask_suffix must be the end of the masks' names without their extension, such as "
+            "mask_suffix must be the end of the names of the masks, without extension, such as "
             f"_mask. Received: {value!r}"
         )
     return text
 
 
 def _id(value, field):
-    # YAML's yes and no are numbers to Python.
+    # YAML's yes and no are booleans, which are integers in Python.
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
-        raise ValueError(f"{field} must be a whole number of 0..255. Received: {value!r}")
+        raise ValueError(f"{field} must be a whole number in 0..255. Received: {value!r}")
     return value
 
 
@@ -273,7 +277,7 @@ def _range(value):
         return None
     numbers = isinstance(value, list) and all(type(number) in (int, float) for number in value)
     if not numbers or len(value) != 2 or not -inf < value[0] < value[1] < inf:
-        raise ValueError(f"range must be [low, high], two rising numbers. Received: {value!r}")
+        raise ValueError(f"range must be [low, high] with low < high. Received: {value!r}")
     return tuple(value)
 
 

@@ -1,4 +1,4 @@
-"""People's own data: images and masks in two folders, and a YAML file that names the classes."""
+"""Loads a user's data set: folders of images and masks, and a YAML file with the classes."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 def load_folder(root: StrPath, split: str) -> SegmentationDataset:
-    """A split of one's own data.
+    """Loads a split of a user's data set.
 
         >>> from keras_crosscbam.datasets import load_folder
         >>> image, labels = load_folder("mydata", "train")[0]  # doctest: +SKIP
 
-    Images are `images/SPLIT/**/NAME.EXT`, of any extension that Pillow reads (with `channels` in
-    `dataset.yaml` also `.npy`, see `keras_crosscbam.image_channels.read_channels`), and masks
-    `masks/SPLIT/**/NAME.png`, under the same folders and names; `dataset.yaml` says what the masks
-    hold, see `read_class_file`. Links to files and folders are followed.
+    Images are `images/SPLIT/**/NAME.EXT`, with any extension that Pillow reads (with `channels` in
+    `dataset.yaml` also `.npy`, see `keras_crosscbam.image_channels.read_channels`). Masks are
+    `masks/SPLIT/**/NAME.png`, with the same folders and names. `dataset.yaml` describes the
+    contents of the masks, see `read_class_file`. Links to files and folders are followed.
 
     With a `mask_suffix` in `dataset.yaml`, such as `_mask`, masks are `NAME_mask.png`, and other
-    files in `masks/SPLIT` are passed over. Where there is no folder `masks/SPLIT`, they are then
-    looked for beside the images, in `images/SPLIT`.
+    files in `masks/SPLIT` are ignored. If there is no folder `masks/SPLIT`, the masks are searched
+    next to the images, in `images/SPLIT`.
 
     Args:
-        root: the folder that holds the three.
+        root: folder that contains `images/`, `masks/` and `dataset.yaml`.
         split: name of a folder in `images/`, such as `"train"`.
 
     Returns:
@@ -40,19 +40,19 @@ def load_folder(root: StrPath, split: str) -> SegmentationDataset:
 
     Raises:
         ValueError: for mistakes in `dataset.yaml`, an unknown split, a split without frames,
-            frames without mask or image, with their names, and links that lead nowhere.
+            frames without mask or image, with their names, and broken links.
     """
     return list_folder(root, split).dataset()
 
 
 def list_folder(root, split):
-    """The `Listing` of a split, for `load_folder`; `ValueError` for its YAML and unknown splits."""
+    """Returns the `Listing` of a split. Raises a `ValueError` for its YAML and unknown splits."""
     root = Path(root)
     description = read_class_file(root / CLASS_FILE)
     splits = sorted(path.name for path in (root / "images").glob("[!.]*") if path.is_dir())
     if split not in splits:
         raise ValueError(
-            f"{root / 'images'}: `split` must be a folder there, of which there are {splits}. "
+            f"{root / 'images'}: `split` must be one of the folders in it, {splits}. "
             f"Received: {split!r}"
         )
     suffix = description.mask_suffix
@@ -81,7 +81,7 @@ def list_folder(root, split):
 
 
 def _by_name(folder, arrays=False):
-    """Image files by path without extension, and a sentence for each file that cannot be one."""
+    """Returns image files by path without extension, and a message for each invalid file."""
     files, faults = {}, []
     for path in sorted(image_files_below(folder, arrays)):
         if is_broken_link(path):
@@ -89,21 +89,21 @@ def _by_name(folder, arrays=False):
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in files:
-            faults.append(f"{path}: {files[name].name} has the same name; keep one of them")
+            faults.append(f"{path}: {files[name].name} has the same name. Keep one of them")
         files[name] = path
     return files, faults
 
 
 def _suffix_hint(images, masks):
-    """What `mask_suffix` would pair the files that are left over, as a sentence, or ""."""
-    # Without any masks, they may lie among the images.
+    """Returns a sentence with a `mask_suffix` that would pair the remaining files, or ""."""
+    # Without a folder of masks, the masks may be among the images.
     candidates = masks.keys() - images.keys() if masks else images.keys()
     suffix = common_suffix(images.keys() - masks.keys(), candidates)
     return f"If masks are named NAME{suffix}, write `mask_suffix: {suffix}`" if suffix else ""
 
 
 def common_suffix(names, candidates):
-    """What at least half of the candidates have behind one of the names, or "".
+    """Returns the suffix that at least half of the candidates have after one of the names, or "".
 
     >>> from keras_crosscbam.datasets.folder import common_suffix
     >>> common_suffix({"a", "b"}, {"a_mask", "b_mask", "c"})

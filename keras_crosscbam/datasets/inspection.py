@@ -1,4 +1,4 @@
-"""A look at every file of a split that goes on where loading would stop."""
+"""Checks every file of a split and collects all problems, also those that prevent loading."""
 
 from collections import Counter, defaultdict
 
@@ -20,7 +20,7 @@ from keras_crosscbam.progress import progress as with_progress
 
 CROP_SIZE = (360, 480)
 
-# Channels this close together are a gray picture, if need be after lossy compression.
+# Largest difference of the channels in a gray picture, which may have lossy compression.
 _GRAY = 8
 
 _FAULTS = {
@@ -29,32 +29,33 @@ _FAULTS = {
     "unclear": "masks of which it is not clear what the ids are",
     "refused": "files with content that cannot be used",
     "size": "masks that differ in size from their images",
-    "jpeg": "masks in JPEG, which alters ids and colors (export them anew as PNG)",
-    "gray": "masks with ids as gray in three channels (save them with one)",
-    "colors": "masks of colors where ids are expected (convert them, or say `masks: colors` in "
+    "jpeg": "masks in JPEG, which changes ids and colors (export them again as PNG)",
+    "gray": "masks with ids as gray in three channels (save them with one channel)",
+    "colors": "masks of colors where ids are expected (convert them, or write `masks: colors` in "
     "dataset.yaml)",
-    "ids": "masks of one channel where colors are expected (convert them, or say `masks: ids` in "
+    "ids": "masks of one channel where colors are expected (convert them, or write `masks: ids` in "
     "dataset.yaml)",
 }
 
 
 class SplitInspection:
-    """What the files of a split hold, good and bad.
+    """Statistics and problems of the files of a split.
 
     Attributes:
-        split, classes: those of the listing.
-        frames: number of frames, whole or not.
-        sizes: a `Counter` of the readable images' `(height, width)`.
+        split, classes: split and classes of the listing.
+        frames: number of frames, complete or not.
+        sizes: a `Counter` of the sizes `(height, width)` of the readable images.
         hashes: a dict from the SHA-256 of each readable image file to its path.
-        counts: labeled pixels of each class, int64 `(classes,)`.
-        ignored: pixels of each id or color that does not count, a `Counter`.
-        pixels: pixels of all masks that could be decoded, labeled or not.
+        counts: number of labeled pixels of each class, int64 `(classes,)`.
+        ignored: a `Counter` of the pixels with each ignored id or color.
+        pixels: number of pixels in all masks that could be decoded, labeled or not.
         mask_kinds: a `Counter` of how the masks are stored, such as "8-bit gray".
-        crops: whether each training crop drawn was without a labeled pixel; empty if none was.
+        crops: list of booleans, whether each random training crop has no labeled pixel. Empty if no
+            crops are drawn.
     """
 
     def __init__(self, listing, crop_size=None, scale_range=None, progress=False):
-        """Reads all files of a `Listing`; draws training crops if there is a `scale_range`."""
+        """Reads all files of a `Listing`. Draws random training crops if `scale_range` is given."""
         self.split = listing.split
         self.classes = listing.classes
         self.frames = len(listing.frames)
@@ -80,13 +81,13 @@ class SplitInspection:
             size, orientation = self._inspect_image(frame.image) if frame.image else (None, None)
             labels = self._inspect_mask(frame.mask, size, orientation) if frame.mask else None
             if labels is not None and scale_range is not None:
-                # A few hundred crops tell a share to a few points.
+                # A few hundred crops are enough to estimate the share to a few percent.
                 for _ in range(max(4, 400 // self.frames)):
                     crop = crop_size or np.minimum(CROP_SIZE, labels.shape)
                     self.crops.append(random_crop_is_empty(labels, crop, scale_range, rng))
 
     def _inspect_image(self, path):
-        """The image's (height, width) and EXIF orientation, or None for both."""
+        """Returns `(height, width)` and EXIF orientation of an image, or None for both."""
         try:
             image, orientation = read_oriented_channels(path, self._channels, self._value_range)
         except ValueError as error:
@@ -100,11 +101,11 @@ class SplitInspection:
     def _refuse(self, path, error):
         kinds = {UnknownRangeError: "range", UnclearIdsError: "unclear", RefusedError: "refused"}
         faults = self._faults[kinds.get(type(error), "unreadable")]
-        # The sentence is long, and for the next file much the same.
+        # The message is long and similar for all files, so only the first one is kept.
         faults.append(path if faults and isinstance(error, RefusedError) else error)
 
     def _inspect_mask(self, path, image_size, image_orientation):
-        """The mask's labels, or None."""
+        """Returns the labels of a mask, or None."""
         try:
             read = read_mask(path, self._encoding)
         except ValueError as error:
@@ -137,7 +138,7 @@ class SplitInspection:
         return labels
 
     def errors(self):
-        """A sentence for each kind of fault that loading the files would stop at."""
+        """Returns a message for each kind of problem that prevents loading."""
         errors = list(self._problems)
         for fault, text in _FAULTS.items():
             if files := self._faults[fault]:
@@ -154,13 +155,13 @@ class SplitInspection:
         return errors
 
     def warnings(self):
-        """A sentence for each thing that may be a fault, or may not."""
+        """Yields a message for each possible problem that does not prevent loading."""
         if self._turned_alone:
             yield (
                 f"{self.split}: masks with another EXIF orientation than their images, "
                 f"{len(self._turned_alone)} in {self.frames} frames: "
-                f"{shorten_list(self._turned_alone, 3)}. Each file is turned by its own; that is "
-                "right only if the masks belong to the images as viewers show them"
+                f"{shorten_list(self._turned_alone, 3)}. Each file is rotated by its own "
+                "orientation. Check that masks and images match in an image viewer"
             )
 
     def _describe_unknown_values(self):
@@ -171,12 +172,12 @@ class SplitInspection:
             for value, pixels in self._unknown_pixels.most_common()
         )
         text = (
-            f"{self.split}: {kind} that stand for no class, {len(self._unknown_masks)} masks in "
-            f"{self.frames} frames: {shorten_list(unknown)}; for instance in "
+            f"{self.split}: {kind} that belong to no class, {len(self._unknown_masks)} masks in "
+            f"{self.frames} frames: {shorten_list(unknown)}; for example in "
             f"{shorten_list(self._unknown_masks, 3)}"
         )
         if self.classes.one_logit:
-            text += ". If they are background, say `background: rest` in dataset.yaml"
+            text += ". If they are background, write `background: rest` in dataset.yaml"
         return text
 
 

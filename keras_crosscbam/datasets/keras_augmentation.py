@@ -1,4 +1,4 @@
-"""Augmentation layers of Keras and KerasCV in the input pipeline."""
+"""Adapter for augmentation layers of Keras and KerasCV in the input pipeline."""
 
 import inspect
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from keras_crosscbam.tf_data import tf
 
 @dataclass(frozen=True)
 class KerasAugmentation:
-    """A layer of Keras or KerasCV as an augmentation of images and their labels.
+    """Applies a layer of Keras or KerasCV as an augmentation to images and their labels.
 
         >>> import keras
         >>> import tensorflow as tf
@@ -23,25 +23,27 @@ class KerasAugmentation:
         >>> KerasAugmentation(rotation)(sample, seed=(7, 0))["segmentation_masks"].dtype
         tf.uint8
 
-    What a layer fills with 0, black in the image, has the ignore label afterwards. Images come out
-    as float32 in 0..255; a layer with a `value_range` needs `(0, 255)`.
+    Pixels that a layer fills with 0, black in the image, get the ignore label. The augmented images
+    are float32 in 0..255. A layer with a `value_range` needs `(0, 255)`.
 
-    Layers of Keras draw from the seed of the sample, whatever seed they were given, and repeat
-    themselves exactly. Most layers of KerasCV draw from TensorFlow's generators, in the order in
-    which the pipeline's threads come by: seeded or not, they do not repeat themselves.
+    Layers of Keras use the seed of the sample instead of their own, and their results are
+    reproducible. Most layers of KerasCV use TensorFlow's generators in the order of the pipeline's
+    threads, so their results are not reproducible, with or without a seed.
 
-    The layer is tried out on noise when it is wrapped; interpolated labels are found in any sample.
+    The layer is tested on random images when the object is created. Interpolated labels are
+    detected in every sample.
 
     Attributes:
-        layer: a layer that augments a dictionary of `images` and `segmentation_masks`:
-            `keras.layers.RandomFlip` and its like, a `keras.layers.Pipeline` of them, or one of
+        layer: a layer that augments a dictionary of `images` and `segmentation_masks`, such as
+            `keras.layers.RandomFlip`, a `keras.layers.Pipeline` of such layers, or a layer of
             `keras_cv.layers`.
 
     Raises:
-        ValueError: if it is no such layer, if it makes up or loses labels, misplaces them or
-            leaves the range of pixels, if it needs to know a size that varies, or if it is set to
-            channels_first.
-        tf.errors.InvalidArgumentError: on running, if it interpolates the labels of a sample.
+        ValueError: if it is not such a layer, if it creates, loses or misplaces labels, if its
+            pixels are outside of 0..255, if it needs a fixed image size but the size varies, or if
+            it is set to channels_first.
+        tf.errors.InvalidArgumentError: when a sample is processed, if the layer interpolates its
+            labels.
     """
 
     layer: keras.layers.Layer
@@ -54,16 +56,16 @@ class KerasAugmentation:
         layers = (self.layer, *getattr(self.layer, "layers", ()))
         if any(isinstance(layer, keras.layers.RandomElasticTransform) for layer in layers):
             raise ValueError(
-                "RandomElasticTransform distorts labels otherwise than their image: leave it out."
+                "RandomElasticTransform distorts labels and image differently: leave it out."
             )
         if any(getattr(layer, "data_format", None) == "channels_first" for layer in layers):
             raise ValueError(
-                f"{self._name} is set to channels_first, and images are (height, width, channels): "
-                'give it data_format="channels_last".'
+                f"{self._name} is set to channels_first, but images are (height, width, channels): "
+                'pass data_format="channels_last".'
             )
         problem = self._problem((64, 96), draws=8)
         if problem == self._makes_up:
-            # Crops interpolate where they are larger than the image: that one was small.
+            # Crops interpolate if they are larger than the image, so test a larger image.
             problem = self._problem((1056, 2080), draws=2)
         if problem:
             raise ValueError(problem)
@@ -72,7 +74,7 @@ class KerasAugmentation:
         labels = tf.cast(sample["segmentation_masks"], tf.uint8)
         inputs = {
             "images": tf.cast(sample["images"], tf.float32),
-            # Upside down, the ignore label is the 0 that layers pad with.
+            # Inverted, so that the ignore label is 0, the value that layers pad with.
             "segmentation_masks": tf.cast(IGNORE - labels, tf.float32)[..., None],
         }
         outputs = self._augment(inputs, seed)
@@ -88,7 +90,7 @@ class KerasAugmentation:
         options = {"training": True} if takes_training else {}
         try:
             with _DrawsFrom(seed):
-                # Its version for dictionaries fails in Keras 3.15.
+                # RandomGrayscale fails for dictionaries in Keras 3.15.
                 if isinstance(self.layer, keras.layers.RandomGrayscale):
                     return {**inputs, "images": self.layer(inputs["images"], **options)}
                 return self.layer(inputs, **options)
@@ -97,12 +99,12 @@ class KerasAugmentation:
             if shape.is_fully_defined():
                 raise
             raise ValueError(
-                f"{self._name} needs images of a known size: put it behind RandomScaleCrop. "
+                f"{self._name} needs images of a known size: use it after RandomScaleCrop. "
                 f"Received: shape {shape}"
             ) from error
 
     def _problem(self, size, draws):
-        """What is wrong with the layer, judged by samples of noise; None if it is in order."""
+        """Returns a message if the layer gives wrong results for random samples, else None."""
         rng = np.random.default_rng(0)
         classes = np.array([3, 7, 254, IGNORE], np.uint8)
         sample = {
@@ -116,17 +118,20 @@ class KerasAugmentation:
             if self._makes_up in str(error):
                 return self._makes_up
             raise ValueError(
-                f"{self._name} does not augment images together with labels, for the reason above."
+                f"{self._name} cannot augment images together with labels; see the error above."
             ) from error
         left = {label for draw in drawn for label in np.unique(draw["segmentation_masks"])}
         if not left.issubset(classes):
             return self._makes_up
         if not left.issuperset(classes[:-1]):
-            return f"{self._name} loses labels: give it segmentation_classes=256 if it takes that."
+            return f"{self._name} loses labels: pass segmentation_classes=256 if it is an argument."
         if max(draw["images"].max() for draw in drawn) <= 1:
-            return f"{self._name} leaves 0..255: give it value_range=(0, 255) if it takes that."
+            return (
+                f"{self._name} returns pixels that are not in 0..255: pass value_range=(0, 255) if "
+                "it is an argument."
+            )
         if any(draw["images"].shape != (*draw["segmentation_masks"].shape, 3) for draw in drawn):
-            return f"{self._name} gives image and labels different sizes: leave it out."
+            return f"{self._name} returns image and labels of different sizes: leave it out."
         return None
 
     @property
@@ -136,24 +141,24 @@ class KerasAugmentation:
     @property
     def _makes_up(self):
         return (
-            f"{self._name} makes up labels: it must take them from the nearest pixel (no crop may "
-            "exceed its image) and fill with 0, which becomes the ignore label."
+            f"{self._name} creates new labels: it must interpolate them by nearest neighbor (no "
+            "crop may be larger than its image) and fill with 0, which becomes the ignore label."
         )
 
 
 def as_augmentation(augmentation):
-    """What is given, as a callable of a sample and a seed.
+    """Converts an augmentation to a callable of a sample and a seed.
 
         >>> import keras
         >>> from keras_crosscbam.datasets.keras_augmentation import as_augmentation
         >>> flip = as_augmentation(keras.layers.RandomFlip("horizontal"))
 
     Args:
-        augmentation: a callable of a sample and a seed, like those of this module, or a layer
-            that `KerasAugmentation` takes.
+        augmentation: a callable of a sample and a seed, or a layer that `KerasAugmentation`
+            supports.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if the augmentation is neither.
     """
     if isinstance(augmentation, keras.layers.Layer):
         return KerasAugmentation(augmentation)
@@ -171,7 +176,7 @@ def as_augmentation(augmentation):
 
 
 class _DrawsFrom(keras.StatelessScope):
-    """Lets the layers of Keras draw from a seed instead of the states of their generators."""
+    """Scope in which layers of Keras draw from a seed instead of their generator states."""
 
     def __init__(self, seed):
         super().__init__()
@@ -185,4 +190,4 @@ class _DrawsFrom(keras.StatelessScope):
         return tf.cast(tf.stack([self._key, self._draws]), variable.dtype)
 
     def add_update(self, update):
-        """Leaves the states alone."""
+        """Ignores updates of the generator states."""

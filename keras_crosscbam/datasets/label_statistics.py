@@ -1,4 +1,4 @@
-"""Figures about labels that training and the doctor want: class weights, empty crops, strays."""
+"""Statistics of labels: class weights, empty crops, unknown ids and missing classes."""
 
 import logging
 from collections import Counter
@@ -11,35 +11,37 @@ from keras_crosscbam.datasets.masks import read_mask
 
 
 def balanced_weights(counts, exponent):
-    """Weights `share ** -exponent` of the classes, with mean 1 over the labeled pixels.
+    """Returns class weights `share ** -exponent` with mean 1 over the labeled pixels.
 
         >>> from keras_crosscbam.datasets.label_statistics import balanced_weights
         >>> balanced_weights([400, 100], exponent=0.5).round(3).tolist()
         [0.833, 1.667]
 
     Args:
-        counts: labeled pixels of each class.
-        exponent: 0 weighs all pixels alike, 1 all classes.
+        counts: number of labeled pixels of each class.
+        exponent: number from 0, for equal weights of all pixels, to 1, for equal weights of all
+            classes.
 
     Returns:
-        float64 `(classes,)`. A class that never occurs has the weight of one of a share of 1e-6.
+        float64 `(classes,)`. A class that never occurs has the weight of a class with a share of
+        1e-6.
 
     Raises:
         ValueError: if no pixel is labeled.
     """
     counts = np.asarray(counts)
     if not counts.sum():
-        raise ValueError("No pixel of the data is labeled: class weights need some that are")
+        raise ValueError("No pixel of the data is labeled. Class weights require labeled pixels.")
     shares = counts / counts.sum()
     weights = np.maximum(shares, 1e-6) ** -exponent
     return weights / (weights * shares).sum()
 
 
 def random_crop_is_empty(labels, crop_size, scale_range, rng):
-    """Draws a training crop as `augment.RandomScaleCrop` does and looks whether it is void.
+    """Draws a training crop as `augment.RandomScaleCrop` does and checks whether it is empty.
 
     Args:
-        labels: uint8 `(height, width)`, ignore 255.
+        labels: uint8 `(height, width)`, 255 for ignored pixels.
         crop_size: `(height, width)` in pixels.
         scale_range: smallest and largest random scale.
         rng: a NumPy `Generator`.
@@ -52,7 +54,7 @@ def random_crop_is_empty(labels, crop_size, scale_range, rng):
     visible = np.minimum(np.round(size * scale), crop_size)
     window = np.clip(np.round(visible / scale), 1, size).astype(int)
     start = rng.integers(0, size - window, endpoint=True)
-    # The pixels that resizing by nearest neighbor on half-pixel centers keeps.
+    # The pixels that remain after nearest neighbor resizing on half-pixel centers.
     rows, columns = (
         first + ((np.arange(max(n, 1)) + 0.5) * length / max(n, 1)).astype(int)
         for first, length, n in zip(start, window, visible, strict=True)
@@ -61,16 +63,16 @@ def random_crop_is_empty(labels, crop_size, scale_range, rng):
 
 
 def decode_leniently(mask, encoding):
-    """Decodes a mask whose ids or colors may partly stand for no class.
+    """Decodes a mask in which some ids or colors may belong to no class.
 
     Args:
         mask: uint8 ids `(height, width)` for an `IndexEncoding`, colors `(height, width, 3)` for
             a `ColorEncoding`.
-        encoding: how it encodes the classes.
+        encoding: encoding of the classes in the mask.
 
     Returns:
-        uint8 labels `(height, width)`, strays as 255, and a dict from each stray id or
-        `(red, green, blue)` to its number of pixels.
+        A pair: uint8 labels `(height, width)`, with 255 for unknown ids or colors, and a dict from
+        each unknown id or `(red, green, blue)` to its number of pixels.
     """
     if not isinstance(encoding, IndexEncoding) and encoding.rest is not None:
         return encoding.decode(mask), {}
@@ -85,15 +87,15 @@ logger = logging.getLogger(__name__)
 
 
 def check_labels(dataset, split, counts):
-    """Refuses a data set with too few labels; warns of each class that has none.
+    """Checks that a data set has enough labels. Logs a warning with the classes that have none.
 
     Args:
         dataset: a `SegmentationDataset`.
         split: `"train"` or `"val"`, for messages.
-        counts: its labeled pixels of each class, `(classes,)`.
+        counts: number of labeled pixels of each class, `(classes,)`.
 
     Raises:
-        ValueError: if no class is labeled, or one alone of several.
+        ValueError: if no class is labeled, or only one of several classes.
     """
     if not enough_classes(counts):
         fault = too_few_labels(split, dataset.classes, counts, _ignored(dataset))
@@ -105,22 +107,23 @@ def check_labels(dataset, split, counts):
 
 
 def enough_classes(counts):
-    """Whether more than one class is labeled, or the only one that there is.
+    """Returns whether more than one class is labeled, or the class of a data set with one class.
 
-    Where one of several is, a network that gives it everywhere has a mean IoU of 100 %.
+    If only one of several classes is labeled, a network that always predicts this class has a mean
+    IoU of 100 %.
     """
     labeled = np.count_nonzero(counts)
     return labeled > 1 or labeled == len(counts)
 
 
 def too_few_labels(split, classes, counts, ignored):
-    """Why labels that are not enough are not, and what may have to be written.
+    """Returns a message about missing labels that suggests a change of dataset.yaml.
 
     Args:
-        split: its name.
+        split: name of the split.
         classes: the `ClassTable`.
-        counts: labeled pixels of each class, `(classes,)`.
-        ignored: pixels of each id or color that does not count, a `Counter`.
+        counts: number of labeled pixels of each class, `(classes,)`.
+        ignored: a `Counter` of the pixels with each ignored id or color.
     """
     if not np.any(counts):
         return f"{split}: no pixel is labeled"
@@ -134,20 +137,20 @@ def too_few_labels(split, classes, counts, ignored):
     kind, shown = ("color", list(value)) if isinstance(value, tuple) else ("id", value)
     meant = others[0] if len(others) == 1 else f"one of {shorten_list(others)}"
     return (
-        f"{sentence}; {share:.2g} % of the pixels have the {kind} {shown}, which does not count. "
+        f"{sentence}; {share:.2g} % of the pixels have the {kind} {shown}, which is ignored. "
         f"If they belong to {meant}, write `{kind}: {shown}` in its entry of dataset.yaml, and "
-        f"leave {shown} out of `ignore`"
+        f"remove {shown} from `ignore`"
     )
 
 
 def never_labeled(split, names, trained_on):
-    """What it means that the classes of these names have no pixel in a split."""
-    effect = "never seen, so never learned" if trained_on else "never labeled, so never judged"
+    """Returns a message about classes that have no pixel in a split."""
+    effect = "never labeled, so not trained" if trained_on else "never labeled, so not evaluated"
     return f"{split}: {effect}: {', '.join(names)}"
 
 
 def _ignored(dataset):
-    """Pixels of each id or color that does not count in the masks of a data set."""
+    """Counts the pixels with each ignored id or color in the masks of a data set."""
     ignored = Counter()
     for _, path in dataset.pairs:
         mask = read_mask(path, dataset.encoding).pixels

@@ -1,4 +1,4 @@
-"""One split of a data set as it lies on disk, whole or not."""
+"""Lists the files of a split of a data set, which may be incomplete."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +9,14 @@ from keras_crosscbam.datasets.dataset import SegmentationDataset
 
 @dataclass(frozen=True)
 class Frame:
-    """An image and its mask, None for what is missing; `name` is for messages.
+    """An image file and its mask file.
 
-    `group` is the name of the frames that belong together, such as those of one drive; None where
-    the frame's name does not say it.
+    Attributes:
+        name: name of the frame, for messages.
+        image: path of the image, or None if it is missing.
+        mask: path of the mask, or None if it is missing.
+        group: name of a group of related frames, such as a drive; None if it does not follow from
+            the name of the frame.
     """
 
     name: str
@@ -23,21 +27,21 @@ class Frame:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a split holds, before anybody insists on it: what loaders and the doctor share.
+    """The files of a split. They are not checked yet, and some may be missing.
 
     Attributes:
         root: folder of the data set.
         split: name of the split.
         name: name of the data set.
-        frames: its `Frame`s, in order.
+        frames: the `Frame`s, in order.
         classes: names and colors of the classes.
-        encoding: how the masks encode them.
-        faults: what else is wrong with the files' names and lists, a sentence each.
+        encoding: encoding of the classes in the masks.
+        faults: messages about other problems with the names and lists of files.
         value_range: as in `SegmentationDataset`.
-        hint: what to do if frames lack their image or mask, a sentence, or "".
-        image_root: the folder whose subfolders tell images of one name apart; None where all names
-            differ.
-        left_out: the groups of frames that were taken away.
+        hint: a sentence that says what to do if frames have no image or mask, or "".
+        image_root: folder whose subfolders may contain images with the same name; None if all
+            names are different.
+        left_out: names of the groups of frames that were removed.
         channels: number of channels of the images.
     """
 
@@ -56,14 +60,18 @@ class Listing:
 
     @property
     def groups(self):
-        """The names of the groups of frames there are, a sorted tuple."""
+        """The names of the groups of the frames, a sorted tuple."""
         return tuple(sorted({frame.group for frame in self.frames if frame.group is not None}))
 
     def select(self, groups=None, without=()):
-        """The listing of the frames of these groups, None for all, that are of none of those.
+        """Returns a listing of the frames of some groups.
+
+        Args:
+            groups: names of the groups to keep; None for all.
+            without: names of the groups to remove.
 
         Raises:
-            ValueError: for frames whose names do not say their group.
+            ValueError: for frames without a group.
         """
         if groups is None and not without:
             return self
@@ -71,7 +79,7 @@ class Listing:
         if nameless:
             raise ValueError(
                 f"{self.root}: in the {self.split} split the names of {len(nameless)} frames do "
-                f"not say which group they are of: {shorten_list(nameless)}"
+                f"not contain a group: {shorten_list(nameless)}"
             )
         frames = tuple(
             frame
@@ -81,7 +89,7 @@ class Listing:
         return replace(self, frames=frames, left_out=(*self.left_out, *without))
 
     def problems(self, needed=("image", "mask")):
-        """Why this is no whole split: a list of sentences, empty if it is one."""
+        """Returns a list of messages about missing files and faults, empty if there are none."""
         problems = list(self.faults)
         missing = [text for text in map(self._missing, needed) if text]
         if missing:
@@ -92,7 +100,7 @@ class Listing:
         return problems
 
     def dataset(self):
-        """The `SegmentationDataset` of the split; `ValueError` says why it is no whole one."""
+        """Returns the `SegmentationDataset`. Raises a `ValueError` for an incomplete split."""
         for problem in self.problems():
             raise ValueError(problem)
         pairs = tuple((frame.image, frame.mask) for frame in self.frames)
@@ -107,10 +115,10 @@ class Listing:
         )
 
     def images(self):
-        """The image files of the split, a tuple; masks may be missing, as in test splits.
+        """Returns the image files of the split, a tuple. Masks may be missing, as in test splits.
 
         Raises:
-            ValueError: if there are none, or some that masks or lists speak of are missing.
+            ValueError: if there are no images, or if images of masks or lists are missing.
         """
         for problem in self.problems(needed=("image",)):
             raise ValueError(problem)
@@ -122,14 +130,16 @@ class Listing:
 
 
 def top_folder(name):
-    """The first folder of a frame's name, `"."` for a name without any."""
+    """Returns the first folder in the name of a frame, `"."` for a name without folders."""
     return name.split("/")[0] if "/" in name else "."
 
 
 def pair(images, masks, group_of=top_folder):
-    """Makes `Frame`s of two dicts from a frame's name to its file, in the order of the names.
+    """Returns a tuple of `Frame`s, sorted by name.
 
-    `group_of` is a function of a frame's name that gives its group.
+    Args:
+        images, masks: dicts from the name of a frame to its file.
+        group_of: function from the name of a frame to its group.
     """
     return tuple(
         Frame(name, images.get(name), masks.get(name), group_of(name))
@@ -138,7 +148,7 @@ def pair(images, masks, group_of=top_folder):
 
 
 def shorten_list(items, limit=5):
-    """The first items as text, and how many more there are."""
+    """Returns the first items as text, and the number of further items."""
     items = list(map(str, items))
     rest = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + rest

@@ -1,4 +1,4 @@
-"""Any data set from its folder alone: the layout says which one it is."""
+"""Loads a data set in any supported layout, which is recognized from its folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keras_crosscbam.datasets.dataset import SegmentationDataset
     from keras_crosscbam.types import StrPath
 
-# What a folder holds, and who reads it; the first that is there decides.
+# The function that lists a folder containing a file or folder. The first one that exists is used.
 _LAYOUTS = {
     CLASS_FILE: list_folder,
     "leftImg8bit": list_cityscapes,
@@ -28,7 +28,7 @@ _LAYOUTS = {
 
 
 def load_dataset(root: StrPath, split: str, without: Sequence[str] = ()) -> SegmentationDataset:
-    """A split of whatever data set a folder holds.
+    """Loads a split of a data set in any supported layout.
 
         >>> from keras_crosscbam.datasets import load_dataset
         >>> data = load_dataset("CamVid", "val")  # doctest: +SKIP
@@ -44,8 +44,8 @@ def load_dataset(root: StrPath, split: str, without: Sequence[str] = ()) -> Segm
         A `SegmentationDataset`.
 
     Raises:
-        ValueError: for a folder of none of the layouts, an unknown group, and whatever that
-            layout's own function raises it for.
+        ValueError: for a folder without a supported layout, an unknown group, and for every error
+            of the function that loads the layout.
     """
     listing = list_split(root, split)
     for group in without:
@@ -54,7 +54,7 @@ def load_dataset(root: StrPath, split: str, without: Sequence[str] = ()) -> Segm
 
 
 def load_held_out(root: StrPath, group: str) -> SegmentationDataset:
-    """All labeled frames of one group: what to judge a training without that group by.
+    """Loads all labeled frames of one group, to evaluate a training without that group.
 
         >>> from keras_crosscbam.datasets import load_dataset, load_held_out
         >>> train = load_dataset("CamVid", "train", without=["0006R0"])  # doctest: +SKIP
@@ -62,23 +62,23 @@ def load_held_out(root: StrPath, group: str) -> SegmentationDataset:
         >>> len(train), len(unseen)  # doctest: +SKIP
         (266, 101)
 
-    Frames of one drive resemble each other, and frames of a drive that was trained on tell little
-    about other roads. A group is a drive of CamVid, a city of Cityscapes, and in data of one's own
-    a folder in `images/SPLIT/`, whatever it holds (`"."` for the frames that lie in none).
+    Frames of one drive are similar, so the accuracy on frames of a drive that was trained on does
+    not show the accuracy on other roads. A group is a drive of CamVid, a city of Cityscapes, or a
+    folder in `images/SPLIT/` of a user's data set (`"."` for the frames in no folder).
 
     Args:
         root: as in `load_dataset`.
         group: name of the group.
 
     Returns:
-        A `SegmentationDataset` of the group's frames in `train` and, where there is that split,
+        A `SegmentationDataset` with the frames of the group in `train` and, if this split exists,
         in `val`.
 
     Raises:
-        ValueError: for an unknown group, and whatever `load_dataset` raises it for.
+        ValueError: for an unknown group, and for every error of `load_dataset`.
     """
     listing = list_split(root, "train")
-    # Data to be divided like this may have no val split of its own.
+    # Data that is split by groups may have no val split.
     with contextlib.suppress(ValueError):
         val = list_split(root, "val")
         listing = replace(
@@ -95,13 +95,13 @@ def _check_group(listing, group):
     if group not in listing.groups:
         raise ValueError(
             f"{listing.root}: a group of frames to hold out must be one of "
-            f"{', '.join(listing.groups) or 'none: their names tell no groups'}. "
+            f"{', '.join(listing.groups) or 'none: their names contain no groups'}. "
             f"Received: {group!r}"
         )
 
 
 def split_images(root: StrPath, split: str) -> tuple[Path, ...]:
-    """The image files of a split, which need no masks: what to predict on.
+    """Returns the image files of a split, which needs no masks.
 
         >>> from keras_crosscbam.datasets import split_images
         >>> images = split_images("cityscapes", "test")  # doctest: +SKIP
@@ -113,18 +113,18 @@ def split_images(root: StrPath, split: str) -> tuple[Path, ...]:
         A tuple of paths, in the order of `load_dataset`.
 
     Raises:
-        ValueError: for a folder of none of the layouts, an unknown split, or missing images.
+        ValueError: for a folder without a supported layout, an unknown split, or missing images.
     """
     return list_split(root, split).images()
 
 
 def list_split(root, split):
-    """The `Listing` of a split, for `load_dataset`, `split_images` and the doctor."""
+    """Returns the `Listing` of a split."""
     root = Path(root)
     for sign, list_layout in _LAYOUTS.items():
         if (root / sign).exists():
             return list_layout(root, split)
     raise ValueError(
-        f"{root}: no data set. Expected {CLASS_FILE} beside images/ and masks/ (your own data), "
-        "leftImg8bit/ beside gtFine/ (Cityscapes), or train.txt or 701_StillsRaw_full/ (CamVid)."
+        f"{root}: no data set. Expected {CLASS_FILE}, images/ and masks/ (your own data), "
+        "leftImg8bit/ and gtFine/ (Cityscapes), or train.txt or 701_StillsRaw_full/ (CamVid)."
     )

@@ -1,4 +1,4 @@
-"""Reading mask files: the numbers they store, the colors they show, and which are the ids."""
+"""Reads mask files as ids or colors."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,26 +15,26 @@ from keras_crosscbam.images import (
     with_orientation,
 )
 
-# The color that each number of 8-bit gray shows, in RGBA.
+# The RGBA color of each number in 8-bit gray.
 _GRAYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 4, axis=1)
 _GRAYS[:, 3] = 255
 
 
 class UnclearIdsError(RefusedError):
-    """A mask stores numbers and shows others as grays, and either may be the ids."""
+    """Raised if both the stored numbers of a mask and the grays it shows may be the ids."""
 
 
 @dataclass(frozen=True)
 class Mask:
-    """What a mask file holds.
+    """The contents of a mask file.
 
     Attributes:
         pixels: uint8 ids `(height, width)`, or colors `(height, width, 3)`, upright.
-        kind: how the file stores them, such as "8-bit gray", for reports.
-        format: of the file, such as "PNG".
-        orientation: the EXIF orientation that the pixels were turned by, 1 for none.
-        palette: a dict from each index in use to its `(red, green, blue)`, for ids that are
-            indices of a palette of colors; otherwise empty.
+        kind: how the file stores the pixels, such as "8-bit gray", for reports.
+        format: format of the file, such as "PNG".
+        orientation: EXIF orientation that was applied to the pixels, 1 for none.
+        palette: a dict from each used index to its `(red, green, blue)`, if the ids are indices of
+            a palette of colors; otherwise empty.
     """
 
     pixels: np.ndarray
@@ -45,41 +45,43 @@ class Mask:
 
 
 def read_mask(path, encoding):
-    """Reads a mask file as ids or colors, turned by the file's own EXIF orientation.
+    """Reads a mask file as ids or colors and applies its EXIF orientation.
 
         >>> from keras_crosscbam.datasets.masks import read_mask
         >>> read_mask("masks/train/a.png", data.encoding).kind  # doctest: +SKIP
         '8-bit gray'
 
-    A file of one channel stores numbers and shows colors: those of its palette, or grays that
-    spread 1, 2 or 4 bits from black to white. For masks of colors, what it shows counts. For
-    masks of ids, where the numbers in use and the grays that they show are not equal:
+    A file with one channel stores numbers and shows colors: those of its palette, or grays, for
+    which 1, 2 or 4 bits are scaled to the range from black to white. For masks of colors, the
+    colors that the file shows are used. For masks of ids, these rules apply if the numbers in use
+    and the grays that they show are different:
 
-    - With a color among those in use, or with two equal grays, the numbers are the ids.
-    - Otherwise the grays are the ids. Lossless PNG optimizers make such files of 8-bit gray, and
-      number the grays that occur from 0 on.
-    - If the data set has classes for the numbers but not for all of those grays, the file is
-      refused; unless the palette has colors that are not in use: then the numbers are the ids.
-      With such a palette, a file whose numbers and grays both have classes is refused.
-    - Black and white, stored as 0 and 1, are 0 and 255 or 0 and 1, whichever the data set has
-      classes for. If it has them for both, the file is refused, whatever the numbers are.
+    - If one of the used colors is not gray, or if two grays are equal, the numbers are the ids.
+    - Otherwise the grays are the ids. Lossless PNG optimizers create such files from 8-bit gray.
+      They number the used grays from 0.
+    - If the data set has classes for the numbers but not for all of these grays, an error is
+      raised. If the palette has unused colors that are not gray, the numbers are the ids instead.
+      With such a palette, an error is raised if the data set has classes for both numbers and
+      grays.
+    - Black and white, stored as 0 and 1, are read as 0 and 255 or as 0 and 1, depending on which
+      ids the data set has classes for. If it has classes for both, an error is raised, for all
+      numbers that are stored.
 
-    With `IndexEncoding(stored=True)`, `masks: indices` in dataset.yaml, the numbers are the ids
-    whatever the file shows. Transparency has no meaning; a file in which it tells apart what is
-    equal in color is refused.
+    With `IndexEncoding(stored=True)`, `masks: indices` in dataset.yaml, the numbers are always the
+    ids. Transparency is ignored. An error is raised if pixels differ only in their transparency.
 
     Args:
-        path: the file.
-        encoding: how the data set's masks encode the classes.
+        path: path of the file.
+        encoding: encoding of the classes in the masks of the data set.
 
     Returns:
-        A `Mask`. Its pixels may be of the other kind than `encoding` decodes, and hold values
-        that it does not know.
+        A `Mask`. Its pixels may be ids for an encoding of colors or the reverse, and may contain
+        values that are not in the encoding.
 
     Raises:
-        UnclearIdsError: a `ValueError`, for a file that is refused as told above.
-        ValueError: for a missing, damaged or unknown file, and for one of more than 8 bits that
-            ids and colors do not need. All name the file.
+        UnclearIdsError: a `ValueError`, for a file with unclear ids as described above.
+        ValueError: for a missing, damaged or unknown file, and for a file with more than 8 bits
+            whose values are not ids or 8-bit colors. All messages name the file.
     """
     return open_image(path, lambda image: _read(image, encoding))
 
@@ -108,11 +110,11 @@ def _read(image, encoding):
 
 
 def _stored(image):
-    """What a Pillow image of a mask stores, upright.
+    """Returns the stored numbers of a mask that is open in Pillow, upright.
 
     Returns:
-        Its kind; uint8 pixels `(height, width, channels)`; and the color that each number of a
-        single channel shows, uint8 RGBA `(numbers, 4)`.
+        A tuple: the kind of the file, a text; the pixels, uint8 `(height, width, channels)`; and
+        the color of each number for a file with one channel, uint8 RGBA `(numbers, 4)`.
     """
     raw, samples = raw_mode(image), deep_samples(image)
     if samples is not None:
@@ -126,7 +128,7 @@ def _stored(image):
     if image.mode == "1":
         return "1-bit gray", np.asarray(image).astype(np.uint8)[..., None], _GRAYS[::255]
     if image.mode == "L":
-        # Pillow has spread the numbers that 2 or 4 bits hold over 0..255.
+        # Pillow has scaled numbers with 2 or 4 bits to 0..255.
         bits = {"L;2": 2, "L;4": 4}.get(raw[:3], 8)
         step = 255 // (2**bits - 1)
         return f"{bits}-bit gray", np.asarray(image)[..., None] // step, _GRAYS[::step]
@@ -139,17 +141,17 @@ def _stored(image):
 def _in_8_bits(samples):
     if samples.dtype.kind == "f":
         raise RefusedError(
-            "holds floating-point numbers; ids are whole numbers, save them as 8-bit gray"
+            "contains floating-point numbers, but ids are whole numbers; save them as 8-bit gray"
         )
     if samples.shape[2] == 1:
         outside = np.unique(samples[(samples < 0) | (samples > 255)])
         if outside.size:
-            raise RefusedError(f"expected ids of 0..255; received also {outside[:10].tolist()}")
+            raise RefusedError(f"expected ids in 0..255. Received also: {outside[:10].tolist()}")
         return samples.astype(np.uint8)
-    # The 8-bit value v is v * 257 of 16 bits.
+    # The 8-bit value v is v * 257 in 16 bits.
     if (samples % 257).any():
         raise RefusedError(
-            "holds colors that need 16 bits a channel; save it with 8 bits a channel"
+            "contains colors that need 16 bits a channel; save it with 8 bits a channel"
         )
     return (samples // 257).astype(np.uint8)
 
@@ -167,7 +169,7 @@ def _palette(image):
 
 
 def _check_transparency(pixels):
-    """Refuses colors `(..., channels and opacity)` that are equal but for the opacity."""
+    """Raises an error for colors `(..., channels and opacity)` that differ only in opacity."""
     opacity = pixels[..., -1]
     if opacity.min() == opacity.max():
         return
@@ -176,15 +178,15 @@ def _check_transparency(pixels):
         packed = packed << 8 | pixels[..., channel]
     if np.unique(packed).size > np.unique(packed >> 8).size:
         raise RefusedError(
-            "holds a color that is transparent at some pixels and less so at others, which means "
-            "nothing in a mask; save it without transparency"
+            "contains a color with different transparency at different pixels, which has no "
+            "meaning in a mask; save it without transparency"
         )
 
 
 def _colors(numbers, used, shown, encoding):
-    """What a single channel shows, in RGB; the numbers if it shows grays that are no class's."""
+    """Returns the RGB colors of a single channel, or its numbers if it has grays of no class."""
     if used[-1] >= len(shown):
-        raise RefusedError(f"has the index {used[-1]}, but a palette of {len(shown)} colors")
+        raise RefusedError(f"has the index {used[-1]}, but its palette has {len(shown)} colors")
     _check_transparency(shown[used])
     rgb = shown[:, :3]
     gray = (rgb[used] == rgb[used, :1]).all()
@@ -194,7 +196,7 @@ def _colors(numbers, used, shown, encoding):
 
 
 def _numbers_are_ids(used, shown, encoding):
-    """Whether the ids are the numbers in use, and not the grays that they show; see `read_mask`."""
+    """Returns whether the ids are the used numbers, not the grays they show; see `read_mask`."""
     if encoding.stored or used[-1] >= len(shown) or not _is_gray(shown[used]):
         return True
     grays = shown[:, 0]
@@ -213,15 +215,15 @@ def _numbers_are_ids(used, shown, encoding):
         return not of_grays and not seen_known
     raise UnclearIdsError(
         f"stores the numbers {numbers} and shows them as the grays {seen}, and it is not clear "
-        "which are the ids. Save the ids as 8-bit gray; or in dataset.yaml say `masks: indices` if "
-        "they are the numbers, or `masks: colors` if the file is a picture of colors"
+        "which are the ids. Save the ids as 8-bit gray, or write `masks: indices` in dataset.yaml "
+        "if the numbers are the ids, or `masks: colors` if the colors are the classes"
     )
 
 
 def _named(encoding, values):
-    """Whether the data set has classes for all of these ids.
+    """Returns whether the data set has classes for all of these ids.
 
-    Where all that is not named is background, every id has one, and one that is named must do.
+    If all unlisted ids are background, every id has a class. Then one listed id is sufficient.
     """
     named = encoding.ids.keys() - encoding.rest
     return not named.isdisjoint(values) if encoding.rest else named >= set(values)
@@ -232,29 +234,29 @@ def _is_gray(colors):
 
 
 class Palettes:
-    """Compares the palettes of a data set's masks, whose indices are the ids.
+    """Compares the palettes of masks in which the indices are the ids.
 
-    PNG optimizers may number the colors of each file anew, which leaves the picture as it was
-    and makes another class of each index.
+    PNG optimizers may renumber the colors of a file. This does not change the picture, but it
+    changes the class of each index.
     """
 
     def __init__(self):
         self._first = defaultdict(dict)
 
     def add(self, path, palette):
-        """Takes note of the `Mask.palette` of a file."""
+        """Records the `Mask.palette` of a file."""
         for index, color in palette.items():
             self._first[index].setdefault(color, path)
 
     def contradiction(self):
-        """A sentence about an index that has different colors in different files, or None."""
+        """Returns a message about an index with different colors in two files, or None."""
         for index, files in sorted(self._first.items()):
             if len(files) > 1:
                 (one, here), (other, there), *_ = files.items()
                 return (
-                    f"the palettes of masks differ, so that their indices may not be the ids: "
-                    f"index {index} is {one} in {here} and {other} in {there}. Say "
+                    f"the palettes of masks are different, so their indices may not be the ids: "
+                    f"index {index} is {one} in {here} and {other} in {there}. Write "
                     "`masks: colors` in dataset.yaml and the color of each class, or "
-                    "`masks: indices` if the indices are the ids all the same"
+                    "`masks: indices` if the indices are the ids"
                 )
         return None

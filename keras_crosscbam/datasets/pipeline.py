@@ -1,4 +1,4 @@
-"""From files to batches: `tf.data` pipelines that are a pure function of seed and position."""
+"""`tf.data` pipelines for training and evaluation, which depend only on seed and position."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from keras_crosscbam.types import Size
 
 AUGMENTATIONS = (RandomFlip(), PhotometricDistortion())
-"""What training does to its crops."""
+"""The default augmentations of training crops."""
 
 
 def training_batches(
@@ -49,43 +49,43 @@ def training_batches(
     shard: tuple[int, int] = (0, 1),
     cache: bool = True,
 ) -> tf.data.Dataset:
-    """Shuffled, augmented batches for `model.fit`.
+    """Returns shuffled and augmented batches for `model.fit`.
 
         >>> from keras_crosscbam.datasets import load_camvid, training_batches
         >>> data = load_camvid("CamVid", "train")  # doctest: +SKIP
         >>> batches = training_batches(data, (360, 480), batch_size=8)  # doctest: +SKIP
 
-    Every batch depends on the seed and its step in the whole training alone, neither on threads
-    nor on how often the training was interrupted: with `start_step=700` the stream goes on
-    exactly as it would have without a stop after 700 steps. Passes over the data follow each
-    other without a gap, so that every frame is seen equally often.
+    A batch depends only on the seed and on its step in the training, not on threads or
+    interruptions: with `start_step=700` the batches are the same as after 700 steps of a training
+    without interruption. A batch may contain frames of two passes over the data, so every frame is
+    used equally often.
 
     Args:
         dataset: a `SegmentationDataset`.
         crop_size: `(height, width)` of the batches in pixels.
-        batch_size: frames a batch.
+        batch_size: number of frames in a batch.
         scale_range: smallest and largest random scale.
-        augmentations: what is done to the crops: callables of a sample
+        augmentations: augmentations of the crops: callables of a sample
             `{"images", "segmentation_masks"}` and a seed, as in `keras_crosscbam.datasets.augment`,
-            or layers that `KerasAugmentation` takes.
-        class_mix: share of the crops, in 0..1, over which classes of another frame's crop are
+            or layers that `KerasAugmentation` supports.
+        class_mix: fraction of the crops, in 0..1, over which classes of another frame's crop are
             pasted; see `ClassMix`.
-        sampling_weights: how often each frame is drawn in relation to the others, as
-            `class_balanced_weights` gives it; None for once a pass.
-        seed: whole number that determines order and augmentation.
-        start_step: the step, counted from 0, to start with.
-        stop_step: the step to end before; None goes on forever.
-        shard: `(index, count)` of this process among several that share every batch; it makes
+        sampling_weights: relative frequency of each frame, for example from
+            `class_balanced_weights`; None to use each frame once in a pass.
+        seed: integer that determines order and augmentation.
+        start_step: first step, counted from 0.
+        stop_step: step to stop before; None for no end.
+        shard: `(index, count)` of this process, if several share every batch. It gets
             `batch_size / count` of the frames.
-        cache: whether to keep the decoded frames in memory (0.2 GB for CamVid at 480x360), as long
-            as they take no more of it than they leave free; see `Cached`.
+        cache: whether to keep the decoded frames in memory (0.2 GB for CamVid at 480x360), if there
+            is enough memory; see `Cached`.
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`: float32 `(batch, height, width, channels)` in
-        0..255 and uint8 `(batch, height, width)`, ignore 255.
+        0..255, and uint8 `(batch, height, width)` with 255 for ignored pixels.
 
     Raises:
-        ValueError: for arguments outside their range, and if the batch cannot be shared equally.
+        ValueError: for arguments out of range, or if the batch cannot be divided equally.
     """
     check_list("augmentations", augmentations)
     check_number("class_mix", class_mix, most=1)
@@ -127,7 +127,7 @@ def training_batches(
 
 
 def steps_per_epoch(dataset: Sized, batch_size: int) -> int:
-    """Batches in about one pass over the data, at least one."""
+    """Returns the number of batches in about one pass over the data, at least one."""
     check_whole("batch_size", batch_size, least=1)
     return max(len(dataset) // batch_size, 1)
 
@@ -135,19 +135,20 @@ def steps_per_epoch(dataset: Sized, batch_size: int) -> int:
 def evaluation_batches(
     dataset: SegmentationDataset, batch_size: int = 1, input_size: Size | None = None
 ) -> tf.data.Dataset:
-    """Whole frames in order, for validation in `model.fit`.
+    """Returns batches of complete frames in order, for validation in `model.fit`.
 
     Args:
-        dataset: a `SegmentationDataset` whose frames have one size, unless `batch_size` is 1.
-        batch_size: frames a batch; the last batch may be smaller.
-        input_size: `(height, width)` to resize images to; the labels follow by nearest neighbor.
-            `keras_crosscbam.evaluate` instead resizes the logits, and judges at full size.
+        dataset: a `SegmentationDataset`. If `batch_size` is not 1, all frames must have the same
+            size.
+        batch_size: number of frames in a batch. The last batch may be smaller.
+        input_size: `(height, width)` to resize images to. Labels are resized by nearest neighbor.
+            `keras_crosscbam.evaluate` instead resizes the logits and evaluates at full size.
 
     Returns:
-        A `tf.data.Dataset` like that of `training_batches`.
+        A `tf.data.Dataset` of `(images, labels)` as in `training_batches`.
 
     Raises:
-        ValueError: for arguments outside their range.
+        ValueError: for arguments out of range.
     """
     check_whole("batch_size", batch_size, least=1)
     if input_size is not None:
@@ -174,18 +175,18 @@ MASK = tf.TensorSpec((None, None), tf.uint8)
 
 
 def frame_reader(dataset, label=MASK):
-    """A TensorFlow function from an index to an image of a data set and its label.
+    """Returns a TensorFlow function from an index to an image of a data set and its label.
 
     Args:
-        dataset: a sequence of images, uint8 `(height, width, channels)`, and their labels.
+        dataset: a sequence of pairs of an image, uint8 `(height, width, channels)`, and a label.
         label: `tf.TensorSpec` of a label.
 
     Raises:
-        ValueError: if the data set is none, but for instance its path.
+        ValueError: if `dataset` is not a data set, but for example a path.
     """
     if isinstance(dataset, str) or not hasattr(dataset, "__getitem__"):
         raise ValueError(
-            "`dataset` must be a data set, such as load_dataset(folder, split) gives. "
+            "`dataset` must be a data set, such as load_dataset(folder, split) returns. "
             f"Received: {dataset!r}"
         )
 

@@ -1,4 +1,4 @@
-"""The order in which training sees the frames: a pure function of seed and position."""
+"""Order of the frames in training, which depends only on seed and position."""
 
 import numpy as np
 
@@ -7,19 +7,19 @@ from keras_crosscbam.tf_data import tf
 
 
 def frame_order(frames, seed, weights=None):
-    """Gives the function from a pass over the data to the frames in the order it takes them.
+    """Returns a function that computes the order of the frames in a pass over the data.
 
     Args:
         frames: number of frames.
-        seed: whole number.
-        weights: how often each frame is drawn in relation to the others; None for once a pass.
+        seed: integer seed.
+        weights: relative frequency of each frame; None to use each frame once in a pass.
 
     Returns:
-        A TensorFlow function of the pass, a scalar counted from 0, that returns int64 indices
+        A TensorFlow function from the number of the pass, a scalar counted from 0, to int64 indices
         `(frames,)`.
 
     Raises:
-        ValueError: if the weights are not one for each frame, of at least 0 and not all 0.
+        ValueError: if there is not one weight for each frame, or if weights are negative or all 0.
     """
     shares = None if weights is None else _cumulated(weights, frames)
 
@@ -27,8 +27,8 @@ def frame_order(frames, seed, weights=None):
         seeds = tf.random.split(tf.stack([tf.cast(seed, tf.int64), number]), 2)
         indices = tf.range(frames, dtype=tf.int64)
         if shares is not None:
-            # Evenly spaced points with one random offset: every frame comes up as often as its
-            # weight says, to within one.
+            # Evenly spaced points with one random offset. The number of times that a frame is
+            # drawn differs from its weight's share by less than one.
             offset = tf.random.stateless_uniform([], seeds[1], dtype=tf.float64)
             points = (tf.cast(indices, tf.float64) + offset) / frames
             indices = tf.searchsorted(tf.constant(shares), points, side="right", out_type=tf.int64)
@@ -52,23 +52,23 @@ def _cumulated(weights, frames):
 def index_stream(
     frames, batch_size, seed, weights=None, start_step=0, stop_step=None, shard=(0, 1)
 ):
-    """The frames to read one after the other, with their position in the whole training.
+    """Returns the frames in the order of training, with their positions in the training.
 
-    Passes over the data follow each other without a gap; the batch of a step is made of the
-    positions from `step * batch_size` on.
+    The batch of a step has the positions from `step * batch_size` on. It may contain frames of two
+    passes over the data.
 
     Args:
         frames, seed, weights: as in `frame_order`.
-        batch_size: frames a step, of all processes together.
-        start_step: the step, counted from 0, to start with.
-        stop_step: the step to end before; None goes on forever.
-        shard: `(index, count)` of this process among several that share every batch.
+        batch_size: number of frames in a step, for all processes together.
+        start_step: first step, counted from 0.
+        stop_step: step to stop before; None for no end.
+        shard: `(index, count)` of this process, if several share every batch.
 
     Returns:
         A `tf.data.Dataset` of int64 scalars `(index, position)`.
 
     Raises:
-        ValueError: for arguments outside their range, and if a batch cannot be shared equally.
+        ValueError: for arguments out of range, or if a batch cannot be divided equally.
     """
     check_whole("frames", frames, least=1)
     check_whole("batch_size", batch_size, least=1)
@@ -101,7 +101,7 @@ def index_stream(
 
 
 def frames_of_step(frames, batch_size, step, seed, weights=None):
-    """Indices of the frames that make up the batch of a step, counted from 0."""
+    """Returns the indices of the frames in the batch of a step, which is counted from 0."""
     order = frame_order(frames, seed, weights)
     positions = range(step * batch_size, (step + 1) * batch_size)
     passes = {p // frames for p in positions}
@@ -110,22 +110,23 @@ def frames_of_step(frames, batch_size, step, seed, weights=None):
 
 
 def class_balanced_weights(counts):
-    """Sampling weights under which the classes are shown about equally often.
+    """Returns sampling weights with which all classes occur about equally often.
 
-    Drawing a class at random and then one of its frames draws a frame with this probability.
+    The weight is the probability of a frame if first a class and then one of its frames is drawn
+    at random.
 
     Args:
-        counts: labeled pixels, `(frames, classes)`.
+        counts: number of labeled pixels, `(frames, classes)`.
 
     Returns:
-        float64 `(frames,)`, of sum 1.
+        float64 `(frames,)` with sum 1.
 
     Raises:
         ValueError: if no pixel is labeled.
     """
     present = np.asarray(counts) > 0
     if not present.any():
-        raise ValueError("No pixel of the data set is labeled: there is nothing to balance.")
+        raise ValueError("No pixel of the data set is labeled, so classes cannot be balanced.")
     frames_with = present.sum(axis=0)
     weights = (present[:, frames_with > 0] / frames_with[frames_with > 0]).sum(axis=1)
     return weights / weights.sum()

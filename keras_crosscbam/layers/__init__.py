@@ -1,4 +1,4 @@
-"""The layers of Cross-CBAM, each usable in any Keras model on any backend."""
+"""Keras layers of Cross-CBAM. Each layer works in any Keras model on any backend."""
 
 from keras_crosscbam.layers.attention import ChannelAttention, GateConv2D, SpatialAttention
 from keras_crosscbam.layers.batch_norm import BatchNormalization

@@ -1,4 +1,4 @@
-"""The two gates of CBAM as Cross-CBAM uses them (paper, section 3.2, Figures 4 and 5)."""
+"""Channel and spatial attention layers (paper, section 3.2, Figures 4 and 5)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class GateConv2D(layers.Conv2D):
-    """The 1x1 convolution with bias whose output a sigmoid turns into a gate.
+    """1x1 convolution with bias that computes the logits of a sigmoid gate.
 
     Args:
-        filters: number of gates per position.
+        filters: number of gates for each position.
     """
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
@@ -27,7 +27,7 @@ class GateConv2D(layers.Conv2D):
 
 
 def activation_name(activation):
-    """The name of a gate's activation, a function's or a class's; None for none.
+    """Returns the name of an activation function or class, or None for no activation.
 
     >>> from keras_crosscbam.layers.attention import activation_name
     >>> activation_name("relu"), activation_name("linear"), activation_name(None)
@@ -40,27 +40,28 @@ def activation_name(activation):
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class ChannelAttention(layers.Layer):
-    """Says *what* matters: one weight in (0, 1) per channel (paper, Equation 3).
+    """Computes channel attention: one weight in (0, 1) for each channel (paper, Equation 3).
 
         >>> import numpy as np
         >>> from keras_crosscbam.layers import ChannelAttention
         >>> tuple(ChannelAttention()(np.ones((2, 45, 60, 64))).shape)
         (2, 1, 1, 64)
 
-    `sigmoid(mlp(max(x)) + mlp(mean(x)))`: maximum and mean over all positions go through one
-    shared perceptron `channels -> channels // reduction -> channels`.
+    The output is `sigmoid(mlp(max(x)) + mlp(mean(x)))`. The maximum and the mean are taken over
+    all positions. Both go through the same perceptron
+    `channels -> channels // reduction -> channels`.
 
     Args:
-        reduction: by how much the hidden layer is narrower than the input (paper: 16); the
-            hidden layer keeps at least one unit.
-        gate_activation: what stands between the last convolution and the sigmoid. The paper has
-            nothing there; `"relu"`, which MMCV's convolutions bring along, keeps gates above 0.5.
+        reduction: ratio of the input channels to the units of the hidden layer (paper: 16). The
+            hidden layer has at least one unit.
+        gate_activation: activation between the last convolution and the sigmoid. The paper has
+            none. `"relu"`, the default in MMCV's convolutions, keeps gates at 0.5 or above.
 
     Call arguments:
         inputs: feature maps of shape `(batch, height, width, channels)`.
 
     Returns:
-        Gates of shape `(batch, 1, 1, channels)`, to be multiplied with feature maps.
+        Gates of shape `(batch, 1, 1, channels)`, to multiply feature maps by.
 
     Raises:
         ValueError: if `reduction` is not a positive integer.
@@ -109,25 +110,25 @@ class ChannelAttention(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class SpatialAttention(layers.Layer):
-    """Says *where* it matters: one weight in (0, 1) per position (paper, Equation 4).
+    """Computes spatial attention: one weight in (0, 1) for each position (paper, Equation 4).
 
         >>> import numpy as np
         >>> from keras_crosscbam.layers import SpatialAttention
         >>> tuple(SpatialAttention()(np.ones((2, 45, 60, 64))).shape)
         (2, 45, 60, 1)
 
-    `sigmoid(conv1x1([max over channels, mean over channels]))`. CBAM has a 7x7 convolution here;
-    the paper keeps a 1x1 for speed.
+    The output is `sigmoid(conv1x1([max over channels, mean over channels]))`. CBAM uses a 7x7
+    convolution here. The paper uses a 1x1 convolution for speed.
 
     Args:
-        gate_activation: what stands between the last convolution and the sigmoid. The paper has
-            nothing there; `"relu"`, which MMCV's convolutions bring along, keeps gates above 0.5.
+        gate_activation: activation between the last convolution and the sigmoid. The paper has
+            none. `"relu"`, the default in MMCV's convolutions, keeps gates at 0.5 or above.
 
     Call arguments:
         inputs: feature maps of shape `(batch, height, width, channels)`.
 
     Returns:
-        Gates of shape `(batch, height, width, 1)`, to be multiplied with feature maps.
+        Gates of shape `(batch, height, width, 1)`, to multiply feature maps by.
     """
 
     def __init__(self, gate_activation: str | None = None, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the layers compute differently from one Keras backend to another."""
+"""Operations that are implemented separately for each Keras backend."""
 
 import keras
 from keras import ops
@@ -8,9 +8,9 @@ from keras_crosscbam.layers.dilated import dilated_convolution
 
 
 def resize_bilinear(x, reference):
-    """Resizes float32 `(batch, height, width, channels)` to the size of a reference."""
+    """Resizes a float32 tensor `(batch, height, width, channels)` to the size of `reference`."""
     if keras.backend.backend() == "tensorflow":
-        # keras.ops.image.resize compares the size with 0, which a symbolic size cannot answer.
+        # keras.ops.image.resize compares the size with 0, which fails for a symbolic size.
         import tensorflow as tf
 
         return tf.image.resize(x, tf.shape(reference)[1:3], method="bilinear")
@@ -20,18 +20,21 @@ def resize_bilinear(x, reference):
 
 
 def convolve_dilated(conv, inputs):
-    """The training output of a dilated `Conv2D` of stride 1 with "same" padding, without bias."""
+    """Returns the training output of a dilated `Conv2D` without bias.
+
+    The layer must have stride 1 and "same" padding.
+    """
     if keras.backend.backend() == "tensorflow":
         return dilated_convolution(inputs, conv.kernel, conv.dilation_rate[0])
     return conv(inputs)
 
 
 def fused_batch_norm(inputs, gamma, beta, epsilon):
-    """Normalizes `(batch, height, width, channels)` by the statistics of the batch.
+    """Normalizes a tensor `(batch, height, width, channels)` by the statistics of the batch.
 
     Returns:
-        The normalized tensor, and the mean and the unbiased variance of each channel; None on a
-        backend without one operation for all of this.
+        A tuple of the normalized tensor, the mean of each channel and the unbiased variance of
+        each channel. None on a backend without a fused operation.
     """
     if keras.backend.backend() == "tensorflow":
         return private_api.fused_batch_norm(inputs, gamma, beta, epsilon)
@@ -43,7 +46,7 @@ def fused_batch_norm(inputs, gamma, beta, epsilon):
 def _batch_norm_of_torch(inputs, gamma, beta, epsilon):
     import torch
 
-    # With a momentum of 1 the running statistics become those of the batch.
+    # With a momentum of 1 the running statistics become the batch statistics.
     mean, variance = (torch.zeros_like(gamma.value, requires_grad=False) for _ in range(2))
     outputs = torch.nn.functional.batch_norm(
         torch.movedim(inputs, -1, 1),  # a view: the memory is not copied
@@ -59,7 +62,7 @@ def _batch_norm_of_torch(inputs, gamma, beta, epsilon):
 
 
 def gradient(function, tensor):
-    """The gradient of a number, `function(tensor)`, by the tensor, as a tensor of its shape."""
+    """Returns the gradient of the scalar `function(tensor)` with respect to the tensor."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -79,5 +82,5 @@ def gradient(function, tensor):
             tensor = tensor.detach().requires_grad_()
             return torch.autograd.grad(function(tensor), tensor)[0]
     raise ValueError(
-        f"Gradients need Keras on TensorFlow, JAX or PyTorch. Received: Keras on {backend}"
+        f"Gradients require the TensorFlow, JAX or PyTorch backend of Keras. Received: {backend}"
     )

@@ -1,4 +1,4 @@
-"""The Cross Convolutional Block Attention Module: fuses detail with meaning."""
+"""The Cross Convolutional Block Attention Module (CCBAM), which fuses two feature maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_crosscbam.layers.switches import Switched
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class CCBAM(Switched, layers.Layer):
-    """Fuses two feature maps, each weighted by attention computed on the other one.
+    """Fuses two feature maps. Each is weighted by attention computed from the other.
 
         >>> import numpy as np
         >>> from keras_crosscbam.layers import CCBAM
@@ -28,18 +28,18 @@ class CCBAM(Switched, layers.Layer):
         output = from_high * SA_low(from_low) + from_low * SA_high(from_high)
 
     Args:
-        reduction: the channel attentions' reduction ratio (paper: 16).
-        gate_activation: as in `ChannelAttention`, for all four gates.
+        reduction: reduction ratio of the channel attention layers (paper: 16).
+        gate_activation: activation of all four gates, as in `ChannelAttention`.
 
     Call arguments:
-        inputs: a pair `[low, high]` of equal shape `(batch, height, width, channels)`: features
-            of the encoder, and the decoder's features resized to the same size.
+        inputs: a pair `[low, high]` of equal shape `(batch, height, width, channels)`: encoder
+            features, and decoder features resized to the same size.
 
     Returns:
-        The fused features, of the inputs' shape.
+        The fused features, with the shape of the inputs.
 
     Raises:
-        ValueError: if the two inputs differ in their number of channels.
+        ValueError: if the two inputs have different numbers of channels.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class CCBAM(Switched, layers.Layer):
         low, high = input_shape
         if low[-1] != high[-1]:
             raise ValueError(
-                "CCBAM fuses two feature maps with equally many channels. "
+                "The inputs of CCBAM must have the same number of channels. "
                 f"Received: shapes {tuple(low)} and {tuple(high)}"
             )
         self.low_channel_attention.build(low)
@@ -74,12 +74,12 @@ class CCBAM(Switched, layers.Layer):
         return self.attend(inputs)[0]
 
     def attend(self, inputs: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
-        """The fused features, and the gates that they come from.
+        """Computes the fused features and the gates.
 
         Returns:
-            The output of a call, and a dict of `"low_channel"` and `"high_channel"`, of shape
-            `(batch, 1, 1, channels)`, and `"low_spatial"` and `"high_spatial"`, `(batch, height,
-            width, 1)`, by the features that they are computed on.
+            A pair: the output of a call, and a dict of the gates `"low_channel"` and
+            `"high_channel"`, of shape `(batch, 1, 1, channels)`, and `"low_spatial"` and
+            `"high_spatial"`, of shape `(batch, height, width, 1)`.
         """
         low, high = inputs
         gates = {"high_channel": self.high_channel_attention(high)}

@@ -1,4 +1,4 @@
-"""Convolution, batch normalization, ReLU: the unit that STDC and the decoder are made of."""
+"""The layer `ConvBNReLU`: convolution, batch normalization and ReLU."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from keras_crosscbam.layers.backend import convolve_dilated
 from keras_crosscbam.layers.batch_norm import BatchNormalization
 
 EPSILON = 1e-5
-"""What batch normalization adds to the variance."""
+"""The value that batch normalization adds to the variance."""
 
 
 def batch_norm(**kwargs):
-    """A BatchNormalization layer with the network's momentum (0.1 in PyTorch's terms)."""
+    """Returns a BatchNormalization layer with momentum 0.9 (0.1 in PyTorch's definition)."""
     return BatchNormalization(momentum=0.9, epsilon=EPSILON, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class ConvBNReLU(layers.Layer):
-    """Convolution without bias, batch normalization, ReLU, padded symmetrically.
+    """Convolution without bias, batch normalization and ReLU, with symmetric padding.
 
         >>> import numpy as np
         >>> from keras_crosscbam.layers import ConvBNReLU
         >>> tuple(ConvBNReLU(32, 3, strides=2)(np.ones((1, 321, 481, 3))).shape)
         (1, 161, 241, 32)
 
-    Every side is padded with `dilation_rate * (kernel_size // 2)` zeros. Keras' own `"same"` pads
-    a convolution of stride 2 on the right and bottom only, which shifts the feature maps against
-    weights trained elsewhere.
+    Every side is padded with `dilation_rate * (kernel_size // 2)` zeros. The `"same"` padding of
+    Keras pads a convolution of stride 2 on the right and bottom only. This shifts the feature
+    maps relative to those of other frameworks, so their weights would give different results.
 
     Args:
         filters: number of output channels.
         kernel_size: side of the square kernel, an odd integer.
-        strides: step of the convolution, in both directions.
-        dilation_rate: distance between the kernel's taps; 1 is an ordinary convolution.
+        strides: stride of the convolution, in both directions.
+        dilation_rate: distance between the kernel elements; 1 for an ordinary convolution.
 
     Call arguments:
         inputs: feature maps of shape `(batch, height, width, channels)`.
@@ -45,7 +45,7 @@ class ConvBNReLU(layers.Layer):
         Feature maps of shape `(batch, ceil(height / strides), ceil(width / strides), filters)`.
 
     Raises:
-        ValueError: if `kernel_size` is even: no symmetric padding exists for it.
+        ValueError: if `kernel_size` is even, because symmetric padding is then impossible.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ConvBNReLU(layers.Layer):
         self.dilation_rate = dilation_rate
         self._dilated = dilation_rate > 1 and strides == 1
         common = {"dtype": self.dtype_policy}
-        # At stride 1 "same" is symmetric, and saves the separate padding step.
+        # At stride 1 "same" padding is symmetric and needs no separate padding layer.
         self.pad = None
         if strides > 1:
             self.pad = layers.ZeroPadding2D(

@@ -1,25 +1,25 @@
-"""Dilated convolution that TensorFlow trains at full speed."""
+"""Dilated convolution for TensorFlow with fast gradients on a CPU."""
 
 import itertools
 
 
 def dilated_convolution(inputs, kernel, rate):
-    """Convolves TensorFlow tensors at stride 1 with "same" padding, differentiably everywhere.
+    """Computes a dilated convolution of TensorFlow tensors at stride 1 with "same" padding.
 
         >>> import tensorflow as tf
         >>> from keras_crosscbam.layers.dilated import dilated_convolution
         >>> tuple(dilated_convolution(tf.ones((1, 9, 12, 4)), tf.ones((3, 3, 4, 8)), 3).shape)
         (1, 9, 12, 8)
 
-    On a CPU TensorFlow lacks the gradients of a dilated convolution, unless oneDNN brings them.
-    Therefore Keras has the feature maps cut into many small ones, convolved, and put together
-    again. Here the gradients are made of operations that are fast everywhere: on small feature
-    maps a training step of such a layer takes a third of the time.
+    On a CPU TensorFlow has no gradients of a dilated convolution, except with oneDNN. Therefore
+    Keras splits the feature maps into many small ones, convolves each and joins the results.
+    This function computes the gradients with operations that are fast on all devices: on small
+    feature maps a training step of such a layer takes a third of the time.
 
     Args:
         inputs: feature maps of shape `(batch, height, width, channels)`.
         kernel: shape `(side, side, channels, filters)`, of the same dtype, with an odd side.
-        rate: distance between the kernel's taps.
+        rate: distance between the kernel elements.
 
     Returns:
         Feature maps of shape `(batch, height, width, filters)`.
@@ -29,11 +29,11 @@ def dilated_convolution(inputs, kernel, rate):
     @tf.custom_gradient
     def convolve(inputs, kernel):
         def gradients(upstream):
-            # From the outputs back to the inputs the kernel stands upside down.
+            # The gradient of the inputs is a convolution with the flipped kernel.
             turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
             to_inputs = tf.nn.conv2d(upstream, turned, 1, "SAME", dilations=rate)
 
-            # Each tap of the kernel sees the inputs shifted by its distance from the center.
+            # Each kernel element multiplies the inputs shifted by its distance from the center.
             side, _, channels, filters = kernel.shape
             height, width = tf.unstack(tf.shape(inputs)[1:3])
             margin = [rate * (side // 2)] * 2

@@ -1,4 +1,4 @@
-"""The two ways of averaging at a border, and the square in front of a global average."""
+"""Layers around the average poolings: correction for zero padding, and squaring."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras_crosscbam.layers.switches import Switched
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class UncountPadding(Switched, layers.Layer):
-    """Turns an average that counts the zero padding into one of the pixels alone.
+    """Converts averages that include the zero padding into averages of the pixels only.
 
         >>> import numpy as np
         >>> from keras import layers
@@ -20,16 +20,18 @@ class UncountPadding(Switched, layers.Layer):
         >>> float(counted[0, 0, 0, 0]), float(UncountPadding()([counted, x])[0, 0, 0, 0])
         (0.4444444477558136, 1.0)
 
-    The average is over 3x3 pixels at stride 2, with one row or column of zeros at each border. It
-    is divided by the share of the pixels that are inside. Paddle's `AvgPool2D` leaves the padding
-    out by default; PyTorch's counts it, unless `count_include_pad=False`.
+    The averages are over 3x3 pixels at stride 2, with one row or column of zeros at each border.
+    Each is divided by the fraction of the 3x3 pixels that is inside the input. Paddle's
+    `AvgPool2D` excludes the padding by default. PyTorch's includes it, unless
+    `count_include_pad=False`.
 
     Call arguments:
         inputs: a pair `[averages, x]`: the averages, of shape `(batch, ceil(height / 2),
-            ceil(width / 2), channels)`, and what they are of, `(batch, height, width, channels)`.
+            ceil(width / 2), channels)`, and the tensor that was averaged, of shape
+            `(batch, height, width, channels)`.
 
     Returns:
-        A tensor of the averages' shape.
+        A tensor with the shape of `averages`.
     """
 
     @property
@@ -48,7 +50,7 @@ class UncountPadding(Switched, layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class Square(Switched, layers.Layer):
-    """Squares each value, as the published STDC classifier does before its global average.
+    """Squares each value, as the published STDC classifier does before global average pooling.
 
     >>> import numpy as np
     >>> from keras_crosscbam.layers import Square

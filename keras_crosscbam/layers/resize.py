@@ -8,7 +8,7 @@ from keras_crosscbam.layers.backend import resize_bilinear
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class ResizeLike(keras.layers.Layer):
-    """Resizes feature maps bilinearly to the height and width of a reference.
+    """Resizes feature maps bilinearly to the height and width of a reference tensor.
 
         >>> import numpy as np
         >>> from keras_crosscbam.layers import ResizeLike
@@ -16,13 +16,13 @@ class ResizeLike(keras.layers.Layer):
         >>> tuple(ResizeLike()([x, reference]).shape)
         (1, 45, 60, 8)
 
-    A factor would be wrong where a size is not divisible by 32: 720 rows become 90, 45 and 23
-    on the way down, and 23 has to become 45 again, not 46. Sampling is at half-pixel centers,
-    clamped at the border, without antialiasing (PyTorch's `align_corners=False`).
+    A fixed factor is wrong for a size that is not divisible by 32: the encoder reduces 720 rows
+    to 90, 45 and 23, and the decoder must resize 23 to 45, not 46. Sampling is at half-pixel
+    centers, clamped at the border, without antialiasing (PyTorch's `align_corners=False`).
 
     Call arguments:
-        inputs: a pair `[x, reference]` of tensors of shape `(batch, height, width, channels)`;
-            of the reference only the size is read.
+        inputs: a pair `[x, reference]` of tensors of shape `(batch, height, width, channels)`.
+            Only the size of the reference is used.
 
     Returns:
         A tensor of shape `(batch, reference height, reference width, channels of x)` in the
@@ -31,7 +31,7 @@ class ResizeLike(keras.layers.Layer):
 
     def call(self, inputs):
         x, reference = inputs
-        # In float32, as TensorFlow's resize answers; XLA cannot differentiate it in bfloat16.
+        # TensorFlow's resize returns float32, and XLA cannot differentiate it in bfloat16.
         x = ops.cast(x, "float32")
         return ops.cast(resize_bilinear(x, reference), self.compute_dtype)
 

@@ -1,4 +1,4 @@
-"""The layer that a segmentation network ends in: scores at the size of the image."""
+"""The output layer of a segmentation network, which stores the class table."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from keras_crosscbam.classes import ClassTable
 from keras_crosscbam.layers.resize import ResizeLike
 
-# The layer's entry in a weights file: the class table as JSON in UTF-8, an array of bytes.
+# The layer's entry in a weights file: the class table as JSON in UTF-8, a uint8 array.
 _ENTRY = "classes"
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class Scores(ResizeLike):
-    """`ResizeLike` of a score per class, which knows what the classes are called.
+    """Resizes scores to the size of the image and stores the names of the classes.
 
         >>> import numpy as np
         >>> from keras_crosscbam.classes import class_table
@@ -26,19 +26,19 @@ class Scores(ResizeLike):
         >>> tuple(layer([np.ones((1, 3, 4, 2)), np.ones((1, 24, 32, 3))]).shape)
         (1, 24, 32, 2)
 
-    The names and colors are in the layer's configuration, so that they go with a model through
-    saving, loading and cloning, and in its entry of a weights file. Loading a weights file into a
-    model without names gives it those of the file.
+    The names and colors are part of the layer's configuration, so they are kept when a model is
+    saved, loaded or cloned. They are also written into weights files. When a weights file is
+    loaded into a model without class names, the model takes the names from the file.
 
     Args:
-        classes: a `ClassTable`, or None where nobody has said.
+        classes: a `ClassTable`, or None if the classes are not known.
 
     Call arguments:
         inputs: as in `ResizeLike`.
 
     Raises:
-        ValueError: for scores of another number of classes, and for a weights file that names
-            other classes, or the same ones in another order.
+        ValueError: if the number of scores differs from the number of classes, or if a weights
+            file names other classes, or the same classes in another order.
     """
 
     def __init__(self, classes: ClassTable | None = None, **kwargs: Any) -> None:
@@ -49,8 +49,8 @@ class Scores(ResizeLike):
         channels = input_shape[0][-1]
         if self.classes is not None and self.classes.num_classes != channels:
             raise ValueError(
-                f"The class table names {self.classes.num_classes} classes, but there are "
-                f"scores of {channels}"
+                f"The number of scores must be the number of classes, {self.classes.num_classes}. "
+                f"Received: {channels} scores"
             )
         self.built = True
 
@@ -65,9 +65,10 @@ class Scores(ResizeLike):
             return
         if self.classes is not None and self.classes.names != stored.names:
             raise ValueError(
-                f"The file's weights are for the classes {', '.join(stored.names)}; the model's "
-                f"are {', '.join(self.classes.names)}. Pass the file as `weights=` to the "
-                "builder, which takes the same names in any order, and else makes a new head."
+                f"The weights in the file are for the classes {', '.join(stored.names)}; the "
+                f"model has {', '.join(self.classes.names)}. Pass the file as `weights=` to the "
+                "builder. It accepts the same names in any order, and creates a new head for "
+                "other names."
             )
         self.classes = self.classes or stored
 
@@ -82,11 +83,11 @@ class Scores(ResizeLike):
 
 
 def read_classes(store):
-    """The `ClassTable` that `Scores` put into its group of a weights file, or None."""
+    """Returns the `ClassTable` that `Scores` wrote into a weights file's group, or None."""
     if _ENTRY not in store:
         return None
     try:
         text = np.asarray(store[_ENTRY], np.uint8).tobytes().decode()
         return ClassTable.from_json(json.loads(text))
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise ValueError(f"the names of its classes are not readable ({error})") from error
+        raise ValueError(f"the class names in it cannot be read ({error})") from error

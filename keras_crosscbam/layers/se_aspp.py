@@ -1,4 +1,4 @@
-"""Squeeze-and-Excitation Atrous Spatial Pyramid Pooling: context at several scales, cheaply."""
+"""Squeeze-and-Excitation Atrous Spatial Pyramid Pooling (SE-ASPP)."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from keras_crosscbam.layers.switches import Switched
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class SEASPP(Switched, layers.Layer):
-    """Gathers context with a few atrous convolutions and a squeeze-and-excitation gate.
+    """Computes multi-scale context features with atrous convolutions and a gate on the input.
 
         >>> import numpy as np
         >>> from keras_crosscbam.layers import SEASPP
         >>> tuple(SEASPP(256, dilation_rates=(1, 3))(np.ones((1, 16, 32, 1024))).shape)
         (1, 16, 32, 256)
 
-    Paper, section 3.3, Figure 6. Against ASPP there are two atrous branches instead of four, they
-    are added instead of concatenated, and the image pooling branch gives way to a gate on the
-    input itself:
+    Paper, section 3.3, Figure 6. Unlike ASPP it has two atrous branches instead of four, adds
+    them instead of concatenating them, and replaces the image pooling branch with a
+    squeeze-and-excitation gate on the input:
 
         atrous = sum of branch_r(x) for each rate r       (1x1 for rate 1, else 3x3 dilated by r)
         excited = x * sigmoid(conv1x1(relu(conv1x1(mean of x over all positions))))
         output = ConvBNReLU3x3([excited, atrous])
 
     Args:
-        filters: channels of each branch, of the gate's hidden layer and of the output (256).
-        dilation_rates: one branch for each rate (paper: `(1, 3)`).
-        gate_activation: as in `ChannelAttention`.
+        filters: number of channels of each branch, of the gate's hidden layer and of the output.
+        dilation_rates: dilation rates, one for each branch (paper: `(1, 3)`).
+        gate_activation: activation before the sigmoid, as in `ChannelAttention`.
 
     Call arguments:
         inputs: feature maps of shape `(batch, height, width, channels)`.
@@ -42,7 +42,7 @@ class SEASPP(Switched, layers.Layer):
         Feature maps of shape `(batch, height, width, filters)`.
 
     Raises:
-        ValueError: if `dilation_rates` is empty, repeats a rate or holds one below 1.
+        ValueError: if `dilation_rates` is empty, repeats a rate or contains a rate below 1.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SEASPP(Switched, layers.Layer):
         rates = tuple(dilation_rates)
         if not rates or len(set(rates)) < len(rates) or min(rates) < 1:
             raise ValueError(
-                "`dilation_rates` must be different positive integers, at least one. "
+                "`dilation_rates` must be one or more different positive integers. "
                 f"Received: {dilation_rates!r}"
             )
         self.filters = filters
@@ -98,7 +98,7 @@ class SEASPP(Switched, layers.Layer):
         return self.project(ops.concatenate([excited, atrous], axis=-1), training=training)
 
     def gate(self, inputs: Any) -> Any:
-        """The weights of the input's channels, `(batch, 1, 1, channels)`, each in (0, 1)."""
+        """Returns one weight in (0, 1) for each input channel, `(batch, 1, 1, channels)`."""
         return ops.sigmoid(self.expand(self.relu(self.reduce(self.squeeze(inputs)))))
 
     @property

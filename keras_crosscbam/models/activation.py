@@ -1,4 +1,4 @@
-"""Whether a model gives logits or probabilities: the activation that it ends in."""
+"""Finds and removes the final activation of a model."""
 
 import keras
 
@@ -7,10 +7,10 @@ from keras_crosscbam.models.surgery import as_functional, inference_model
 from keras_crosscbam.private_api import origin
 
 ACTIVATIONS = ("softmax", "sigmoid")
-"""The activations that make probabilities of logits."""
+"""The activations that convert logits to probabilities."""
 
-# Names of layers and operations that change no value at inference, and of those that interpolate,
-# behind which probabilities are probabilities still.
+# Names of layers and operations that change no value at inference, and of those that interpolate.
+# Interpolated probabilities are still probabilities.
 _SAME = ("Cast", "Dropout", "Identity", "SpatialDropout2D")
 _INTERPOLATING = (
     "AveragePooling2D",
@@ -25,29 +25,32 @@ _INTERPOLATING = (
 
 
 def final_activation(model):
-    """Names the activation that a model ends in.
+    """Returns the name of a model's final activation.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.models.activation import final_activation
         >>> final_activation(kc.CrossCBAM_M(num_classes=3, classifier_activation="softmax"))
         'softmax'
 
-    It is found as a layer (`Softmax`, `Activation`), as an operation (`keras.ops.softmax`), as the
-    argument `activation` of a layer such as `Conv2D`, inside a model that is used as a layer, and
-    before a resizing. One inside a function of the user's own is not found.
+    The activation may be a layer (`Softmax`, `Activation`), an operation (`keras.ops.softmax`) or
+    the argument `activation` of a layer such as `Conv2D`. It may be inside a model that is used as
+    a layer, and may be followed by a resizing. An activation inside a user-defined function is not
+    found.
 
     Args:
-        model: a functional or sequential model; of one with an auxiliary head, the main output.
+        model: a functional or sequential model. If it has an auxiliary head, the main output is
+            used.
 
     Returns:
-        `"softmax"` over the last axis, `"sigmoid"`, or None for a model that gives logits.
+        `"softmax"` for a softmax over the last axis, `"sigmoid"`, or None for a model that returns
+        logits.
     """
     name = last_activation(model)
     return name if name in ACTIVATIONS else None
 
 
 def last_activation(model):
-    """Names the activation that a model's scores went through last, whatever it is.
+    """Returns the name of the last activation before a model's output, of any kind.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.models.activation import last_activation
@@ -58,13 +61,13 @@ def last_activation(model):
         model: as in `final_activation`.
 
     Returns:
-        A name such as `"linear"` or `"tanh"`, or None where it cannot be told.
+        A name such as `"linear"` or `"tanh"`, or None if no activation is found.
     """
     return _activation_behind(inference_model(model).outputs[0])
 
 
 def without_activation(model):
-    """The model up to its final activation: from images to logits.
+    """Removes the final activation of a model, so that it returns logits.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.models.activation import final_activation, without_activation
@@ -76,11 +79,12 @@ def without_activation(model):
         model: as in `final_activation`.
 
     Returns:
-        A functional model over the same weights, but for the layer whose argument the activation
-        is, which is a copy; a model that gives logits is returned as it is.
+        A functional model that shares its layers with `model`. If the activation is an argument of
+        a layer, that layer is copied. A model that returns logits is returned unchanged.
 
     Raises:
-        ValueError: if the probabilities are resized, so that there are no logits of that size.
+        ValueError: if the model resizes probabilities, because then it has no logits at the size
+            of its output.
     """
     if final_activation(model) is None:
         return inference_model(model)
@@ -89,7 +93,7 @@ def without_activation(model):
 
 
 def _activation_behind(tensor):
-    """The activation that the values of a Keras tensor went through last."""
+    """Returns the name of the last activation that was applied to a Keras tensor."""
     operation, node, index = origin(tensor)
     if isinstance(operation, keras.Model):
         inner = _inner_output(operation, index)
@@ -102,7 +106,7 @@ def _activation_behind(tensor):
 
 
 def _logits_of(tensor, model_name):
-    """The Keras tensor of the logits that a tensor of probabilities was made of."""
+    """Returns the Keras tensor of the logits from which a tensor of probabilities is computed."""
     operation, node, index = origin(tensor)
     arguments, options = node.arguments.args, node.arguments.kwargs
     if isinstance(operation, keras.Model):
@@ -112,8 +116,8 @@ def _logits_of(tensor, model_name):
     if _interpolates(operation):
         raise ValueError(
             f"{model_name} resizes probabilities in {operation.name!r}, so it has no logits at the "
-            "size of its output. Use output='probabilities' or 'labels', or put the activation "
-            "behind the resizing."
+            "size of its output. Use output='probabilities' or 'labels', or apply the activation "
+            "after the resizing."
         )
     name = _activation_of(operation)
     if _changes_nothing(operation, name):
@@ -127,16 +131,16 @@ def _logits_of(tensor, model_name):
 
 
 def _inner_output(model, index):
-    """An output of a model used as a layer, inside that model; None for a subclassed model."""
+    """Returns a nested model's own output tensor, or None for a subclassed model."""
     outputs = getattr(model, "outputs", None)
     return outputs and outputs[index]
 
 
 def _activation_of(operation):
-    """The name of the activation that an operation is or ends in, or None."""
+    """Returns the name of the activation that an operation is or applies last, or None."""
     kind = type(operation).__name__
     if kind in ("Softmax", "Sigmoid"):
-        # Over another axis than that of the classes it makes no probabilities of classes.
+        # A softmax over an axis other than that of the classes gives no class probabilities.
         return kind.lower() if getattr(operation, "axis", -1) in (-1, 3) else None
     function = getattr(operation, "activation", None) or getattr(operation, "function", None)
     if function is None:

@@ -1,4 +1,4 @@
-"""Which network a file of weights belongs to."""
+"""Finds the architecture of a network from its weights."""
 
 import re
 
@@ -6,7 +6,7 @@ from keras_crosscbam.models.stdc import STEM_FILTERS
 
 
 def architecture_of(weights):
-    """Finds the arguments of `CrossCBAM` that make a network with a place for all weights.
+    """Finds the arguments of `CrossCBAM` that build the network of some weights.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.models.weights import find_weights
@@ -15,20 +15,20 @@ def architecture_of(weights):
         >>> model = kc.CrossCBAM(**architecture_of(weights))  # doctest: +SKIP
         >>> weights.load_into(model)  # doctest: +SKIP
 
-    They are read off the names of the layers and the shapes of their arrays. Switches
-    that leave no weights are written into files beside them, but files of version 0.1 do not tell
-    `gate_activation`. `dropout_rate` cannot be found.
+    The arguments follow from the names of the layers and the shapes of their arrays. Switches that
+    do not change the weights are stored separately in the file, but files of version 0.1 do not
+    contain `gate_activation`. `dropout_rate` cannot be found.
 
     Args:
         weights: `Weights` of a segmentation network.
 
     Returns:
-        A dict with `backbone`, `alpha`, `num_classes`, `use_se_aspp`, `fusion`, and where the
-        network has them `aspp_filters`, `aspp_dilation_rates`, `gate_activation` and
+        A dict with `backbone`, `alpha`, `num_classes`, `use_se_aspp` and `fusion`, and, if they
+        can be found, `aspp_filters`, `aspp_dilation_rates`, `gate_activation` and
         `count_include_pad`.
 
     Raises:
-        ValueError: for weights of anything else, such as an encoder.
+        ValueError: for weights of another kind of network, such as an encoder.
     """
     paths = weights.variables
 
@@ -37,8 +37,8 @@ def architecture_of(weights):
 
     if "stem_conv1/conv" not in paths or "classifier" not in paths:
         raise ValueError(
-            f"{weights.source} holds no segmentation network: it has no layers `stem_conv1` and "
-            "`classifier`"
+            f"{weights.source} does not contain a segmentation network: it has no layers "
+            "`stem_conv1` and `classifier`"
         )
     alpha = paths["stem_conv1/conv"][0].shape[-1] / STEM_FILTERS[0]
     fused = has("lateral", "neck3", "neck4")

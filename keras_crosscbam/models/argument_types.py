@@ -1,4 +1,4 @@
-"""Types of the arguments that the builders share."""
+"""Types of the arguments of the model builders."""
 
 import os
 from collections.abc import Callable, Sequence

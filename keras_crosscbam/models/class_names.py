@@ -1,4 +1,4 @@
-"""What the classes of a model are called."""
+"""The class names of a model."""
 
 import keras
 
@@ -6,13 +6,13 @@ from keras_crosscbam.classes import class_table, object_classes
 from keras_crosscbam.layers import Scores
 from keras_crosscbam.private_api import origin
 
-# What may stand behind the scores and leaves each class in its channel.
+# Layers that may follow the scores and keep each class in its channel.
 _BEHIND_SCORES = ("Activation", "Resizing", "ResizeLike", "Sigmoid", "Softmax", "UpSampling2D")
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class SegmentationModel(keras.Model):
-    """A functional model that ends in `Scores`, and so can tell its classes.
+    """A functional model with the output layer `Scores`, which stores its classes.
 
         >>> import keras, keras_crosscbam as kc
         >>> model = kc.CrossCBAM_M(classes=["background", "road"])
@@ -21,8 +21,8 @@ class SegmentationModel(keras.Model):
         ('background', 'road')
 
     Attributes:
-        classes: the `ClassTable` of the scores, None where nobody has said. Setting it takes a
-            list of names too; the layer `Scores` keeps it.
+        classes: the `ClassTable` of the scores, or None if the classes are not known. Set it to a
+            `ClassTable` or a list of names. The layer `Scores` stores it.
     """
 
     @property
@@ -42,10 +42,10 @@ class SegmentationModel(keras.Model):
 
 
 def classes_of(model):
-    """The `ClassTable` of any Keras model's scores, or None where nobody has said.
+    """Returns the `ClassTable` of any Keras model, or None if its classes are not known.
 
-    It is the model's attribute `classes`, or else that of the layer `Scores` that it ends in. One
-    score a pixel is that of an object, whatever it is called.
+    It is the model's attribute `classes`, or else that of its output layer `Scores`. For a model
+    with one score per pixel and no names, it is the table of background and object.
     """
     own = getattr(model, "classes", None)
     if own is not None:
@@ -60,7 +60,7 @@ def classes_of(model):
 
 
 def rewired(model, inputs, outputs):
-    """A functional model between tensors of another one, of its name, kind and classes."""
+    """Builds a model between tensors of another one, with the same name, type and classes."""
     kind = SegmentationModel if isinstance(model, SegmentationModel) else keras.Model
     made = kind(inputs, outputs, name=model.name)
     carry_classes(model, made)
@@ -68,20 +68,20 @@ def rewired(model, inputs, outputs):
 
 
 def carry_classes(source, target):
-    """Gives a model made of another one its classes, where the layers have not done so."""
+    """Copies the classes of a model to one built from it, if its layers do not have them."""
     known, wanted = classes_of(target), classes_of(source)
     if wanted is not None and known != wanted:
         target.classes = wanted
 
 
 def _main_output(model):
-    """The Keras tensor of the scores; of a model with an auxiliary head, that of the main one."""
+    """Returns the Keras tensor of the scores of a model's main head."""
     several = not isinstance(model, keras.Sequential) and isinstance(model.output, dict)
     return model.output.get("main") if several else model.outputs[0]
 
 
 def _scores_layer(tensor):
-    """The layer `Scores` that a tensor comes from, or None."""
+    """Returns the layer `Scores` that a tensor is computed by, or None."""
     if tensor is None:
         return None
     layer, node, index = origin(tensor)

@@ -1,4 +1,4 @@
-"""Cross-CBAM: STDC encoder, SE-ASPP context, CCBAM fusion (paper, section 3.4, Figure 1)."""
+"""Builder of Cross-CBAM networks (paper, section 3.4, Figure 1)."""
 
 import logging
 from collections.abc import Sequence
@@ -30,60 +30,64 @@ BASE_DOCSTRING = """{summary}
         {example}
 
     Args:{backbone}
-        input_shape: `(height, width, channels)`; height and width are None for sizes that vary from
-            call to call{default_shape}. The same weights serve all sizes and numbers of channels:
-            1 for gray images, which are taken for RGB of three equal channels; 3 for RGB; for any
-            other number the first convolution of weights for RGB is repeated, channel after
-            channel, and multiplied by 3 / channels.
-        num_classes: number of classes; None follows `classes` and the weights, or means
-            {default_classes} without either. The number alone does not say which classes are meant:
-            where it is that of the weights, the model keeps their head and the names of their
-            classes, and one line of the log says so. Pass `classes` for classes of your own. 1 is
-            for one kind of object: one logit a pixel, whose sigmoid is the probability of the
-            object. Labels are 1 for the object, 0 for background, 255 for ignored pixels; a pixel
-            is predicted as the object where its logit is above 0, its probability above 0.5.
+        input_shape: `(height, width, channels)`. Height and width are None for sizes that vary
+            between calls{default_shape}. The same weights work for all sizes and numbers of
+            channels. Gray images (1 channel) are converted to RGB images with three equal
+            channels. For any number of channels other than 1 and 3, the channels of the first
+            kernel of RGB weights are repeated in order and multiplied by 3 / channels.
+        num_classes: number of classes. None uses the number of `classes` or of the weights, or
+            {default_classes} without either. If only the number is given, and it equals that of the
+            weights, the model keeps the head of the weights and their class names, and logs a
+            message. Pass `classes` if your classes are different ones. Use 1 to segment one kind
+            of object: the model then returns one logit per pixel, and its sigmoid is the
+            probability of the object. Labels are 1 for the object, 0 for background and 255 for
+            ignored pixels. A pixel is predicted as the object if its logit is above 0, that is, if
+            its probability is above 0.5.
         classes: the classes, a `ClassTable` such as `dataset.classes`, or a list of names. They
-            are part of the model (`model.classes`), and go with it into every file that it is
-            saved or exported to. Weights for other names are loaded without their head, and one
-            line of the log says so.
-        aspp_filters: width c of SE-ASPP and of the decoder (paper, Table 6).
-        aspp_dilation_rates: rates of SE-ASPP's branches (paper, Table 5).
-        use_se_aspp: whether stage 5 goes through SE-ASPP. Without it a ConvBNReLU 1x1 takes its
-            place before the fusion (paper, Table 4).
-        fusion: how the decoder takes in stages 4 and 3: `"ccbam"`, or `"sum"` to add them, which
-            tells what attention is worth. None leaves them out, and the logits are made at 1/32;
-            without SE-ASPP too, the model is the baseline of Table 4, an FCN head on stage 5.
+            are stored in the model (`model.classes`) and in every file that it is saved or
+            exported to. Weights for other class names are loaded without their head, and a message
+            is logged.
+        aspp_filters: number of channels c of SE-ASPP and of the decoder (paper, Table 6).
+        aspp_dilation_rates: dilation rates of the branches of SE-ASPP (paper, Table 5).
+        use_se_aspp: whether SE-ASPP is applied to stage 5. Without it, a 1x1 ConvBNReLU is applied
+            before the fusion instead (paper, Table 4).
+        fusion: how the decoder uses stages 4 and 3: `"ccbam"`, or `"sum"` to add them, which
+            allows the effect of attention to be measured. With None the decoder does not use them,
+            and the logits are computed at 1/32 of the size. With None and without SE-ASPP, the
+            model is the baseline of Table 4, an FCN head on stage 5.
         gate_activation: activation before the sigmoid of every gate, in both modules. The paper
-            has none; `"relu"` is what the authors' FLOPs hint at (`flops.count_macs`). None
-            follows the weights, or means none without weights.
+            has none. The FLOPs in the paper suggest `"relu"` (see `flops.count_macs`). None uses
+            the value stored in the weights, or no activation without weights.
         aux_head: whether to add the auxiliary FCN head on stage 4, for training. The model then
-            returns `{{"main": ..., "aux": ...}}`; `inference_model` gives the main part back.
+            returns `{{"main": ..., "aux": ...}}`. `inference_model` removes the auxiliary head.
         weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
-        backbone_weights: the same for the encoder alone; loaded before `weights`.
+        backbone_weights: weights of the encoder alone, given like `weights` and loaded before
+            them.
         include_preprocessing: whether the model normalizes pixels of 0..255 itself. Without it,
-            it expects `(pixels / 255 - mean) / std` with ImageNet's mean and standard deviation of
-            R, G and B (of one channel the mean of the three, of others those of R, G and B in
-            turn), for instance in `fit`; `segment`, `evaluate`, runtimes and exports of this
-            package take pixels of 0..255 all the same, and normalize them for it.
-        classifier_activation: activation on the logits, for instance `"softmax"`, or `"sigmoid"`
-            for one class; None for none, which the losses of this package expect.
-        dropout_rate: share of whole channels dropped before the classifier, in training.
-        input_tensor: optional Keras tensor to build on instead of a new input.
-        alpha: width multiplier on all channels of encoder and decoder, `aspp_filters` included, as
-            in `keras.applications.MobileNet`; a multiple of 1/32. {default_alpha}
-        count_include_pad: whether the encoder's average poolings count the zero padding, as in
-            `STDC`. None follows the weights, or means True without weights.
+            the model expects `(pixels / 255 - mean) / std`, for example in `fit`, with the ImageNet
+            mean and standard deviation of R, G and B. For one channel, each is the mean of the
+            three values. For other numbers of channels, the values of R, G and B are repeated in
+            order. `segment`, `evaluate`, runtimes and exports of this package still take pixels of
+            0..255 and normalize them.
+        classifier_activation: activation of the logits, for example `"softmax"`, or `"sigmoid"`
+            for one class. None for no activation; the losses of this package expect logits.
+        dropout_rate: fraction of the channels to drop before the classifier in training.
+        input_tensor: optional Keras tensor to use as input instead of a new one.
+        alpha: width multiplier for all channels of encoder and decoder, including `aspp_filters`,
+            as in `keras.applications.MobileNet`; a multiple of 1/32. {default_alpha}
+        count_include_pad: whether the average poolings of the encoder include the zero padding, as
+            in `STDC`. None uses the value stored in the weights, or True without weights.
         name: name of the model.
 
     Returns:
         A functional `keras.Model` from images `(batch, height, width, channels)` to float32 logits
         `(batch, height, width, num_classes)`, at the size of the images. Its attribute `classes` is
-        a `ClassTable`, or None where the classes have no names.
+        a `ClassTable`, or None if the classes have no names.
 
     Raises:
         ValueError: for arguments out of range, unknown names, or weights that do not fit.
 """
-"""The docstring of every builder of a segmentation network."""
+"""Template of the docstrings of all builders of segmentation networks."""
 
 
 def CrossCBAM(
@@ -125,7 +129,7 @@ def CrossCBAM(
     features = stdc_features(pixels, backbone, alpha, count_include_pad)
 
     def logits(x, prefix=""):
-        """Dropout, 1x1 convolution, resizing to the image; float32 also in mixed precision."""
+        """Returns float32 logits at the size of the image: dropout, 1x1 convolution, resizing."""
         x = layers.SpatialDropout2D(
             dropout_rate, data_format="channels_last", name=f"{prefix}dropout"
         )(x)
@@ -170,7 +174,7 @@ def CrossCBAM(
 
 
 def _number_of(classes, num_classes, pretrained):
-    """How many classes the arguments of a builder stand for."""
+    """Returns the number of classes that the arguments of a builder specify."""
     if classes is not None:
         if num_classes not in (None, classes.num_classes):
             raise ValueError(
@@ -182,8 +186,8 @@ def _number_of(classes, num_classes, pretrained):
         return (pretrained and pretrained.num_classes) or 19
     if pretrained and pretrained.classes is not None and pretrained.num_classes == num_classes:
         logger.warning(
-            "%s: num_classes=%d is taken for its own classes (%s), whose head the model keeps. "
-            "Pass `classes=` for others.",
+            "%s: num_classes=%d equals the number of its classes (%s), so the model keeps its "
+            "head. Pass `classes=` for other classes.",
             pretrained.source,
             num_classes,
             ", ".join(pretrained.classes.names),
@@ -192,12 +196,12 @@ def _number_of(classes, num_classes, pretrained):
 
 
 def _to_width(x, filters, name):
-    """A ConvBNReLU 1x1 where the channels have to change, else `x` itself."""
+    """Applies a 1x1 ConvBNReLU if the number of channels has to change, else returns `x`."""
     return x if x.shape[-1] == filters else ConvBNReLU(filters, 1, name=name)(x)
 
 
 def _fuse(low, high, filters, stage, fusion, gate_activation):
-    """Resizes the decoder's features to a stage of the encoder and makes one of the two."""
+    """Resizes the decoder's features to an encoder stage and fuses the two."""
     high = ResizeLike(name=f"resize{stage}")([high, low])
     low = _to_width(low, filters, name=f"lateral{stage}")
     if fusion == "sum":
@@ -206,7 +210,7 @@ def _fuse(low, high, filters, stage, fusion, gate_activation):
 
 
 CrossCBAM.__doc__ = BASE_DOCSTRING.format(
-    summary="Builds a Cross-CBAM segmentation network as a plain functional model.",
+    summary="Builds a Cross-CBAM segmentation network as a functional model.",
     example=""">>> import numpy as np, keras_crosscbam
         >>> model = keras_crosscbam.CrossCBAM(num_classes=19, input_shape=(None, None, 3))
         >>> tuple(model(np.zeros((1, 321, 481, 3))).shape)
@@ -215,5 +219,5 @@ CrossCBAM.__doc__ = BASE_DOCSTRING.format(
         backbone: `"stdc1"` (Cross-CBAM-M) or `"stdc2"` (Cross-CBAM-L).""",
     default_shape="",
     default_classes=19,
-    default_alpha="The paper's networks have 1.0, `CrossCBAM_S` has 0.5.",
+    default_alpha="The networks of the paper have 1.0, `CrossCBAM_S` has 0.5.",
 )

@@ -1,4 +1,4 @@
-"""The named variants of Cross-CBAM: one function for each row of the table of variants."""
+"""Builders of the named Cross-CBAM variants, one for each row of `VARIANTS`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,12 +18,12 @@ from keras_crosscbam.variants import VARIANTS, Variant
 
 
 def list_models():
-    """Names of the variants' builders, all of them functions of `keras_crosscbam`."""
+    """Returns the names of the builders of the variants, all functions of `keras_crosscbam`."""
     return [f"CrossCBAM_{name}" for name in VARIANTS]
 
 
 def _build(variant: Variant, arguments: dict[str, Any]) -> SegmentationModel:
-    """Calls `CrossCBAM` with the arguments of a variant's function and the table's defaults."""
+    """Calls `CrossCBAM` with the given arguments and the defaults of a variant."""
     if arguments["input_shape"] is None:
         arguments["input_shape"] = (*variant.input_size, 3)
     if all(arguments[name] is None for name in ("num_classes", "classes", "weights")):
@@ -36,7 +36,7 @@ def _docstring(variant: Variant) -> str:
     encoder = variant.backbone.upper()
     if variant.paper_test_miou is None:
         encoder += f" with `alpha={variant.alpha}`"
-        source = "A small network of this package, not of the paper, which has no figures for it."
+        source = "A small network that this package adds. The paper reports no results for it."
     else:
         source = f"""Paper, Tables 2 and 3, {variant.dataset}: test mIoU {variant.paper_test_miou},
     {variant.paper_fps} FPS on a GTX 1080 Ti with TensorRT 8.2, FP32, batch 1."""

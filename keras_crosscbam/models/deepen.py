@@ -1,4 +1,4 @@
-"""From STDC1 to STDC2 without losing what was learned."""
+"""Converts weights of STDC1 to weights of the deeper STDC2."""
 
 import math
 from dataclasses import replace
@@ -10,7 +10,7 @@ from keras_crosscbam.models.stdc import STAGE_BLOCKS, STAGE_FILTERS
 
 
 def deepened(weights):
-    """Weights of a network with STDC1, made to fit the same network with STDC2.
+    """Converts weights of a network with STDC1 for the same network with STDC2.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.models.deepen import deepened
@@ -18,20 +18,20 @@ def deepened(weights):
         >>> model = kc.STDC2(num_classes=20)
         >>> deepened(find_weights("imagenet20", "stdc1")).load_into(model)  # doctest: +SKIP
 
-    The deep network then computes what the shallow one did, and training goes on from there
-    (Chen, Goodfellow and Shlens, "Net2Net", 2016). An STDC block can be repeated like this since
-    its parts but for the first are functions of the first one: the first convolution of a repeated
-    block only has to pass on the first half of the channels, the others are those of the block
-    before.
+    The deep network then computes the same function as the shallow one, and training continues
+    from there (Chen, Goodfellow and Shlens, "Net2Net", 2016). An STDC block can be repeated in
+    this way because all its parts are functions of the first one. The first convolution of a
+    repeated block passes on the first half of the channels. The other convolutions are copies of
+    those of the previous block.
 
     Args:
-        weights: `Weights`, of a classifier or of a segmentation network.
+        weights: `Weights` of a classifier or of a segmentation network.
 
     Returns:
-        `Weights`.
+        The converted `Weights`.
 
     Raises:
-        ValueError: if there is no whole STDC1 in them.
+        ValueError: if the weights do not contain a complete STDC1.
     """
     variables = dict(weights.variables)
     depths = zip(STAGE_BLOCKS["stdc1"], STAGE_BLOCKS["stdc2"], strict=True)
@@ -39,7 +39,7 @@ def deepened(weights):
         last = f"{stage}_block{shallow}_"
         of_last = {path[len(last) :]: v for path, v in variables.items() if path.startswith(last)}
         if not of_last or f"{stage}_block{shallow + 1}_conv1/conv" in variables:
-            raise ValueError(f"{weights.source} does not hold the weights of an STDC1")
+            raise ValueError(f"{weights.source} does not contain the weights of an STDC1")
         half = of_last["conv1/conv"][0].shape[-1]
         passing = {
             "conv1/conv": [np.eye(2 * half, half)[None, None]],
@@ -52,10 +52,11 @@ def deepened(weights):
 
 
 def _unchanging(gamma, beta, *_):
-    """A batch normalization that changes nothing about the output of one with a ReLU.
+    """Returns variables of a batch normalization that does not change the ReLU output before it.
 
-    Its statistics are those of `max(x, 0)` where x is normal with mean beta and deviation gamma:
-    what training finds at first, as far as the channels are normally distributed.
+    The statistics are those of `max(x, 0)`, where x is normally distributed with mean beta and
+    standard deviation gamma. These are close to the statistics in the first training steps, if the
+    channels are normally distributed.
     """
     mean, deviation = np.float64(beta), np.maximum(np.abs(np.float64(gamma)), 1e-3)
     ratio = mean / deviation

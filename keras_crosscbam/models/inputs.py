@@ -1,4 +1,4 @@
-"""What every model starts with: its input tensor and the normalization of pixels."""
+"""Input tensors of the models and normalization of pixels."""
 
 import keras
 
@@ -6,7 +6,7 @@ from keras_crosscbam.models.class_names import carry_classes
 from keras_crosscbam.models.surgery import as_functional
 from keras_crosscbam.private_api import nodes_in_order
 
-# Mean and standard deviation of ImageNet's R, G, B on a scale of 0..1, the field's convention.
+# Mean and standard deviation of R, G and B in ImageNet, for pixels scaled to 0..1.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -14,11 +14,11 @@ NORMALIZATION = "normalize"
 """The name of the layer that normalizes pixels."""
 
 GRAY = ("gray", "gray_to_color")
-"""The names of the layers that make three channels of gray pixels."""
+"""The names of the layers that convert gray pixels to three channels."""
 
 _FIRST_LAYER = "stem_conv1"
-# Names of layers and operations that keep pixels on the scale that they have, at inference. So do
-# Keras' augmentation layers, whose names begin with "Random".
+# Names of layers and operations that do not change the scale of pixels at inference. Keras'
+# augmentation layers with names that begin with "Random" do not change it either.
 _SAME_SCALE = (
     *("Cast", "CenterCrop", "Cropping2D", "Identity", "Pad", "Reshape", "Resize", "Resizing"),
     *("GetItem", "Flip", "Transpose", "Permute", "UpSampling2D", "ZeroPadding2D"),
@@ -28,23 +28,23 @@ _SAME_SCALE = (
 
 
 def image_input(input_shape, input_tensor=None):
-    """The tensor to build on, and the inputs of the model that will contain it.
+    """Returns the image tensor and the inputs of the model to build.
 
     Args:
-        input_shape: `(height, width, channels)`; height and width may be None.
-        input_tensor: a Keras tensor `(batch, height, width, channels)` to build on instead, for
-            instance the output of other layers.
+        input_shape: `(height, width, channels)`. Height and width may be None.
+        input_tensor: optional Keras tensor `(batch, height, width, channels)` to use instead, for
+            example the output of other layers.
 
     Returns:
-        A pair: the image tensor, and the `keras.Input`(s) that it comes from.
+        A pair: the image tensor, and the `keras.Input` or list of them that it is computed from.
 
     Raises:
-        ValueError: if the shape has no fixed number of channels, or is not of rank 3.
+        ValueError: if the shape has no fixed number of channels, or does not have rank 3.
     """
     if input_tensor is not None:
         if not keras.backend.is_keras_tensor(input_tensor):
             raise ValueError(
-                "`input_tensor` must be a Keras tensor, for instance keras.Input(...). "
+                "`input_tensor` must be a Keras tensor, for example keras.Input(...). "
                 f"Received: {type(input_tensor).__name__}"
             )
         sources = keras.utils.get_source_inputs(input_tensor)
@@ -59,22 +59,23 @@ def image_input(input_shape, input_tensor=None):
 
 
 def encoder_input(images, include_preprocessing):
-    """What the first convolution takes of images: normalized pixels of at least two channels.
+    """Returns the input of the first convolution: normalized pixels of at least two channels.
 
-    A gray image is taken for a color image whose R, G and B are equal, so that all weights serve
-    both and give the same scores. With one channel in the first convolution instead they could
-    not: its padding is of the mean color, which is not gray.
+    A gray image is converted to a color image with equal R, G and B, so that the same weights work
+    for both and give the same scores. A first convolution with one channel would give other
+    scores, because its zero padding stands for the mean color, which is not gray.
 
     Args:
         images: a Keras tensor `(batch, height, width, channels)`.
-        include_preprocessing: whether they are pixels of 0..255; else they are normalized already.
+        include_preprocessing: whether `images` are pixels of 0..255. Otherwise they are normalized
+            already.
     """
     pixels = normalize(images) if include_preprocessing else images
     if pixels.shape[-1] != 1:
         return pixels
     (mean,), (std,) = statistics(1)
     color = keras.layers.Concatenate(dtype="float32", name=GRAY[0])([pixels] * 3)
-    # From the statistics of gray to those of each color.
+    # Pixels were normalized by the gray statistics. This normalizes them by those of each color.
     return keras.layers.Rescaling(
         scale=[[[std / s for s in STD]]],
         offset=[[[(mean - m) / s for m, s in zip(MEAN, STD, strict=True)]]],
@@ -84,14 +85,15 @@ def encoder_input(images, include_preprocessing):
 
 
 def statistics(channels):
-    """Mean and standard deviation by which each channel is normalized, on a scale of 0..1.
+    """Returns the mean and standard deviation that each channel is normalized by.
 
         >>> from keras_crosscbam.models.inputs import statistics
         >>> statistics(4)
         ((0.485, 0.456, 0.406, 0.485), (0.229, 0.224, 0.225, 0.229))
 
-    Those of ImageNet for three channels. One channel is gray and has the mean of the three; of
-    other numbers the channels have those of R, G and B in turn, as their weights do.
+    Both are for pixels scaled to 0..1. For three channels they are those of ImageNet. For one
+    channel, which is gray, each is the mean of the three values. For other numbers of channels the
+    values of R, G and B are repeated in order, as those of the first kernel are.
     """
     if channels == 1:
         return (sum(MEAN) / 3,), (sum(STD) / 3,)
@@ -100,9 +102,9 @@ def statistics(channels):
 
 
 def normalize(images):
-    """Scales pixels of 0..255 by `statistics`, in float32 whatever the dtype policy."""
+    """Normalizes pixels of 0..255 by `statistics`, in float32 under every dtype policy."""
     mean, std = statistics(images.shape[-1])
-    # Of three axes, since Keras turns a vector to the first axis when it is set to channels_first.
+    # Three axes: when Keras is set to channels_first, it applies a vector to the first axis.
     return keras.layers.Rescaling(
         scale=[[[1 / (255 * s) for s in std]]],
         offset=[[[-m / s for m, s in zip(mean, std, strict=True)]]],
@@ -112,19 +114,20 @@ def normalize(images):
 
 
 def expects_normalized(model):
-    """Whether a model takes normalized pixels: it was built with `include_preprocessing=False`.
+    """Returns whether a model expects normalized pixels (`include_preprocessing=False`).
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.models.inputs import expects_normalized
         >>> expects_normalized(kc.STDC1(include_top=False, include_preprocessing=False))
         True
 
-    It is told by the graph, and so in copies, in `.keras` files, and in models that have such a
-    model as a layer: pixels reach the first layer of the encoder as they are.
+    The answer follows from the graph: the pixels reach the first layer of the encoder without
+    being normalized. So it is also correct for copies, for models from `.keras` files, and for
+    models that have such a model as a layer.
 
     Args:
-        model: a functional or sequential model. Of one without this encoder nothing is known, and
-            the answer is False.
+        model: a functional or sequential model. The result is False for a model without an STDC
+            encoder.
     """
     model = as_functional(model)
     pixels = {id(tensor) for tensor in model.inputs}
@@ -154,7 +157,7 @@ def _is_such_a_model(operation):
 
 
 def with_preprocessing(model):
-    """The model that takes pixels of 0..255, over the very same weights.
+    """Returns a model that takes pixels of 0..255 and shares the weights of `model`.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.models.inputs import expects_normalized, with_preprocessing
@@ -166,8 +169,8 @@ def with_preprocessing(model):
         model: a functional or sequential model.
 
     Returns:
-        A functional model that normalizes pixels first, if the model expects them normalized
-        (`expects_normalized`); else the model itself.
+        A functional model that normalizes pixels first, if `model` expects normalized pixels
+        (`expects_normalized`); else `model` itself.
     """
     if not expects_normalized(model):
         return model

@@ -1,4 +1,4 @@
-"""From wide to narrow without losing all that was learned."""
+"""Converts weights of a wide network to weights of a narrower one by channel pruning."""
 
 from dataclasses import replace
 from itertools import count
@@ -12,7 +12,7 @@ from keras_crosscbam.models.weights import HEADS, variables_of
 
 
 def narrowed(weights, model):
-    """Weights of a wide network, cut down to the channels that a narrower one has room for.
+    """Selects the channels of a wide network's weights for a narrower network.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.models.weights import find_weights
@@ -21,30 +21,30 @@ def narrowed(weights, model):
         >>> wide = find_weights("camvid", "cross_cbam_stdc1")  # doctest: +SKIP
         >>> narrowed(wide, model).load_into(model)  # doctest: +SKIP
 
-    Each convolution keeps the channels that batch normalization scales up most, by the magnitude
-    of its factors (Liu et al., "Learning Efficient Convolutional Networks through Network
-    Slimming", 2017). Where there is no normalization, in the gates and in the classifier of an
-    encoder, the units with the largest weights are kept, by their L1 norm (Li et al., "Pruning
-    Filters for Efficient ConvNets", 2017). What meets channel by channel, in a sum or in CCBAM,
-    keeps the same channels.
+    Each convolution keeps the channels with the largest batch normalization scale factors, by
+    magnitude (Liu et al., "Learning Efficient Convolutional Networks through Network Slimming",
+    2017). Layers without normalization, which are those of the gates and of the classifier of an
+    encoder, keep the units whose weights have the largest L1 norm (Li et al., "Pruning Filters for
+    Efficient ConvNets", 2017). Tensors that are combined channel by channel, in a sum or in CCBAM,
+    keep the same channels.
 
-    The result is where a training starts, no finished network: what was cut off is missing from
-    every sum until the training has made up for it.
+    The result is a starting point for training, not a trained network: the removed channels are
+    missing from every sum until training has compensated for them.
 
     Args:
         weights: `Weights` of a network or an encoder that is at least as wide as the model.
-        model: the narrow model, of `CrossCBAM` or `STDC`.
+        model: the narrow model, built by `CrossCBAM` or `STDC`.
 
     Returns:
-        `Weights`. What the model and the file do not have in common is left as it is.
+        `Weights`. Layers that the model and the file do not have in common are unchanged.
 
     Raises:
-        ValueError: if the model is wider than the weights, or of another structure.
+        ValueError: if the model is wider than the weights, or has another structure.
     """
     weights = weights.for_channels_of(model)
     channels = _Channels(weights.variables, variables_of(model))
     try:
-        # In the order of the calls.
+        # `model.layers` is in the order of the calls.
         for layer in model.layers:
             channels.trace(layer)
         return replace(weights, variables=weights.variables | channels.cut())
@@ -60,14 +60,14 @@ class _MisfitError(Exception):
 
 
 class _Channels:
-    """Follows the channels of a wide network through the layers of a narrow one.
+    """Tracks the channels of a wide network through the layers of a narrow one.
 
-    Every channel has a number, and channels that meet in a sum have a common one in the end. A
-    tensor is an array of such numbers; None where the wide network is not known.
+    Every channel has a number. Channels that are added get the same number in the end. A tensor is
+    represented by an array of such numbers, or by None if the weights of its layer are missing.
 
     Args:
-        variables: arrays of the wide network by the paths of its layers.
-        wanted: variables of the narrow one, likewise.
+        variables: arrays of the wide network, by the paths of its layers.
+        wanted: variables of the narrow network, by the paths of its layers.
     """
 
     def __init__(self, variables, wanted):
@@ -75,15 +75,15 @@ class _Channels:
         self.wanted = wanted
         self.tensors = {}
         self.numbers = count()
-        self.same = {}  # a number to an equivalent one
-        self.scores = {}  # a number to its importance
+        self.same = {}  # from a number to an equivalent one
+        self.scores = {}  # from a number to its importance
         self.axes = []  # (path, index of the array, axis, channels)
         self.made = []  # (path, channels, how many of them to keep)
 
-    # Following
+    # Tracking
 
     def trace(self, layer):
-        """Follows the channels through one layer of the model."""
+        """Tracks the channels through one layer of the model."""
         inputs = [self.tensors.get(id(x)) for x in keras.tree.flatten(layer.input)]
         self.tensors[id(layer.output)] = self._through(layer, inputs)
 
@@ -112,7 +112,7 @@ class _Channels:
             return self._normalize(name, first)
         if isinstance(layer, layers.Conv2D | layers.Dense):
             return self._dense(name, first)
-        # Pooling, padding, resizing to the second input, dropout and the like.
+        # Pooling, padding, resizing to the second input, dropout and similar layers.
         return first
 
     def _conv_bn(self, path, inputs):
@@ -129,13 +129,13 @@ class _Channels:
         return self._conv_bn(f"{name}/project", np.concatenate([inputs, atrous]))
 
     def _attend(self, path, inputs):
-        """A gate on some channels, whose hidden layer has channels of its own."""
+        """Tracks the channels of a gate, whose hidden layer has separate channels."""
         hidden = self._dense(f"{path}/reduce", inputs)
         if hidden is not None:
             self._join(self._convolve(f"{path}/expand", hidden), inputs)
 
     def _dense(self, path, inputs):
-        """A layer without normalization."""
+        """Tracks the channels of a layer without normalization."""
         outputs = self._convolve(path, inputs)
         if outputs is not None:
             kernel, *_ = self.variables[path]
@@ -143,7 +143,10 @@ class _Channels:
         return outputs
 
     def _convolve(self, path, inputs):
-        """Any layer with a kernel `(..., inputs, outputs)` and perhaps a bias."""
+        """Tracks the channels of a layer with a kernel `(..., inputs, outputs)` and maybe a bias.
+
+        Returns the numbers of the output channels, or None if the weights are missing.
+        """
         if path not in self.variables or path not in self.wanted:
             return None
         kernel, *bias = self.variables[path]
@@ -165,7 +168,10 @@ class _Channels:
         return inputs
 
     def _scale(self, path, inputs, axes):
-        """A layer that works on each channel by itself, with one array for each of the axes."""
+        """Tracks the channels of a layer that processes each channel separately.
+
+        Each entry of `axes` is the channel axis of one array of the layer.
+        """
         if path not in self.variables:
             return None
         for index, axis in enumerate(axes):
@@ -175,18 +181,18 @@ class _Channels:
     def _cut_later(self, path, index, axis, channels):
         size = self.variables[path][index].shape[axis]
         if size != len(channels):
-            raise _MisfitError(f"{path} has {size} channels where {len(channels)} arrive")
+            raise _MisfitError(f"{path} has {size} channels but its input has {len(channels)}")
         self.axes.append((path, index, axis, channels))
 
     def _new(self, size):
         return np.array([next(self.numbers) for _ in range(size)])
 
     def _join(self, *tensors):
-        """Makes tensors that are added or multiplied keep the same channels."""
+        """Marks tensors that are added or multiplied, so that they keep the same channels."""
         first = tensors[0]
         for other in tensors[1:]:
             if len(other) != len(first):
-                raise _MisfitError(f"{len(other)} channels meet {len(first)}")
+                raise _MisfitError(f"{len(other)} channels are combined with {len(first)}")
             for a, b in zip(map(self._root, other), map(self._root, first), strict=True):
                 if a != b:
                     self.same[a] = b
@@ -201,14 +207,14 @@ class _Channels:
         for number, value in zip(channels, values, strict=True):
             self.scores[number] = self.scores.get(number, 0.0) + float(value)
 
-    # Choosing and cutting
+    # Selecting
 
     def cut(self):
-        """The arrays of the layers that both networks have, without the channels left out."""
+        """Returns the arrays of the layers that both networks have, with the kept channels."""
         kept = self._choose()
         arrays = {path: list(self.variables[path]) for path, *_ in self.axes}
         for path, index, axis, channels in self.axes:
-            # Nobody decides about the channels of the image: they stay.
+            # No layer selects among the channels of the image, so all of them are kept.
             stays = [kept.get(self._root(number), True) for number in channels]
             arrays[path][index] = np.compress(stays, arrays[path][index], axis)
         return arrays
@@ -219,7 +225,8 @@ class _Channels:
             root = self._root(number)
             scores[root] = scores.get(root, 0.0) + score
         kept = {}
-        # The first to make a channel decides about it, with all that meets it in mind.
+        # The first layer that outputs a channel decides whether it is kept. The score includes
+        # all channels that are combined with it.
         for path, channels, room in self.made:
             roots = [self._root(number) for number in channels]
             undecided = [root for root in roots if root not in kept]

@@ -1,4 +1,4 @@
-"""Models that compute in half precision, in float32."""
+"""Converts models from half precision to float32."""
 
 import contextlib
 
@@ -12,7 +12,7 @@ HALF = ("float16", "bfloat16")
 
 
 def in_float32(model):
-    """The same network in float32, from the same weights.
+    """Returns a copy of a model that computes in float32.
 
         >>> import keras, keras_crosscbam as kc
         >>> from keras_crosscbam.models.precision import in_float32
@@ -26,8 +26,8 @@ def in_float32(model):
         model: a functional or sequential model.
 
     Returns:
-        A functional model with copied weights, or the model itself if no layer of it, or inside
-        its layers, computes or keeps weights in float16 or bfloat16.
+        A functional model with copied weights, or the model itself if none of its layers,
+        nested ones included, computes or stores weights in float16 or bfloat16.
     """
     if not _is_half(model.layers) and not any(t.dtype in HALF for t in model.inputs):
         return model
@@ -40,7 +40,7 @@ def in_float32(model):
     def copied(layer):
         return type(layer).from_config(_in_float32(layer.get_config()))
 
-    # Layers that make layers of their own may give them the global policy.
+    # Layers that create sublayers may give them the global policy.
     with _policy("float32"):
         exact = keras.models.clone_model(
             model,
@@ -63,7 +63,7 @@ def _is_half(layers):
 
 
 def _in_float32(config):
-    """The configuration of a layer, with float32 in the place of half precision."""
+    """Returns the configuration of a layer with half precision replaced by float32."""
     if not isinstance(config, dict):
         return config
     return {
@@ -73,7 +73,7 @@ def _in_float32(config):
 
 
 def _says_half(dtype):
-    """Whether a dtype or dtype policy in a configuration is of half precision."""
+    """Returns whether a dtype or dtype policy in a configuration is half precision."""
     if isinstance(dtype, dict) and dtype.get("class_name") == "DTypePolicy":
         dtype = dtype["config"]["name"]
     return isinstance(dtype, str) and dtype.removeprefix("mixed_") in HALF

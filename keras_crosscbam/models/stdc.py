@@ -1,4 +1,4 @@
-"""STDC, the encoder: a Short-Term Dense Concatenate network (Fan et al., CVPR 2021)."""
+"""Builders of STDC (Short-Term Dense Concatenate) encoders (Fan et al., CVPR 2021)."""
 
 import keras
 from keras import layers
@@ -22,70 +22,75 @@ BASE_DOCSTRING = """{summary}
         >>> {{k: tuple(f.shape) for k, f in features(np.zeros((1, 256, 512, 3))).items()}}
         {{'stage3': (1, 32, 64, 256), 'stage4': (1, 16, 32, 512), 'stage5': (1, 8, 16, 1024)}}
 
-    The classifier is there to pretrain the encoder (ConvBNReLU 1x1, global average pooling, dense,
-    ReLU, dropout, dense, the dense layers without bias).
+    The classifier is used to pretrain the encoder. Its layers are a 1x1 ConvBNReLU, global average
+    pooling, dense, ReLU, dropout and dense. The dense layers have no bias.
 
     Args:{backbone}
-        input_shape: `(height, width, channels)`; height and width may be None. Weights fit any
+        input_shape: `(height, width, channels)`. Height and width may be None. Weights fit any
             number of channels, as in `CrossCBAM`.
-        num_classes: classes of the classifier; None follows the weights, or means 1000 without.
-        include_top: whether to add the classifier; without it the model returns the dict of
+        num_classes: number of classes of the classifier. None uses the number of the weights, or
+            1000 without weights.
+        include_top: whether to add the classifier. Without it, the model returns the dict of
             feature maps described in `stdc_features`.
         weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
-        include_preprocessing: whether the model normalizes pixels of 0..255 itself; else as in
-            `CrossCBAM`.
-        classifier_activation: activation of the classifier, None for logits.
-        dropout_rate: share of the classifier's hidden units dropped in training.
-        input_tensor: optional Keras tensor to build the model on.
-        alpha: width multiplier on all channels, as in `keras.applications.MobileNet`; a multiple of
-            1/32.
-        count_include_pad: whether the average poolings count the zero padding. PyTorch's STDC
-            counts it, Paddle's does not. None follows the weights, or means True without weights.
-        square_top: whether the classifier squares its first feature maps before the global average
-            pooling, as the published classifiers do. None follows the weights, or means False
+        include_preprocessing: whether the model normalizes pixels of 0..255 itself. Otherwise it
+            expects normalized pixels, as in `CrossCBAM`.
+        classifier_activation: activation of the classifier, or None for logits.
+        dropout_rate: fraction of the classifier's hidden units to drop in training.
+        input_tensor: optional Keras tensor to use as input instead of a new one.
+        alpha: width multiplier for all channels, as in `keras.applications.MobileNet`; a multiple
+            of 1/32.
+        count_include_pad: whether the average poolings include the zero padding. It is included in
+            PyTorch's STDC, but not in Paddle's. None uses the value stored in the weights, or True
             without weights.
+        square_top: whether the classifier squares its first feature maps before the global average
+            pooling, as the published classifiers do. None uses the value stored in the weights, or
+            False without weights.
         name: name of the model.
 
     Returns:
         A functional `keras.Model`.
 
     Raises:
-        ValueError: for an unknown backbone, an `alpha` that makes no whole numbers of channels, or
-            weights that do not fit.
+        ValueError: for an unknown backbone, an `alpha` for which a number of channels is not an
+            integer, or weights that do not fit.
 """
-"""The docstring of every builder of an encoder."""
+"""Template of the docstrings of all builders of encoders."""
 
 
 def scaled(filters, alpha):
-    """A number of channels times the width multiplier.
+    """Returns a number of channels multiplied by the width multiplier.
 
         >>> from keras_crosscbam.models.stdc import scaled
         >>> scaled(256, alpha=0.5)
         128
 
     Raises:
-        ValueError: unless the result is a positive whole number. The stem's 32 channels make this
-            a rule for `alpha` itself: it must be a multiple of 1/32.
+        ValueError: if the result is not a positive integer. Since the stem has 32 channels,
+            `alpha` must be a multiple of 1/32.
     """
     if not isinstance(alpha, int | float) or not alpha > 0 or (filters * alpha) % 1:
         raise ValueError(
-            "`alpha` must be a positive number that makes a whole number of each number of "
-            f"channels. Received: alpha={alpha!r} for {filters} channels"
+            "`alpha` must be a positive number, and `alpha` times each number of channels must be "
+            f"an integer. Received: alpha={alpha!r} for {filters} channels"
         )
     return int(filters * alpha)
 
 
 def stdc_block(x, filters, strides, name, output_name=None, count_include_pad=True):
-    """One STDC block (paper, section 3.1, Figure 2): four ever narrower ConvBNReLU, concatenated.
+    """Applies an STDC block: four successive ConvBNReLU layers whose outputs are concatenated.
+
+    Paper, section 3.1, Figure 2.
 
     Args:
         x: feature maps of shape `(batch, height, width, channels)`.
-        filters: output channels, a multiple of 8; the four parts have 1/2, 1/4, 1/8, 1/8 of them.
-        strides: 1 or 2. At 2 a depthwise convolution halves the size before the second part, and
-            an average pooling before the concatenation.
-        name: prefix of the layers' names.
-        output_name: name of the concatenation, where it should differ from `{name}_concat`.
-        count_include_pad: whether the average pooling counts the zero padding.
+        filters: number of output channels, a multiple of 8. The four parts have 1/2, 1/4, 1/8 and
+            1/8 of them.
+        strides: 1 or 2. With 2, a depthwise convolution halves the size before the second part,
+            and an average pooling halves that of the first part before the concatenation.
+        name: prefix of the names of the layers.
+        output_name: name of the concatenation layer; None for `{name}_concat`.
+        count_include_pad: whether the average pooling includes the zero padding.
 
     Returns:
         Feature maps of shape `(batch, ceil(height / strides), ceil(width / strides), filters)`.
@@ -121,21 +126,22 @@ def stdc_block(x, filters, strides, name, output_name=None, count_include_pad=Tr
 
 
 def stdc_features(x, backbone, alpha=1.0, count_include_pad=True):
-    """The encoder's graph on normalized pixels.
+    """Applies the layers of the encoder to normalized pixels.
 
     Args:
-        x: images of shape `(batch, height, width, channels)`, normalized.
+        x: normalized images of shape `(batch, height, width, channels)`.
         backbone: `"stdc1"` or `"stdc2"`.
         alpha: width multiplier.
         count_include_pad: as in `STDC`.
 
     Returns:
-        A dict of the feature maps at 1/8, 1/16 and 1/32 of the size, with 256, 512 and 1024
-        channels, times `alpha`: `{"stage3": ..., "stage4": ..., "stage5": ...}`; the layers that
-        make them have the same names.
+        A dict `{"stage3": ..., "stage4": ..., "stage5": ...}` of the feature maps at 1/8, 1/16 and
+        1/32 of the size, with 256, 512 and 1024 channels times `alpha`. The layers that output
+        them have the same names.
 
     Raises:
-        ValueError: if there is no such backbone, or for an `alpha` that makes no whole numbers.
+        ValueError: for an unknown backbone, or an `alpha` for which a number of channels is not an
+            integer.
     """
     if backbone not in STAGE_BLOCKS:
         raise ValueError(
@@ -159,13 +165,13 @@ def stdc_features(x, backbone, alpha=1.0, count_include_pad=True):
 
 
 def check_classifier(num_classes, activation):
-    """Raises a `ValueError` for fewer classes than one, and for a softmax over one."""
+    """Raises a `ValueError` for fewer than one class, or for a softmax over one class."""
     if num_classes < 1:
         raise ValueError(f"`num_classes` must be at least 1. Received: {num_classes!r}")
     if num_classes == 1 and keras.activations.get(activation) is keras.activations.softmax:
         raise ValueError(
-            "The softmax over one class is 1 everywhere. For `num_classes=1` the "
-            "`classifier_activation` is None, for logits, or 'sigmoid'. Received: 'softmax'"
+            "The softmax over one class is always 1. For `num_classes=1` "
+            "`classifier_activation` must be None (logits) or 'sigmoid'. Received: 'softmax'"
         )
 
 
@@ -255,12 +261,12 @@ STDC.__doc__ = BASE_DOCSTRING.format(
         backbone: `"stdc1"` or `"stdc2"`.""",
 )
 STDC1.__doc__ = BASE_DOCSTRING.format(
-    summary="Builds STDC1, the encoder of Cross-CBAM-M, or a classifier on it.",
+    summary="Builds STDC1, the encoder of Cross-CBAM-M, with or without a classifier.",
     function="STDC1",
     backbone="",
 )
 STDC2.__doc__ = BASE_DOCSTRING.format(
-    summary="Builds STDC2, the encoder of Cross-CBAM-L, or a classifier on it.",
+    summary="Builds STDC2, the encoder of Cross-CBAM-L, with or without a classifier.",
     function="STDC2",
     backbone="",
 )

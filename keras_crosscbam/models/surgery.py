@@ -1,4 +1,4 @@
-"""Operations on built models: dropping the auxiliary head, freezing the encoder."""
+"""Functions that change built models, such as removing the auxiliary head."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BACKBONE_PREFIXES = ("stem_", "stage")
 
 
 def inference_model(model: keras.Model) -> keras.Model:
-    """The model without its auxiliary head, over the very same weights.
+    """Returns the model without its auxiliary head, with shared weights.
 
         >>> import keras_crosscbam
         >>> training = keras_crosscbam.CrossCBAM_M(num_classes=11, aux_head=True)
@@ -18,11 +18,11 @@ def inference_model(model: keras.Model) -> keras.Model:
         (None, 720, 960, 11)
 
     Args:
-        model: a functional model. One without an auxiliary head is returned as it is.
+        model: a functional model. A model without an auxiliary head is returned unchanged.
 
     Returns:
-        A functional `keras.Model` from images to the main output. Training either model trains
-        the other one.
+        A functional `keras.Model` from images to the main output. Training one of the two models
+        also trains the other.
     """
     single = isinstance(model, keras.Sequential) or not isinstance(model.output, dict)
     if single or "main" not in model.output:
@@ -31,12 +31,12 @@ def inference_model(model: keras.Model) -> keras.Model:
 
 
 def is_backbone(layer_name):
-    """Whether a layer of this name belongs to the STDC encoder."""
+    """Returns whether a layer with this name belongs to the STDC encoder."""
     return layer_name.startswith(_BACKBONE_PREFIXES)
 
 
 def freeze_backbone(model: keras.Model, trainable: bool = False) -> None:
-    """Freezes the encoder, the statistics of its BatchNormalization layers included.
+    """Freezes the encoder, including the statistics of its BatchNormalization layers.
 
         >>> import keras_crosscbam
         >>> model = keras_crosscbam.CrossCBAM_M(num_classes=3)
@@ -44,26 +44,26 @@ def freeze_backbone(model: keras.Model, trainable: bool = False) -> None:
         >>> model.get_layer("stage4_block1_conv1").trainable
         False
 
-    A BatchNormalization layer that is not trainable normalizes by its moving statistics and
-    leaves them alone, also inside `fit`. Compile after this call: Keras collects the trainable
-    weights then.
+    A BatchNormalization layer that is not trainable normalizes by its moving statistics and does
+    not update them, also in `fit`. Compile the model after this call, because `compile` collects
+    the trainable weights.
 
     Args:
-        model: any model that holds an STDC encoder.
-        trainable: True thaws the encoder again.
+        model: a model with an STDC encoder.
+        trainable: True to unfreeze the encoder.
 
     Raises:
-        ValueError: if the model holds no layers of an encoder.
+        ValueError: if the model has no layers of an STDC encoder.
     """
     encoder = [layer for layer in model.layers if is_backbone(layer.name)]
     if not encoder:
-        raise ValueError(f"The model holds no STDC encoder. Received: {model.name}")
+        raise ValueError(f"The model must have an STDC encoder. Received: {model.name}")
     for layer in encoder:
         layer.trainable = trainable
 
 
 def with_input_size(model: keras.Model, size: tuple[int | None, int | None]) -> keras.Model:
-    """The same network for another input size, with a copy of the weights.
+    """Returns a copy of a model for another input size.
 
         >>> import keras_crosscbam
         >>> model = keras_crosscbam.CrossCBAM_M(num_classes=11)
@@ -72,7 +72,10 @@ def with_input_size(model: keras.Model, size: tuple[int | None, int | None]) -> 
 
     Args:
         model: a functional or sequential model with one image input.
-        size: `(height, width)` in pixels, or `(None, None)` for any.
+        size: `(height, width)` in pixels, or `(None, None)` for any size.
+
+    Returns:
+        A functional model with copied weights.
     """
     model = as_functional(model)
     image = keras.Input((*size, model.input_shape[-1]), dtype=model.inputs[0].dtype, name="image")
@@ -84,9 +87,10 @@ def with_input_size(model: keras.Model, size: tuple[int | None, int | None]) -> 
 
 
 def as_functional(model):
-    """A functional or sequential model as a functional one of the same layers, not compiled.
+    """Returns a functional or sequential model as a functional model that is not compiled.
 
-    Losses and metrics of the user's own would keep such a model from being copied.
+    The result has the same layers. A compiled model with user-defined losses and metrics could not
+    be copied.
     """
     image, output = model.inputs[0], model.outputs[0]
     if not isinstance(model, keras.Sequential):

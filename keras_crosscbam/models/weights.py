@@ -1,4 +1,4 @@
-"""What a weights file holds, and its way into a model: all of it or nothing."""
+"""Reads weights files and loads them into models."""
 
 import logging
 from dataclasses import dataclass, field, replace
@@ -18,23 +18,23 @@ SCORES = "classifier"
 _AUX = "aux_"
 HEADS = (SCORES, _AUX + SCORES, "predictions")
 _FIRST = "stem_conv1/conv"
-# Parts of a file that a smaller model has no place for: auxiliary head, heads, STDC's classifier.
+# Parts of a file that a smaller model may lack: auxiliary head, heads, STDC's classifier.
 _DISPENSABLE = (_AUX, "classifier", "top_", "predictions")
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The variables of a `.weights.h5` file, by the names of the layers they belong to.
+    """The contents of a `.weights.h5` file.
 
     Attributes:
-        source: the file, for messages.
-        variables: layer path, such as `"se_aspp/reduce"`, to the arrays of that layer in the order
-            Keras keeps them (kernel, bias; gamma, beta, moving mean, moving variance).
-        entry: what the manifest says of the file; empty for files that do not stand in it.
+        source: path of the file, for messages.
+        variables: dict from layer path, such as `"se_aspp/reduce"`, to the arrays of that layer in
+            the order of Keras (kernel, bias; gamma, beta, moving mean, moving variance).
+        entry: manifest entry of the file; empty for a file that is not in the manifest.
         stored_classes: the `ClassTable` in the file, or None.
-        switches: what the file says of `count_include_pad`, `square_top` and `gate_activation`, as
-            far as it is not the default.
+        switches: dict of `count_include_pad`, `square_top` and `gate_activation` in the file,
+            without those that have their default values.
     """
 
     source: str
@@ -45,40 +45,41 @@ class Weights:
 
     @property
     def num_classes(self):
-        """Classes of the file's segmentation head or classifier, or None if it has neither."""
+        """Number of classes of the segmentation head or classifier, or None without either."""
         heads = (self.variables.get(name) for name in ("classifier", "predictions"))
         return next((arrays[0].shape[-1] for arrays in heads if arrays is not None), None)
 
     @property
     def channels(self):
-        """Channels of the images that the first convolution takes, or None without one.
+        """Number of input channels of the first convolution, or None without one.
 
-        Weights for gray images have 3, as those for RGB.
+        It is 3 for weights of gray images, too.
         """
         return self.variables[_FIRST][0].shape[2] if _FIRST in self.variables else None
 
     @property
     def classes(self):
-        """The `ClassTable` of the segmentation head, or None where nobody has said."""
+        """The `ClassTable` of the segmentation head, or None if the classes are not known."""
         table = self.stored_classes or CLASS_TABLES.get(self.entry.get("classes"))
         return table if table is not None and table.num_classes == self.num_classes else None
 
     def load_into(self, model, backbone_only=False):
-        """Assigns the variables to the layers of the same names, all or none.
+        """Assigns the variables to the layers with the same names.
 
-        A head for other classes stays as it is, that is for another number of them, or for other
-        names where both sides know them; and so does an auxiliary head that the file has no weights
-        for. One line of the log says so. A head for the same names in another order is loaded in
-        the model's order. A model without names gets those of the head that is loaded. Weights of
-        the file that a smaller model has no place for, its auxiliary head or classifier, are left
-        out.
+        If one of them does not fit, none is assigned. These heads of the model are not changed,
+        and a message is logged: a head for another number of classes, a head for other class names
+        (if model and file both have names), and an auxiliary head for which the file has no
+        weights. If the class names are the same but their order differs, the head is loaded in the
+        order of the model. A model without class names takes those of the loaded head. An
+        auxiliary head or classifier in the file that the model does not have is ignored.
 
         Args:
-            model: a model of `CrossCBAM` or `STDC`.
-            backbone_only: whether to load the encoder alone.
+            model: a model built by `CrossCBAM` or `STDC`.
+            backbone_only: whether to load only the encoder.
 
         Raises:
-            ValueError: if a layer is missing, unknown or of another shape; the model is unchanged.
+            ValueError: if a layer is missing or unknown, or has another shape. The model is not
+                changed.
         """
         fitting = self.for_channels_of(model)
         if fitting is not self:
@@ -93,8 +94,8 @@ class Weights:
             more = f", and {len(problems) - 4} more" if len(problems) > 4 else ""
             raise ValueError(
                 f"{self.source} does not fit the model {model.name!r}: "
-                f"{'; '.join(problems[:4])}{more}. Nothing was loaded. Is it another backbone, "
-                "width or ablation?"
+                f"{'; '.join(problems[:4])}{more}. No weights were changed. Check whether "
+                "backbone, width and ablation arguments are those of the file."
             )
         ours = classes_of(model)
         for path, variables in wanted.items():
@@ -104,18 +105,18 @@ class Weights:
             self._name_classes(model, ours)
         if skipped:
             logger.warning(
-                "%s: loaded all but %s, which the file has no fitting weights for%s",
+                "%s: loaded all layers except %s, for which the file has no fitting weights%s",
                 self.source,
                 ", ".join(sorted(skipped)),
                 self._other_classes(ours),
             )
 
     def for_channels_of(self, model):
-        """These weights, their first convolution made to fit the channels of a model's images.
+        """Returns these weights with the first convolution adapted to a model's input channels.
 
-        Of weights for RGB the kernel is repeated, R, G and B in turn, and multiplied by 3 /
-        channels, which keeps the size of what comes out (as in timm and
-        segmentation_models.pytorch). Other weights are returned as they are.
+        The channels of an RGB kernel are repeated in order and multiplied by 3 / channels, which
+        keeps the magnitude of the outputs (as in timm and segmentation_models.pytorch). Other
+        weights are returned unchanged.
         """
         first = variables_of(model).get(_FIRST)
         channels = first and first[0].shape[2]
@@ -124,7 +125,7 @@ class Weights:
         kernel, *others = self.variables[_FIRST]
         kernel = np.float32(kernel)[:, :, np.arange(channels) % 3] * (3 / channels)
         logger.warning(
-            "%s: the first convolution, for 3 channels, is repeated and rescaled for the %d of %s",
+            "%s: the first convolution, for 3 channels, is repeated and rescaled for %d in %s",
             self.source,
             channels,
             model.name,
@@ -132,17 +133,17 @@ class Weights:
         return replace(self, variables={**self.variables, _FIRST: [kernel, *others]})
 
     def _check_channels(self, name, wanted):
-        """Refuses weights for images of another number of channels."""
+        """Raises a `ValueError` for weights for another number of image channels."""
         channels = wanted[_FIRST][0].shape[2] if _FIRST in wanted else None
         if None not in (self.channels, channels) and self.channels != channels:
             raise ValueError(
-                f"{self.source} is for images of {self.channels} channels, the model {name!r} for "
-                f"{channels}. Nothing was loaded. Build the model with "
+                f"{self.source} is for images with {self.channels} channels, but the model "
+                f"{name!r} is for {channels}. No weights were changed. Build the model with "
                 f"`input_shape=(height, width, {self.channels})`."
             )
 
     def _check_width(self, name, wanted):
-        """Refuses weights of another `alpha`, in which every single layer differs."""
+        """Raises a `ValueError` for weights with another `alpha`, for which every layer differs."""
         shapes = [
             tuple(layers[_FIRST][0].shape)
             for layers in (self.variables, wanted)
@@ -152,17 +153,17 @@ class Weights:
             file, model = (shape[-1] for shape in shapes)
             raise ValueError(
                 f"{self.source} does not fit the model {name!r}: its encoder is {file / model:g} "
-                f"times as wide (the first layer makes {file} channels, the model's {model}). "
-                "Nothing was loaded. Build the model with the `alpha` of the weights, or let a "
-                "training start from wider ones by `narrowed_from`."
+                f"times as wide (the first layer has {file} filters, that of the model {model}). "
+                "No weights were changed. Build the model with the `alpha` of the weights, or "
+                "start a training from wider weights with `narrowed_from`."
             )
 
     def _check_switches(self, model, backbone_only):
-        """Refuses weights of a network that computes something else from the same weights."""
+        """Raises a `ValueError` for weights of a network with other switches than the model."""
         ours = switches_of(model)
         relevant = {"count_include_pad"}
         if not backbone_only:
-            # Files of older versions do not tell `gate_activation`.
+            # Files of older versions do not contain `gate_activation`.
             relevant |= {"gate_activation"} & self.switches.keys()
         if not backbone_only and "predictions" in self.variables and _has_classifier(model):
             relevant |= {"square_top"}
@@ -171,23 +172,23 @@ class Weights:
             if theirs != own:
                 raise ValueError(
                     f"{self.source} does not fit the model {model.name!r}: its weights are of a "
-                    f"network with {name}={theirs!r}, the model has {own!r}. Nothing was loaded. "
-                    f"Build the model with {name}={theirs!r}."
+                    f"network with {name}={theirs!r}, but the model has {own!r}. No weights were "
+                    f"changed. Build the model with {name}={theirs!r}."
                 )
 
     def reach_beyond_encoder(self, model):
-        """Whether file and model have more layers of one name than those of an encoder."""
+        """Returns whether file and model have layers in common outside of the encoder."""
         return any(path in self.variables and not is_backbone(path) for path in variables_of(model))
 
     def mismatches(self, model, backbone_only=False):
-        """What keeps the file from fitting a model, one line a layer; empty if nothing does."""
+        """Returns a list of the differences between file and model, one text for each layer."""
         wanted, _ = self._split(model, backbone_only)
         problems = [f"{path} is missing" for path in wanted if path not in self.variables]
         for path in (path for path in wanted if path in self.variables):
             expected = [tuple(variable.shape) for variable in wanted[path]]
             received = [array.shape for array in self.variables[path]]
             if expected != received:
-                problems.append(f"{path}: the model has {expected}, the file {received}")
+                problems.append(f"{path}: the model has {expected}, the file has {received}")
         if not backbone_only:
             problems += [
                 f"{path} does not exist in the model"
@@ -197,7 +198,7 @@ class Weights:
         return problems
 
     def _split(self, model, backbone_only):
-        """The layers of a model to load, and those that may stay as they are."""
+        """Returns the layers of a model to load, and the paths of those that are not changed."""
         layers = variables_of(model)
         if backbone_only:
             layers = {path: v for path, v in layers.items() if is_backbone(path)}
@@ -212,37 +213,37 @@ class Weights:
         return path in HEADS and (renamed or own != variables[0].shape[-1])
 
     def _other_classes(self, ours):
-        """How the file's classes differ from a model's, as the end of a sentence, or ""."""
+        """Returns how the classes of file and model differ, as the end of a sentence, or ""."""
         if self.classes is None or ours is None or not ours.is_named:
             return ""
         text = difference(self.classes, ours, "the file", "the model")
-        return text and f": its classes are others ({text})"
+        return text and f": its classes are different ({text})"
 
     def _arrays(self, path, ours):
-        """The variables of a layer; of a segmentation head in the order of a model's classes."""
+        """Returns the arrays of a layer. Those of a head are in the class order of the model."""
         arrays = self.variables[path]
         if path not in (SCORES, _AUX + SCORES) or ours is None or self.classes is None:
             return arrays
-        # One channel has no order.
+        # A single channel has no order.
         if ours.one_logit:
             return arrays
         order = relabeling(ours, self.classes, "the model", self.source)[: len(ours)]
         return [array[..., order] for array in arrays]
 
     def _name_classes(self, model, ours):
-        """Gives a model without names those of the head that it now has."""
+        """Copies the class names of the loaded head to a model without class names."""
         if self.classes is not None and (ours is None or not ours.is_named):
             model.classes = self.classes
         if self.classes is None and ours is not None and ours.is_named:
             logger.warning(
-                "%s does not name its classes: its head is taken for one of %s",
+                "%s does not name its classes: its head is assumed to be for %s",
                 self.source,
                 ", ".join(ours.names),
             )
 
 
 def find_weights(weights, architecture):
-    """Reads weights by name, path or URL, and verifies their SHA-256 where one is known.
+    """Reads weights by name, path or URL, and verifies their SHA-256 if it is known.
 
         >>> from keras_crosscbam.models.weights import find_weights
         >>> find_weights("camvid", "cross_cbam_stdc1").num_classes  # doctest: +SKIP
@@ -255,7 +256,8 @@ def find_weights(weights, architecture):
         `Weights`.
 
     Raises:
-        ValueError: if there is no such name or file, the hash is wrong, or the file is damaged.
+        ValueError: if there is no such name or file, if the hash is wrong, or if the file is
+            damaged.
     """
     path, entry = find_file(weights, architecture)
     variables, classes, switches = read_weights(path)
@@ -263,18 +265,21 @@ def find_weights(weights, architecture):
 
 
 def read_weights(path):
-    """What Keras' weights format holds: variables by layer names, a `ClassTable` or None, switches.
+    """Reads a file in Keras' weights format.
 
-    Keras stores each layer as a group `.../vars` that carries the layer's name and datasets "0",
-    "1", ...; the groups of optimizers, metrics and random seeds hold no network weights. The layer
-    `Scores` keeps the names of the classes beside them, and layers with switches keep those.
+    Keras stores each layer as a group `.../vars` with the layer's name and datasets "0", "1", ...
+    The groups of optimizers, metrics and random seeds are ignored. The layer `Scores` stores the
+    class names in its group, and layers with switches store those.
+
+    Returns:
+        A tuple of the arrays by layer path, the `ClassTable` or None, and the switches.
     """
     try:
         with h5py.File(path, "r") as file:
             if "layers" not in file:
                 raise ValueError(
-                    "no Keras weights file (it has no group 'layers'). Expected what "
-                    "`model.save_weights('NAME.weights.h5')` writes."
+                    "not a Keras weights file (it has no group 'layers'). Expected a file written "
+                    "by `model.save_weights('NAME.weights.h5')`."
                 )
             found, tables, switches = {}, [], {}
             _walk(file["layers"], (), found, tables, switches)
@@ -283,7 +288,8 @@ def read_weights(path):
         raise ValueError(f"{path}: {error}") from error
     except (OSError, RuntimeError, KeyError) as error:
         raise ValueError(
-            f"{path}: not a readable weights file, perhaps cut off ({error}). Nothing was loaded."
+            f"{path}: the weights file cannot be read and may be incomplete ({error}). No weights "
+            "were changed."
         ) from error
 
 
@@ -305,7 +311,7 @@ def _walk(group, path, found, tables, switches):
 
 
 def variables_of(model):
-    """Layer path to the layer's variables, in the order that Keras stores them in."""
+    """Returns a dict from layer path to the layer's variables, in the order Keras stores them."""
     grouped = {}
     for variable in model.weights:
         grouped.setdefault(variable.path.rsplit("/", 1)[0], []).append(variable)
@@ -313,7 +319,7 @@ def variables_of(model):
 
 
 def switches_of(model):
-    """The switches of a model that differ from their defaults, such as `gate_activation`."""
+    """Returns the switches of a model that differ from their defaults, as a dict."""
     found = {}
     for layer in model.layers:
         found |= getattr(layer, "switches", {})
@@ -321,12 +327,12 @@ def switches_of(model):
 
 
 def switch(name, value, weights):
-    """The value of a builder's argument that follows the weights where it is None.
+    """Returns the value of a builder's argument, or that of the weights if it is None.
 
     Args:
-        name: of the argument, one of `layers.switches.DEFAULTS`.
-        value: what was given, or None.
-        weights: the `Weights` that the model is built for, or None.
+        name: name of the argument, a key of `layers.switches.DEFAULTS`.
+        value: the argument as it was given, or None.
+        weights: the `Weights` that are loaded into the model, or None.
     """
     if value is not None:
         return value

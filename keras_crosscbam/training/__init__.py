@@ -1,7 +1,7 @@
-"""Losses, metrics and schedules for `compile` and `fit`, and recipes for whole trainings.
+"""Losses, metrics and schedules for `compile` and `fit`, and recipes for complete trainings.
 
-`train` and `pretrain` run a recipe. They need TensorFlow, whose `tf.data` feeds all backends, and
-import it when they are first used; the rest runs on any backend.
+`train` and `pretrain` run a recipe. On every backend they need TensorFlow for `tf.data`, and import
+it when they are first used. Everything else runs without TensorFlow on the other backends.
 """
 
 from typing import TYPE_CHECKING

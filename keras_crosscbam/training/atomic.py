@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Writes files atomically: after a failure no incomplete file is left."""
 
 import contextlib
 import errno
@@ -6,16 +6,16 @@ import os
 import re
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The errors of a disk without space, or of a user who may not have more of it."""
+"""The error numbers of a full disk and of an exceeded disk quota."""
 
 
 @contextlib.contextmanager
 def writing(unfinished, what):
-    """While a file is written under another name: no failure leaves it, or goes unexplained.
+    """Context in which a file is written under a temporary name. Removes it after a failure.
 
     Args:
-        unfinished: its path for the time being; who writes it renames it in the end.
-        what: what cannot be written, for the message.
+        unfinished: temporary path of the file. The caller renames it in the end.
+        what: name of what is written, for the error message.
 
     Raises:
         RuntimeError: for an error of the file system, such as a full disk.
@@ -25,14 +25,14 @@ def writing(unfinished, what):
     except BaseException as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
-        # h5py reports some failures to write as RuntimeError, over several lines.
+        # h5py raises RuntimeError with several lines of text for some write errors.
         if isinstance(error, OSError | RuntimeError):
             raise unwritable(what, error) from error
         raise
 
 
 def unwritable(what, error):
-    """The `RuntimeError` that says why something cannot be written, and what helps.
+    """Returns a `RuntimeError` that says why something cannot be written and what to do.
 
     >>> from keras_crosscbam.training.atomic import unwritable
     >>> str(unwritable("log.csv", PermissionError(13, "Permission denied")))[:45]
@@ -40,7 +40,7 @@ def unwritable(what, error):
     """
     number = _number(error)
     reason = os.strerror(number) if number else " ".join(str(error).split())
-    remedy = "Free some space" if number in FULL else "Put that right"
+    remedy = "Free some disk space" if number in FULL else "Fix this"
     return RuntimeError(
         f"{what} cannot be written ({reason}). {remedy} and run the same command again: it resumes "
         "from the last checkpoint."
@@ -48,14 +48,14 @@ def unwritable(what, error):
 
 
 def _number(error):
-    """The `errno` of an error; h5py may have it within the text alone."""
+    """Returns the `errno` of an error, or None. h5py may give it only in the text."""
     found = re.search(r"\berrno = (\d+)", str(error))
     return getattr(error, "errno", None) or (found and int(found[1]))
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """The path to write a file to that then takes the place of `path`.
+    """Context that yields a temporary path. The file written there replaces `path` at the end.
 
     >>> import tempfile
     >>> from pathlib import Path

@@ -1,4 +1,4 @@
-"""Callbacks of a training: what is judged, kept, written down and shown, and when it stops."""
+"""Callbacks of a training: validation, checkpoints, logs, progress and checks of the loss."""
 
 import contextlib
 import csv
@@ -17,21 +17,21 @@ from keras_crosscbam.training.final_epochs import average_with_checkpoints
 
 
 def check_callbacks(callbacks):
-    """Raises a `ValueError` for what is no list of Keras callbacks."""
+    """Raises a `ValueError` if `callbacks` is not a list of Keras callbacks."""
     check_list("callbacks", callbacks)
     for callback in callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
             raise ValueError(
                 "`callbacks` must be a list of `keras.callbacks.Callback`. "
-                f"Received: {callback!r} in it"
+                f"Received: {callback!r} in the list"
             )
 
 
 class SeedDropout(keras.callbacks.Callback):
-    """Starts the dropout of each epoch from a state of its own; Keras does not save such states.
+    """Sets the random state of dropout at the start of each epoch, since Keras does not save it.
 
     Args:
-        seed: whole number that, with the epoch, determines the masks.
+        seed: integer that, together with the epoch, determines the dropout masks.
     """
 
     def __init__(self, seed):
@@ -45,11 +45,11 @@ class SeedDropout(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops a training whose loss is no number any more, and says where that happened.
+    """Stops a training with an error if the loss is not finite, and names the batch.
 
     Args:
-        steps_per_epoch: steps of an epoch.
-        files_of: function of a step, counted from 0, that names the files of its batch.
+        steps_per_epoch: number of steps in an epoch.
+        files_of: function from a step, counted from 0, to the files of its batch.
     """
 
     def __init__(self, steps_per_epoch, files_of):
@@ -70,26 +70,29 @@ class StopOnNaN(keras.callbacks.Callback):
         raise RuntimeError(
             f"The loss became {float(loss)} at step {step + 1}, at a learning rate of "
             f"{learning_rate(self.model):.3g}. The batch: {files}. Checkpoints and best weights of "
-            "earlier epochs are kept. A lower learning rate, a longer warm-up or mixed_bfloat16 "
-            "instead of mixed_float16 helps, in a new folder."
+            "earlier epochs are kept. Start again in a new folder with a lower learning rate, a "
+            "longer warm-up, or mixed_bfloat16 instead of mixed_float16."
         )
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Judges the model every few epochs and keeps the best weights, or the last, in a file.
+    """Validates the model every few epochs and saves the best or the last weights in a file.
 
-    Where the optimizer averages the weights (`use_ema`), the averaged ones are judged and kept.
+    If the optimizer averages the weights (`use_ema`), the averaged weights are validated and saved.
 
     Args:
-        validation: function without arguments that returns scores, a dict; they enter the logs.
-        monitor: the score to choose by.
-        model: the model to save, over the weights of the one trained.
-        path: a `.weights.h5` file, replaced whole or not at all; None to save nothing.
+        validation: function without arguments that returns a dict of scores, which are added to
+            the logs.
+        monitor: name of the score that is compared.
+        model: the model to save. It shares the weights of the model that is trained.
+        path: a `.weights.h5` file, which is replaced atomically; None to save nothing.
         epochs: number of epochs of the training.
-        validation_freq: epochs between two judgments; the last epoch always has one.
-        keep_last: whether each judged epoch's weights replace those before, whatever the score.
-        checkpoints_of: function of an epoch, counted from 0, that gives files of weights; the mean
-            of those and the model's own is judged and kept. None for none.
+        validation_freq: number of epochs between two validations. The last epoch is always
+            validated.
+        keep_last: whether to save the weights after each validation, also with a lower score.
+        checkpoints_of: function from an epoch, counted from 0, to a list of weights files. The
+            mean of these weights and those of the model is validated and saved. None for no
+            averaging.
     """
 
     def __init__(
@@ -123,7 +126,7 @@ class KeepBest(keras.callbacks.Callback):
         ):
             logs.update(self.validation())
             score = logs[self.monitor]
-            # Any number is better than NaN.
+            # Any number is better than a best score of NaN.
             if self.keep_last or self.best is None or np.isnan(self.best) or score > self.best:
                 self.best = score
                 if self.path:
@@ -137,24 +140,24 @@ class KeepBest(keras.callbacks.Callback):
 
 
 def best_score(path):
-    """The score that `KeepBest` wrote into a file of weights, or None if there is no file."""
+    """Returns the score that `KeepBest` wrote into a weights file, or None without a file."""
     if not path.exists():
         return None
     try:
         with h5py.File(path) as file:
             return float(file.attrs["score"])
     except (OSError, KeyError) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it and go on without it.") from error
+        raise ValueError(f"{path} is damaged ({error}). Remove it to continue.") from error
 
 
 @contextlib.contextmanager
 def ema_weights(model):
-    """Within this context a model has its optimizer's averaged weights, if there are any."""
+    """Context in which a model has the averaged weights of its optimizer, if there are any."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if not optimizer.use_ema:
         yield
         return
-    # Keras' SwapEMAWeights swaps by addition and subtraction, which leaves a rounding error.
+    # Keras' SwapEMAWeights swaps by addition and subtraction, which causes rounding errors.
     variables = model.trainable_variables
     raw = [keras.ops.convert_to_numpy(variable) for variable in variables]
     optimizer.finalize_variable_values(variables)
@@ -166,18 +169,20 @@ def ema_weights(model):
 
 
 def learning_rate(model):
-    """The learning rate of the next update."""
+    """Returns the learning rate of the next update."""
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
 class LogAndCheckpoint(keras.callbacks.Callback):
-    """Writes each epoch's row into the log, and then the checkpoint that counts it as done.
+    """Writes the row of each epoch into the log, and then a checkpoint.
+
+    The order matters: an epoch is finished when its checkpoint is written.
 
     Args:
         log: an `EpochLog`.
         checkpoints: a `Checkpoints`.
-        steps_per_epoch: steps of an epoch.
-        batch_size: images a step.
+        steps_per_epoch: number of steps in an epoch.
+        batch_size: number of images in a step.
     """
 
     def __init__(self, log, checkpoints, steps_per_epoch, batch_size):
@@ -196,7 +201,7 @@ class LogAndCheckpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         step = (epoch + 1) * self.steps_per_epoch
         row = {"epoch": epoch + 1, "step": step, "learning_rate": learning_rate(self.model)}
-        # The first step may have compiled the network, and does not count.
+        # The first step is not timed, because it may compile the network.
         if len(self.ends) > 1:
             seconds = self.ends[-1] - self.ends[0]
             row["images_per_second"] = (len(self.ends) - 1) * self.batch_size / seconds
@@ -205,17 +210,18 @@ class LogAndCheckpoint(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """One line for the whole training: epoch, loss, mean IoU, images/s and the time left.
+    """Prints one line with epoch, loss, mean IoU, images/s and the remaining time.
 
-    On a terminal the line is rewritten with every step; elsewhere each epoch leaves one.
+    On a terminal the line is rewritten after every step. Otherwise one line is printed for each
+    epoch.
 
     Args:
         epochs: number of epochs of the training.
-        steps_per_epoch: steps of an epoch.
-        batch_size: images a step.
-        scores: names in the logs to show, in percent, by what to call them; a title may hold other
-            figures of the logs in braces, as in `str.format`.
-        stream: where to write; None for standard output.
+        steps_per_epoch: number of steps in an epoch.
+        batch_size: number of images in a step.
+        scores: dict from a title to the name of a score in the logs, which is shown in percent. A
+            title may contain names of other values in the logs in braces, as in `str.format`.
+        stream: text stream to write to; None for standard output.
     """
 
     def __init__(self, epochs, steps_per_epoch, batch_size, scores, stream=None):
@@ -233,7 +239,7 @@ class Progress(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        # The clock starts behind the first step, which compiles the network.
+        # The time is measured from the end of the first step, which compiles the network.
         if self.started is None:
             self.started = time.perf_counter()
         else:
@@ -271,7 +277,7 @@ def _clock(seconds):
 
 
 class EpochLog:
-    """Rows of numbers by epoch, kept in a CSV file that is replaced whole.
+    """Rows of numbers, one for each epoch, in a CSV file that is replaced atomically.
 
         >>> import tempfile
         >>> from pathlib import Path
@@ -281,11 +287,11 @@ class EpochLog:
         >>> log.rows
         [{'epoch': 1.0, 'loss': 0.5}]
 
-    Keras' `CSVLogger` appends: a resumed run would leave epochs in it that are run again.
+    Keras' `CSVLogger` appends rows, so a resumed run would write the rows of repeated epochs twice.
 
     Args:
-        path: the file; read if it exists.
-        epochs: rows of later epochs are dropped.
+        path: path of the file, which is read if it exists.
+        epochs: number of epochs. Rows of later epochs are removed.
     """
 
     def __init__(self, path, epochs=None):
@@ -299,7 +305,7 @@ class EpochLog:
             self.rows = [row for row in self.rows if row["epoch"] <= epochs]
 
     def add(self, row):
-        """Adds a row, a dict of numbers with an "epoch", and writes the file."""
+        """Adds a row, a dict of numbers with the key "epoch", and writes the file."""
         self.rows.append({name: as_logged(value) for name, value in row.items()})
         text = io.StringIO()
         names = list(dict.fromkeys(name for row in self.rows for name in row))

@@ -1,4 +1,4 @@
-"""Checkpoints that no kill, full disk or flipped bit can make a training trust wrongly."""
+"""Checkpoints of a training, with checksums that detect damaged files."""
 
 import logging
 import os
@@ -12,19 +12,19 @@ _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.weights\.h5")
 
 
 class Checkpoints:
-    """The newest states of a training in a folder, each a Keras `.weights.h5` with the optimizer's.
+    """The newest states of a training: `.weights.h5` files with the state of the optimizer.
 
         >>> from pathlib import Path
         >>> from keras_crosscbam.training.checkpoints import Checkpoints
         >>> Checkpoints(Path("runs/new")).newest()  # none yet: no step, no file
         (0, None)
 
-    A file gets its name, which holds the step and the start of its SHA-256, only once it lies
-    whole on the disk. So a file of the right name is complete, and one whose contents do not match
-    the name is damaged and passed over for the one before.
+    The name of a file contains the step and the start of its SHA-256. A file gets this name only
+    after it is completely written to the disk. A file whose contents do not match its name is
+    damaged and is skipped.
 
     Args:
-        folder: `pathlib.Path` of the checkpoints.
+        folder: `pathlib.Path` of the folder of the checkpoints.
         keep: number of files to keep.
     """
 
@@ -33,11 +33,11 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, model, step):
-        """Writes the state of a model after so many steps, then removes the oldest files.
+        """Writes the state of a model after `step` steps, then removes the oldest files.
 
         Raises:
-            RuntimeError: if it cannot be written, for instance on a full disk; what was there
-                before is left as it was.
+            RuntimeError: if the file cannot be written, for example on a full disk. Existing files
+                are not changed.
         """
         what = f"{self.folder}: the checkpoint of step {step}"
         with writing(self.folder / "unfinished.weights.h5", what) as unfinished:
@@ -47,13 +47,13 @@ class Checkpoints:
             digest = file_sha256(unfinished)[:16]
             written = unfinished.replace(self.folder / f"step-{step:09d}-{digest}.weights.h5")
             _flush_to_disk(self.folder)
-        # What claims to be as new was passed over as damaged.
+        # Other files of this or a later step are damaged: `newest` has skipped them.
         damaged = [file for at, file in self._files() if at >= step and file != written]
         for file in damaged + [file for _, file in self._files()[self.keep + len(damaged) :]]:
             file.unlink()
 
     def any(self):
-        """Whether there is a checkpoint, intact or damaged."""
+        """Returns whether there is a checkpoint, intact or damaged."""
         return bool(self._files())
 
     def newest(self):
@@ -65,11 +65,11 @@ class Checkpoints:
         for step, file in self._files():
             if file_sha256(file)[:16] == _NAME.fullmatch(file.name)[2]:
                 return step, file
-            logger.warning("%s is damaged: going back to the checkpoint before it", file)
+            logger.warning("%s is damaged: using the previous checkpoint", file)
         return 0, None
 
     def intact(self, count):
-        """The newest intact checkpoints, newest first, up to so many."""
+        """Returns the files of up to `count` newest intact checkpoints, newest first."""
         found = []
         for _, file in self._files():
             if len(found) < count and file_sha256(file)[:16] == _NAME.fullmatch(file.name)[2]:
@@ -77,7 +77,7 @@ class Checkpoints:
         return found
 
     def _files(self):
-        """Steps and files, newest first."""
+        """Returns pairs of step and file, newest first."""
         files = self.folder.glob("step-*") if self.folder.is_dir() else ()
         named = [(int(m[1]), file) for file in files if (m := _NAME.fullmatch(file.name))]
         return sorted(named, reverse=True)

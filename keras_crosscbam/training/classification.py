@@ -1,4 +1,4 @@
-"""Pretraining of the encoder as a classifier, for `backbone_weights=`."""
+"""Pretraining of an encoder as a classifier."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pretrain(
     verbose: int = 1,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
-    """Trains an STDC classifier by a recipe and keeps the weights with the best top-1 accuracy.
+    """Trains an STDC classifier with a recipe and saves the weights with the best top-1 accuracy.
 
         >>> from keras_crosscbam.datasets.classification import load_image_folders
         >>> from keras_crosscbam.training import PRETRAINING_RECIPES, pretrain
@@ -60,21 +60,22 @@ def pretrain(
         ...     PRETRAINING_RECIPES["imagenet1k-stdc1"], "runs/stdc1")  # doctest: +SKIP
         >>> model = keras_crosscbam.CrossCBAM_M(backbone_weights=best)  # doctest: +SKIP
 
-    Interruptions and the folder `out` are as in `keras_crosscbam.training.segmentation.train`.
+    The folder `out` and resuming after an interruption work as in
+    `keras_crosscbam.training.segmentation.train`.
 
     Args:
-        train_set, val_set: `ClassificationDataset`s of the same classes.
+        train_set, val_set: `ClassificationDataset`s with the same classes.
         recipe: a `PretrainingRecipe`.
-        out: folder of the run; made if need be.
-        workers: devices and machines; None for all there are.
+        out: folder of the run, which is created if needed.
+        workers: devices and machines to train on; None for all that are available.
         verbose: 0 for no progress line.
         callbacks: as in `train`.
 
     Returns:
-        The path of `best.weights.h5`, the whole classifier.
+        The path of `best.weights.h5`, with the weights of the complete classifier.
 
     Raises:
-        ValueError: for a folder that holds another run, or images that cannot be read.
+        ValueError: for a folder that contains another run, or images that cannot be read.
         RuntimeError: if the loss becomes NaN, the disk is full, or another process trains in the
             folder.
     """
@@ -156,11 +157,11 @@ def pretrain(
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """A random part of an image, of random area and aspect ratio (3:4 to 4:3), resized.
+    """Crops a part of an image with random area and aspect ratio (3:4 to 4:3) and resizes it.
 
     Attributes:
-        crop_size: `(height, width)` in pixels of what comes out.
-        area_range: share of the image's area.
+        crop_size: `(height, width)` of the output in pixels.
+        area_range: smallest and largest area, as a fraction of the area of the image.
     """
 
     crop_size: tuple[int, int]
@@ -186,7 +187,7 @@ class RandomResizedCrop:
 
 
 def _augmented(read, crop, recipe, classes, images):
-    """A function from an index and a position in the training to an image and its classes."""
+    """Returns a function from index and position in the training to an image and its classes."""
     steps = [crop, RandomFlip(), PhotometricDistortion()]
     if recipe.rand_augment:
         steps.append(rand_augment(recipe.rand_augment))
@@ -222,17 +223,17 @@ def _augmented(read, crop, recipe, classes, images):
 
 
 class TopOneValidation:
-    """Top-1 accuracy of a classifier, as it is at each call, on central crops.
+    """Computes the top-1 accuracy of a classifier on central crops, with its current weights.
 
     Args:
         model: a classifier.
         dataset: a `ClassificationDataset`.
-        size: side in pixels of the square crops; the shorter side of an image is resized to it.
+        size: side of the square crops in pixels. The shorter side of each image is resized to it.
     """
 
     def __init__(self, model, dataset, size):
         check_whole("size", size, least=1)
-        # A model of its own, so that prediction has nothing to do with how training is spread.
+        # A separate model, so that prediction does not depend on the distribution of training.
         self.model = as_functional(with_preprocessing(model))
         self.images = len(dataset)
         read = frame_reader(dataset, _CLASS)
@@ -252,7 +253,7 @@ class TopOneValidation:
         )
 
     def __call__(self):
-        """Returns `val_top1`, in 0..1."""
+        """Returns a dict with `val_top1`, in 0..1."""
         right = 0
         for images, labels in self.batches.as_numpy_iterator():
             right += np.sum(self.model.predict_on_batch(images).argmax(axis=-1) == labels)

@@ -1,7 +1,7 @@
-"""From one device to many: data-parallel training on all devices, and on several machines.
+"""Data-parallel training on several devices and machines.
 
-Every batch is shared among the replicas, so that a training gives the same result on one or many
-but for rounding. What a machine has is found out by `find_workers`:
+Every batch is divided among the replicas, so the result of a training does not depend on their
+number, except for rounding. `find_workers` selects the strategy:
 
 - TensorFlow with `TF_CONFIG` set: MultiWorkerMirroredStrategy;
 - TensorFlow with several GPUs: MirroredStrategy;
@@ -19,7 +19,7 @@ from keras_crosscbam.private_api import BuiltByExample, flatten_layers
 
 
 def find_workers():
-    """The devices and machines that this process trains on; see the module's text.
+    """Returns the `Workers` that this process trains on; see the docstring of this module.
 
     >>> from keras_crosscbam.training.distribution import find_workers
     >>> find_workers().is_chief
@@ -39,7 +39,7 @@ def find_workers():
 
 
 def _cluster_size():
-    """Processes that `TF_CONFIG` names, 0 where it is unset or empty."""
+    """Returns the number of processes that `TF_CONFIG` names, 0 if it is unset or empty."""
     text = os.environ.get("TF_CONFIG", "").strip()
     if not text:
         return 0
@@ -59,17 +59,18 @@ def _cluster_size():
 
 
 class WorkerLostError(RuntimeError):
-    """Another process of a training is gone, or cannot be reached."""
+    """Raised if another process of a training has ended or cannot be reached."""
 
 
 class Workers:
-    """A single device; also what the others are told apart from.
+    """Training on a single device, and base class of the other kinds of workers.
 
     Attributes:
-        index, count: this process among those that share the training.
-        replicas: devices of all processes together.
+        index: index of this process, counted from 0.
+        count: number of processes of the training.
+        replicas: number of devices of all processes.
         strategy: the `tf.distribute` strategy, or None.
-        lost: the exceptions that tell of another process's end.
+        lost: exception types that are raised when another process has ended.
     """
 
     index = 0
@@ -84,32 +85,32 @@ class Workers:
         return self.index == 0
 
     def scope(self):
-        """The context to build and compile the model in."""
+        """Returns the context to build and compile the model in."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
     def adapt(self, model):
-        """The model to fit, over the same layers."""
+        """Returns the model to fit, which shares the layers of `model`."""
         return model
 
     def feed(self, batches_of):
-        """The batches to fit on, from a function of `(index, count)` that makes a shard."""
+        """Returns the batches to fit on, from a function of a shard `(index, count)`."""
         return batches_of((self.index, self.count))
 
     def agree(self, number, otherwise):
-        """Raises a `RuntimeError` where processes hold different numbers.
+        """Raises a `RuntimeError` if the processes have different numbers.
 
         Args:
-            number: whole number of up to 60 bits.
-            otherwise: what to say of the workers then.
+            number: integer of up to 60 bits.
+            otherwise: predicate of the error message, whose subject is "The workers".
         """
 
     def of_chief(self, number):
-        """The chief's value of a whole number or boolean that each process has."""
+        """Returns the value that the chief has for an integer or boolean."""
         return number
 
 
 class Replicas(Workers):
-    """The GPUs of this machine, under `tf.distribute.MirroredStrategy`.
+    """Training on the GPUs of this machine with `tf.distribute.MirroredStrategy`.
 
     Args:
         devices: names of devices; None for all GPUs.
@@ -126,7 +127,7 @@ class Replicas(Workers):
 
 
 class MultiWorkers(Workers):
-    """Several TensorFlow processes, named by `TF_CONFIG`, each with its machine's devices."""
+    """Training with several TensorFlow processes that are listed in `TF_CONFIG`."""
 
     def __init__(self):
         import tensorflow as tf
@@ -167,25 +168,25 @@ class MultiWorkers(Workers):
 
 
 class JaxDevices(Workers):
-    """All JAX devices of this machine, under `keras.distribution.DataParallel`."""
+    """Training on all JAX devices of this machine with `keras.distribution.DataParallel`."""
 
     def __init__(self):
         import jax
 
         if jax.process_count() > 1:
             raise RuntimeError(
-                "On JAX the trainings here run on the devices of one machine. For several machines "
+                "On JAX this package trains on the devices of one machine. For several machines "
                 "use KERAS_BACKEND=tensorflow and TF_CONFIG."
             )
         self.replicas = jax.device_count()
-        # For the whole process: `fit` looks for it too, not only the making of the variables.
+        # Set for the entire process, because `fit` also uses it, not only variable creation.
         keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
 def _with_synchronized_batch_norm(model):
-    """The model, whose BatchNormalization now takes its statistics over all replicas.
+    """Returns the model after setting BatchNormalization to use the statistics of all replicas.
 
-    On JAX a batch is one array over all devices, and its statistics are global anyway.
+    JAX does not need this: there a batch is one array over all devices.
     """
     for layer in flatten_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -197,10 +198,11 @@ def _multi_worker_model(workers):
     import tensorflow as tf
 
     class MultiWorkerModel(BuiltByExample, keras.Model):
-        """A model whose `fit` runs under MultiWorkerMirroredStrategy.
+        """A model whose `fit` works with MultiWorkerMirroredStrategy.
 
-        Keras 3's own does not (github.com/keras-team/keras/issues/20585): it averages the
-        inputs of the workers to find their shapes, and scalar results along an axis.
+        `keras.Model.fit` of Keras 3 does not (github.com/keras-team/keras/issues/20585): it
+        averages the inputs of the workers to find their shapes, and averages scalar results along
+        an axis.
         """
 
         def make_train_function(self, force=False):
@@ -227,13 +229,14 @@ def _multi_worker_model(workers):
 
 
 def count_replicas():
-    """Replicas that train in step under the `tf.distribute` strategy of this call; 1 for none.
+    """Returns the number of replicas of the current `tf.distribute` strategy, 1 without one.
 
         >>> from keras_crosscbam.training.distribution import count_replicas
         >>> count_replicas()
         1
 
-    On the JAX and PyTorch backends always 1: under `keras.distribution` a JAX array is whole.
+    On the JAX and PyTorch backends it is always 1. With `keras.distribution` a JAX array contains
+    the complete batch.
     """
     if keras.backend.backend() != "tensorflow":
         return 1
@@ -251,10 +254,10 @@ def sum_over_replicas(x):
         (3.0, 1)
 
     Args:
-        x: a tensor, of the same shape in all replicas.
+        x: a tensor with the same shape in all replicas.
 
     Returns:
-        The sum, and the number of replicas it goes over; `x` itself and 1 outside a replica.
+        A pair: the sum, and the number of replicas. Outside of a replica, `x` and 1.
     """
     replicas = count_replicas()
     if replicas == 1:

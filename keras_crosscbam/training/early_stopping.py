@@ -1,21 +1,21 @@
-"""The end of a training whose validation does not improve any more."""
+"""Early stopping of a training that can be resumed."""
 
 import keras
 import numpy as np
 
 
 class EarlyStopping(keras.callbacks.Callback):
-    """Stops a training after so many validations in a row that were no better than the best.
+    """Stops a training after `patience` consecutive validations without a new best score.
 
-    `keras.callbacks.EarlyStopping` forgets its count when a training is interrupted, and counts
-    epochs without validation too. The scores here are those of the log, so that a resumed training
-    stops after the same epoch as an undisturbed one.
+    `keras.callbacks.EarlyStopping` loses its count when a training is interrupted, and also counts
+    epochs without validation. This callback reads the scores from the log, so a resumed training
+    stops after the same epoch as one without interruption.
 
     Args:
         rows: the rows of the `EpochLog` so far.
         monitor: name of the score in the rows and in the logs.
         patience: number of validations; 0 to never stop.
-        workers: what `find_workers` found; the chief decides.
+        workers: the `Workers` that `find_workers` returns. The chief decides for all.
     """
 
     def __init__(self, rows, monitor, patience, workers):
@@ -28,7 +28,7 @@ class EarlyStopping(keras.callbacks.Callback):
     @property
     def is_over(self):
         """Whether the training has to stop."""
-        # The first of equal scores is the best one; NaN is no score.
+        # The first of equal scores is the best one. NaN is lower than every score.
         scores = [-np.inf if np.isnan(score) else score for score in self.scores]
         waited = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
         return 0 < self.patience <= waited
@@ -42,5 +42,5 @@ class EarlyStopping(keras.callbacks.Callback):
 
 
 def as_logged(value):
-    """A number as it is read again from the log."""
+    """Returns a number as it is read from the log, rounded to 7 digits."""
     return float(f"{value:.7g}")

@@ -1,4 +1,4 @@
-"""What is otherwise in the last epochs of a training: frozen statistics, averaged weights."""
+"""Methods for the last epochs of a training: frozen statistics and averaged weights."""
 
 import contextlib
 
@@ -11,13 +11,14 @@ from keras_crosscbam.private_api import flatten_layers
 
 
 class FreezeStatistics(keras.callbacks.Callback):
-    """From an epoch on BatchNormalization normalizes as in inference, by its moving statistics.
+    """Makes BatchNormalization use its moving statistics, as in inference, from an epoch on.
 
-    They stay as they are from then on, while scales and offsets are still learned: the last steps
-    train the very network that is used later, whatever the few frames of a batch have in common.
+    The statistics are not updated after that. Scales and offsets are still trained. So the last
+    steps train the network as it is used in inference, independent of the statistics of single
+    batches.
 
     Args:
-        epoch: the epoch, counted from 0, to begin with.
+        epoch: first epoch with frozen statistics, counted from 0.
     """
 
     def __init__(self, epoch):
@@ -32,19 +33,19 @@ class FreezeStatistics(keras.callbacks.Callback):
         for layer in flatten_layers(self.model):
             if isinstance(layer, BatchNormalization):
                 layer.frozen_statistics = True
-        # The step that was traced so far still moves them.
+        # The step function traced before still updates the statistics.
         self.model.make_train_function(force=True)
 
 
 @contextlib.contextmanager
 def average_with_checkpoints(model, files):
-    """Within this context a model has the mean of its own weights and those in checkpoints.
+    """Context in which a model has the mean of its own weights and those in checkpoints.
 
-    The statistics of BatchNormalization are averaged like all the rest.
+    The statistics of BatchNormalization are averaged, too.
 
     Args:
         model: the model.
-        files: `.weights.h5` files of the same model; without any, nothing changes.
+        files: `.weights.h5` files of the same model. If the list is empty, nothing changes.
     """
     if not files:
         yield

@@ -1,7 +1,8 @@
-"""What a run learns from, written into its folder, which never goes on with anything else.
+"""Describes the inputs of a run and checks that a resumed run has the same ones.
 
-The description of a run is a dict of three parts: `recipe`, its fields; `data`, what the data sets
-hold, by digests of their contents; `weights`, the digests of the files that it starts from.
+The description of a run is a dict of three parts: `recipe` has the fields of the recipe, `data` has
+digests of the contents of the data sets, and `weights` has digests of the weights files that the
+run uses.
 """
 
 import functools
@@ -19,16 +20,16 @@ from keras_crosscbam.datasets.argument_checks import check_list
 from keras_crosscbam.datasets.keras_augmentation import KerasAugmentation
 from keras_crosscbam.training.atomic import replacing
 
-REMEDY = "Choose another folder, or remove this one to start anew."
+REMEDY = "Choose another folder, or remove this one to start again."
 logger = logging.getLogger(__name__)
 
 
 def describe(recipe, data):
-    """The description of a run.
+    """Returns the description of a run.
 
     Args:
         recipe: an `Optimization`.
-        data: what it is applied to, a dict of JSON values.
+        data: description of the data sets, a dict of JSON values.
 
     Returns:
         A dict of JSON values.
@@ -43,36 +44,37 @@ def describe(recipe, data):
 
 
 def _weight_files(value):
-    """The paths of weights files in a recipe's field: a text, or a list of texts."""
+    """Returns the paths of weights files in a recipe's field, which is a text or a list."""
     texts = value if isinstance(value, list | tuple) else [value]
     places = (text.partition("#")[0] for text in texts if isinstance(text, str))
     return [Path(place) for place in places if place.endswith((".h5", ".hdf5", ".keras"))]
 
 
 def bind(file, description, recipe, has_weights, write):
-    """Writes the description of a run into its folder; what the folder has learned must fit it.
+    """Writes the description of a run into its folder and checks it against an existing one.
 
     Args:
         file: path of the description.
-        description: what `describe` gives.
-        recipe: the `Optimization` in it.
-        has_weights: whether the folder holds weights or checkpoints.
-        write: whether this process writes.
+        description: the dict that `describe` returns.
+        recipe: the `Optimization` in the description.
+        has_weights: whether the folder contains weights or checkpoints.
+        write: whether this process writes the file.
 
     Raises:
-        ValueError: if the folder holds a run of something else, with what has changed.
+        ValueError: if the folder contains a run with another description. The message names the
+            differences.
     """
     written = _read(file, recipe) if has_weights else {}
     for part, before in written.items():
         _refuse_changes(file.parent, part, before, description[part])
     if written and (unknown := description["data"].keys() - written["data"].keys()):
         logger.warning(
-            "%s is of an earlier version, which did not write down %s: nobody can tell whether "
-            "they have changed since",
+            "%s was written by an earlier version, which did not record %s: changes of them cannot "
+            "be detected",
             file.parent,
             ", ".join(sorted(unknown)),
         )
-    # What is there no longer, such as weights to start from, stays written down.
+    # Entries that do not exist any more, such as weights to start from, are kept.
     whole = {part: written.get(part, {}) | now for part, now in description.items()}
     if write and whole != written:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,7 @@ def bind(file, description, recipe, has_weights, write):
 
 
 def _read(file, recipe):
-    """The description in a folder; fields that an earlier version did not have are the default."""
+    """Reads the description in a folder. Missing fields of the recipe get their defaults."""
     defaults = {f.name: f.default for f in fields(recipe) if f.default is not MISSING}
     try:
         written = json.loads(file.read_text())
@@ -92,17 +94,17 @@ def _read(file, recipe):
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{file.parent} holds weights or checkpoints, but no {file.name} that says what they "
-            f"were trained on. {REMEDY}"
+            f"{file.parent} contains weights or checkpoints, but no valid {file.name} that "
+            f"describes their training. {REMEDY}"
         ) from error
 
 
 def _refuse_changes(folder, part, before, now):
-    """Raises a `ValueError` for what both know otherwise."""
+    """Raises a `ValueError` if entries that both descriptions have are different."""
     changed = [name for name in now if name in before and before[name] != now[name]]
     if changed:
         changes = ", ".join(_change(name, before[name], now[name]) for name in changed)
-        raise ValueError(f"{folder} holds a run with other {part} ({changes}). {REMEDY}")
+        raise ValueError(f"{folder} contains a run with other {part} ({changes}). {REMEDY}")
 
 
 def _change(name, before, now):
@@ -112,31 +114,31 @@ def _change(name, before, now):
 
 
 def _as_json(values):
-    """Through JSON, in which tuples are lists."""
+    """Converts values to JSON and back, which turns tuples into lists."""
     return json.loads(json.dumps(values))
 
 
 def describe_augmentations(augmentations):
-    """A text for each augmentation that `training_batches` takes, the same in every process.
+    """Returns a text for each augmentation, which is the same in every process.
 
         >>> from keras_crosscbam.datasets.augment import RandomFlip
         >>> from keras_crosscbam.training.fingerprint import describe_augmentations
         >>> describe_augmentations([RandomFlip()])
         ['RandomFlip()']
 
-    A layer is told by its configuration, but for its name and its seed, which do not matter here;
-    an augmentation of this package by its arguments. A function or an object of one's own is told
-    by its source code and by the numbers and texts that it holds. What else its code uses is not
-    seen.
+    The text of a layer contains its configuration without name and seed, which do not matter here.
+    The text of an augmentation of this package contains its arguments. The text of a user-defined
+    function or object contains a digest of its source code, and the numbers and texts in its
+    closure or attributes. Other code and values that it uses are not included.
 
     Args:
-        augmentations: a list of augmentations, or None.
+        augmentations: a list of augmentations that `training_batches` accepts, or None.
 
     Returns:
         A list of texts; None for None.
 
     Raises:
-        ValueError: if it is no list.
+        ValueError: if `augmentations` is not a list.
     """
     if augmentations is None:
         return None
@@ -170,7 +172,7 @@ def _with_source(code, values):
 
 
 def _plain(value):
-    """A value without what differs between processes: names, seeds, and places in memory."""
+    """Returns a value without names, seeds and memory addresses, which may differ by process."""
     if isinstance(value, dict):
         left_out = ("name", "seed", "build_config")
         return {str(key): _plain(item) for key, item in value.items() if key not in left_out}

@@ -1,4 +1,4 @@
-"""A training that is judged by roads it never sees."""
+"""Prepares a training that is evaluated on a held-out group of frames."""
 
 import json
 from dataclasses import asdict, replace
@@ -12,7 +12,7 @@ from keras_crosscbam.training.resumable import DESCRIPTION
 
 
 def hold_out(root, group, recipe):
-    """Divides a data set for a training without one group of frames, such as a drive.
+    """Splits a data set for a training without one group of frames, such as a drive.
 
         >>> from keras_crosscbam.training import RECIPES, train
         >>> from keras_crosscbam.training.hold_out import hold_out
@@ -20,9 +20,9 @@ def hold_out(root, group, recipe):
         ...     "CamVid", "0006R0", RECIPES["camvid-m"])  # doctest: +SKIP
         >>> train(train_set, held_out, recipe, "runs/without-0006R0")  # doctest: +SKIP
 
-    The training is as long as one on all frames of the train split, whichever group is left out:
-    an epoch keeps the steps of a pass over them all. Its weights are those of the last epoch; to
-    choose among the epochs by the held-out frames would flatter the figure.
+    The training has the same number of steps for every group: an epoch has the steps of a pass over
+    all frames of the train split. The weights of the last epoch are kept. Weights chosen by their
+    score on the held-out frames would make the result too optimistic.
 
     Args:
         root: folder of the data set.
@@ -30,19 +30,20 @@ def hold_out(root, group, recipe):
         recipe: a `Recipe`.
 
     Returns:
-        The `SegmentationDataset`s to train on and to judge by, and the `Recipe` to train by.
+        A tuple of the `SegmentationDataset` to train on, the `SegmentationDataset` to evaluate on,
+        and the `Recipe` to use.
 
     Raises:
-        ValueError: for an unknown group, a recipe that starts from weights or has a teacher which
-            were trained on frames of the group, and what `load_dataset` raises it for.
+        ValueError: for an unknown group, for a recipe with starting weights or a teacher that were
+            trained on frames of the group, and for every error of `load_dataset`.
     """
     everything = load_dataset(root, "train")
     held_out = load_held_out(root, group)
     if seen := _seen_by_source(asdict(recipe), held_out.name, group):
         raise ValueError(
-            f"{seen}, from which the recipe {recipe.name} learns, was trained on frames of "
-            f"{group}: what it has seen cannot be held out. Take weights to start from, and "
-            "teachers, that were trained without them."
+            f"{seen}, which the recipe {recipe.name} uses, was trained on frames of {group}, so "
+            "they cannot be held out. Use starting weights and teachers that were trained without "
+            "these frames."
         )
     steps = recipe.steps_per_epoch or steps_per_epoch(everything, recipe.batch_size)
     train_set = load_dataset(root, "train", without=[group])
@@ -50,16 +51,16 @@ def hold_out(root, group, recipe):
 
 
 def has_seen(weights, dataset, group):
-    """Whether weights are known to have been trained on frames of a group.
+    """Returns whether weights are known to have been trained on frames of a group.
 
         >>> from keras_crosscbam.training.hold_out import has_seen
         >>> has_seen("camvid", "camvid", "0006R0")
         True
 
     Args:
-        weights: name of shipped weights, whose manifest entry lists their `drives`, or the path of
-            a file beside the `run.json` of its training. Nothing is known of others.
-        dataset: name of the data set that the group is of.
+        weights: name of shipped weights, whose manifest entry lists their `drives`, or path of a
+            file next to the `run.json` of its training. The result is False for other weights.
+        dataset: name of the data set that contains the group.
         group: name of the group.
     """
     weights = Path(str(weights).partition("#")[0])
@@ -78,9 +79,9 @@ def has_seen(weights, dataset, group):
 
 
 def _seen_by_source(recipe, dataset, group):
-    """The first weights that a recipe, a dict, learns from and that have seen the group, or None.
+    """Returns the first weights in a recipe that were trained on frames of the group, or None.
 
-    A training learns from the weights that it starts from, and from its teachers.
+    These are the starting weights and the teachers of the recipe, which is given as a dict.
     """
     teachers = recipe.get("teacher") or []
     sources = [teachers] if isinstance(teachers, str) else list(teachers)

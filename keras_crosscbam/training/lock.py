@@ -1,4 +1,4 @@
-"""One process at a time in the folder of a training."""
+"""Lock on the folder of a training, so that only one process uses it."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def only_process(folder):
-    """Within this context no other process gets into the context for the same folder.
+    """Context that only one process at a time can enter for a folder.
 
         >>> import tempfile
         >>> from pathlib import Path
@@ -22,15 +22,15 @@ def only_process(folder):
         >>> with only_process(Path(tempfile.mkdtemp())):
         ...     pass  # train
 
-    The lock is the operating system's, on the file `lock`, and ends with the process, however that
-    ends. The file stays; without a process that holds it, it means nothing.
+    The operating system locks the file `lock` and releases it when the process ends, also after a
+    crash. The file is not removed. It has no effect if no process has locked it.
 
     Args:
-        folder: `pathlib.Path` of a folder; made if need be.
+        folder: `pathlib.Path` of a folder, which is created if needed.
 
     Raises:
-        RuntimeError: if another process is in there, with its number and machine, or if the folder
-            cannot be written to.
+        RuntimeError: if another process has the lock, with its process ID and machine, or if the
+            folder is not writable.
     """
     path = folder / LOCK
     with contextlib.ExitStack() as stack:
@@ -45,7 +45,8 @@ def only_process(folder):
             file.seek(0)
             raise RuntimeError(
                 f"{folder}: {file.read() or 'another process'} is training in this folder. Wait "
-                f"for its end or choose another folder. If that machine is lost, remove {path}."
+                "until it ends or choose another folder. If that machine does not exist any more, "
+                f"remove {path}."
             ) from error
         except OSError as error:
             raise unwritable(folder, error) from error
@@ -53,14 +54,14 @@ def only_process(folder):
 
 
 def _try_lock(file):
-    """Takes the lock of a file, or raises `BlockingIOError`; False where there are no locks."""
+    """Locks a file or raises `BlockingIOError`. Returns False if locks are not supported."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
     except OSError as error:
         logger.warning(
-            "%s: this file system has no locks (%s): start no second training in the folder",
+            "%s: this file system has no locks (%s). Do not start a second training in this folder",
             file.name,
             error.strerror,
         )

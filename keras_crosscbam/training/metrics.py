@@ -1,4 +1,4 @@
-"""Mean intersection over union as a Keras metric."""
+"""Mean intersection over union (IoU) as a Keras metric."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class SegmentationMeanIoU(keras.metrics.Metric):
-    """Mean IoU over the classes, from logits, over all pixels seen since the last reset.
+    """Computes the mean IoU over the classes from logits, for all pixels since the last reset.
 
         >>> import numpy as np
         >>> from keras_crosscbam.training import SegmentationMeanIoU
@@ -27,36 +27,37 @@ class SegmentationMeanIoU(keras.metrics.Metric):
         >>> float(metric.result())
         1.0
 
-    Classes that are neither there nor predicted do not enter the mean, as in cityscapesScripts.
-    Unlike `keras.metrics.MeanIoU` it takes logits, and counts in one pass.
+    Classes that occur neither in the labels nor in the predictions are left out of the mean, as in
+    cityscapesScripts. Unlike `keras.metrics.MeanIoU`, this metric takes logits.
 
-    With `num_classes=1` the logits are `(batch, height, width, 1)`, and a pixel is taken for the
-    object, label 1, where its logit is above 0, a probability above 0.5. The result is the mean of
-    the IoU of background and that of the object; `per_class()` gives both, in this order.
+    With `num_classes=1` the logits have shape `(batch, height, width, 1)`, and a pixel is predicted
+    as the object, label 1, if its logit is above 0, that is, if its probability is above 0.5. The
+    result is the mean of the IoU of background and the IoU of the object. `per_class()` returns
+    both, in this order.
 
     Args:
-        num_classes: number of classes, that of the logits.
-        ignore_class: the label that does not count; neither do labels that are no class.
+        num_classes: number of classes, which is the number of channels of the logits.
+        ignore_class: label to ignore. Labels that are not classes are also ignored.
 
     Call arguments:
         y_true: labels, integers of shape `(batch, height, width)`.
         y_pred: logits of shape `(batch, height, width, num_classes)`.
 
     Raises:
-        ValueError: for logits of another number of classes, and for sample weights.
+        ValueError: for logits with another number of classes, and for sample weights.
     """
 
     def __init__(
         self, num_classes: int, ignore_class: int = IGNORE, name: str = "mean_iou", **kwargs: Any
     ) -> None:
         super().__init__(name=name, **kwargs)
-        # What Keras' callbacks ask for in mode "auto": a higher value is better.
+        # Keras' callbacks read this in mode "auto": a higher value is better.
         self._direction = "up"
         check_whole("num_classes", num_classes, least=1)
         self.num_classes = num_classes
         self.ignore_class = ignore_class
-        # Integers would stop at 2**31 pixels, float32 loses counts beyond 2**24 of one kind only
-        # when added one by one; batches are added whole.
+        # An int32 would overflow at 2**31 pixels. A float32 above 2**24 loses single counts, but
+        # here the counts of a batch are added at once.
         self._labels = count_labels(num_classes)
         self.confusion = self.add_weight(
             name="confusion", shape=(self._labels, self._labels), initializer="zeros"
@@ -64,7 +65,9 @@ class SegmentationMeanIoU(keras.metrics.Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         if sample_weight is not None:
-            raise ValueError("SegmentationMeanIoU takes no sample weights; use the ignore label.")
+            raise ValueError(
+                "SegmentationMeanIoU does not support sample weights; use the ignore label."
+            )
         y_pred = ops.convert_to_tensor(y_pred)
         if y_pred.shape[-1] != self.num_classes:
             raise ValueError(
@@ -78,7 +81,7 @@ class SegmentationMeanIoU(keras.metrics.Metric):
         truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
         prediction = ops.reshape(ops.cast(ops.argmax(logits, axis=-1), "int32"), (-1,))
         bins = self._labels * self._labels
-        # What is no class goes to one more bin, which is then left out.
+        # Labels that are not classes are counted in an additional bin, which is then removed.
         valid = (truth != self.ignore_class) & (truth >= 0) & (truth < self._labels)
         cell = ops.where(valid, truth * self._labels + prediction, bins)
         counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=bins + 1)
@@ -92,7 +95,7 @@ class SegmentationMeanIoU(keras.metrics.Metric):
         return ops.sum(iou) / ops.maximum(ops.sum(present), 1)
 
     def per_class(self) -> np.ndarray:
-        """IoU of each label as a NumPy array; NaN where one never occurred."""
+        """Returns the IoU of each label as a NumPy array, NaN for labels that never occurred."""
         return iou_per_class(ops.convert_to_numpy(self.confusion))
 
     def get_config(self):

@@ -1,4 +1,4 @@
-"""Optimizers with what a pretrained encoder needs: rates of its own, and PyTorch's weight decay."""
+"""Optimizers with a separate learning rate for the encoder, and SGD with L2 weight decay."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from keras_crosscbam.private_api import variable_index
 
 
 class _SlowBackbone:
-    """Updates the encoder's weights at `backbone_rate` times the learning rate.
+    """Updates the encoder's weights with `backbone_rate` times the learning rate.
 
-    The decoupled weight decay of Keras keeps the full rate.
+    The decoupled weight decay of Keras uses the full learning rate.
     """
 
     def __init__(self, *args: Any, backbone_rate: float = 1.0, **kwargs: Any) -> None:
@@ -23,7 +23,7 @@ class _SlowBackbone:
 
     def build(self, variables):
         super().build(variables)
-        # TensorFlow hands `update_step` its own variables, which do not know their layer.
+        # On TensorFlow `update_step` receives backend variables without the path of their layer.
         self._rates = [self.backbone_rate if is_backbone(v.path) else 1.0 for v in variables]
 
     def update_step(self, gradient, variable, learning_rate):
@@ -36,33 +36,33 @@ class _SlowBackbone:
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class AdamW(_SlowBackbone, keras.optimizers.AdamW):
-    """`keras.optimizers.AdamW` with a slower encoder.
+    """`keras.optimizers.AdamW` with a separate learning rate for the encoder.
 
         >>> from keras_crosscbam.training import AdamW
         >>> AdamW(1e-3, backbone_rate=0.1).backbone_rate
         0.1
 
     Args:
-        backbone_rate: factor on the learning rate of the encoder's weights, which are known by
-            their layers' names.
-        *args, **kwargs: of `keras.optimizers.AdamW`.
+        backbone_rate: factor on the learning rate of the encoder's weights. They are recognized by
+            the names of their layers.
+        *args, **kwargs: arguments of `keras.optimizers.AdamW`.
     """
 
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class SGD(_SlowBackbone, keras.optimizers.SGD):
-    """SGD as PyTorch has it, with which STDC and Cross-CBAM are trained (paper, section 4.2).
+    """SGD with L2 weight decay as in PyTorch, for STDC and Cross-CBAM (paper, section 4.2).
 
         >>> from keras_crosscbam.training import SGD
         >>> optimizer = SGD(0.01, momentum=0.9, l2=5e-4)
 
-    Keras' own `weight_decay` shrinks the weights beside the update. PyTorch adds it to the
-    gradient, where the momentum carries it on: ten times as much decay at momentum 0.9.
+    The `weight_decay` of Keras reduces the weights separately from the update. PyTorch adds it to
+    the gradient, so that momentum accumulates it: at momentum 0.9 the decay is ten times as large.
 
     Args:
-        l2: weight decay added to the gradient, `gradient + l2 * weight`.
+        l2: weight decay that is added to the gradient, `gradient + l2 * weight`.
         backbone_rate: factor on the learning rate of the encoder's weights.
-        *args, **kwargs: of `keras.optimizers.SGD`.
+        *args, **kwargs: arguments of `keras.optimizers.SGD`.
     """
 
     def __init__(self, *args: Any, l2: float = 0.0, **kwargs: Any) -> None:

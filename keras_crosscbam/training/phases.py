@@ -1,4 +1,4 @@
-"""The batches of a training whose crops change their size on the way."""
+"""Batches of a training whose crop size changes between phases."""
 
 from functools import reduce
 
@@ -6,20 +6,23 @@ from keras_crosscbam.private_api import with_unknown_shape
 
 
 def in_phases(recipe, steps_per_epoch, start_step, batches_of):
-    """The batches of all phases of a recipe, one after the other.
+    """Concatenates the batches of all phases of a recipe.
 
     Args:
         recipe: an `Optimization`.
-        steps_per_epoch: steps of an epoch.
-        start_step: the step, counted from 0, to start with.
-        batches_of: function of a phase, a first step and the step to end before, that makes a
-            `tf.data.Dataset` of images and what belongs to them.
+        steps_per_epoch: number of steps in an epoch.
+        start_step: first step, counted from 0.
+        batches_of: function of a phase, a start step and a stop step (exclusive) that returns a
+            `tf.data.Dataset` of images and labels.
+
+    Returns:
+        A `tf.data.Dataset`. With more than one crop size, the size of the images is unknown.
     """
     phases, first = [], 0
     for phase in recipe.phases:
         last = first + phase.epochs * steps_per_epoch
-        # A phase that is over stays, empty: with it the batches keep their dynamic shape, and so
-        # the traced network its rounding.
+        # Finished phases are kept as empty data sets. So the batches have the same dynamic shape
+        # in a resumed training, and the traced network has the same rounding errors.
         phases.append(batches_of(phase, min(max(start_step, first), last), last))
         first = last
     batches = reduce(lambda a, b: a.concatenate(b), phases)
@@ -29,6 +32,6 @@ def in_phases(recipe, steps_per_epoch, start_step, batches_of):
 
 
 def _of_any_size(images):
-    # Neither side known: with one alone TensorFlow pads dilated convolutions wrongly on a CPU.
+    # With one known and one unknown side TensorFlow pads dilated convolutions wrongly on a CPU.
     batch, _, _, channels = images.shape
     return with_unknown_shape(images, (batch, None, None, channels))

@@ -1,4 +1,4 @@
-"""What a recipe is: a frozen dataclass with every number of a training."""
+"""Dataclasses of training recipes, which contain all settings of a training."""
 
 import math
 from dataclasses import dataclass, field
@@ -25,12 +25,12 @@ SWITCHES = {
 }
 """The arguments of `CrossCBAM` that a recipe may set."""
 STARTS = ("weights", "deepened_from", "narrowed_from")
-"""The fields of a recipe that give weights to start from."""
+"""The fields of a recipe that specify weights to start from."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Some epochs at one crop size, `(height, width)` in pixels."""
+    """A number of epochs with the same crop size, `(height, width)` in pixels."""
 
     epochs: int
     crop_size: tuple[int, int]
@@ -42,42 +42,44 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimization:
-    """What trainings of encoders and of segmentation networks have in common.
+    """Settings that trainings of encoders and of segmentation networks have in common.
 
     Attributes:
-        name: what the command line calls the recipe.
-        phases: epochs and crop sizes, one after the other under one learning rate schedule;
-            small crops first give more steps for the same time.
-        batch_size: crops a step, of all workers together.
-        steps_per_epoch: steps between two checkpoints; None for one pass over the frames. A
-            recipe in iterations is `epochs * steps_per_epoch`.
-        validation_freq: epochs between two validations; the last epoch always has one.
-        keep: `"best"` for the weights that were best in validation, or `"last"` for those of the
-            last epoch, which are chosen by nothing.
+        name: name of the recipe on the command line.
+        phases: the phases of the training, in order, with one learning rate schedule for all of
+            them. Phases with small crops first allow more steps in the same time.
+        batch_size: number of crops in a step, for all workers together.
+        steps_per_epoch: number of steps between two checkpoints; None for one pass over the frames.
+            A training of N iterations has `epochs * steps_per_epoch = N`.
+        validation_freq: number of epochs between two validations. The last epoch is always
+            validated.
+        keep: `"best"` to keep the weights with the best validation score, or `"last"` to keep those
+            of the last epoch, which do not depend on validation.
         optimizer: `"adamw"`, or `"sgd"` with momentum 0.9.
-        learning_rate, end_learning_rate: of the poly schedule (power 0.9).
-        warmup_steps: steps over which the rate rises at first, but at most a tenth of all.
-        weight_decay: AdamW's, decoupled from the gradient; SGD's is added to the gradient.
-        accumulate: steps whose gradients are averaged into one update.
-        ema: momentum of the exponential moving average of the weights, which is then what is
-            validated and kept; 0 for none.
-        average_epochs: number of last epochs whose weights are averaged after the last one, which
-            is then what is validated and kept; 0 for none.
-        freeze_batch_norm_epochs: number of last epochs in which BatchNormalization keeps its moving
-            statistics and normalizes by them; 0 for none.
-        early_stopping: number of validations in a row without a better one than the best, after
-            which the training ends; 0 to train all epochs.
-        label_smoothing: share of the target spread over all classes, in 0..1.
-        dtype_policy: Keras dtype policy in training; weights and losses are float32 in each.
-        jit_compile: whether XLA compiles the step; `"auto"` leaves it to Keras (on TensorFlow
-            only with a GPU).
+        learning_rate, end_learning_rate: first and last rate of the poly schedule (power 0.9).
+        warmup_steps: number of steps of the linear warm-up, at most a tenth of all steps.
+        weight_decay: weight decay. It is decoupled from the gradient in AdamW and added to the
+            gradient in SGD.
+        accumulate: number of steps whose gradients are averaged for one update.
+        ema: momentum of the exponential moving average of the weights, which is then validated and
+            kept; 0 for no average.
+        average_epochs: number of last epochs whose weights are averaged after the last one. The
+            mean is then validated and kept; 0 for no average.
+        freeze_batch_norm_epochs: number of last epochs in which BatchNormalization normalizes by
+            its moving statistics and does not update them; 0 for none.
+        early_stopping: number of consecutive validations without a new best score after which the
+            training ends; 0 to train all epochs.
+        label_smoothing: fraction of the target that is spread over all classes, in 0..1.
+        dtype_policy: Keras dtype policy in training. Weights and losses are always float32.
+        jit_compile: whether XLA compiles the step. With `"auto"` Keras decides (on TensorFlow only
+            with a GPU).
         weights: name, path or URL of weights to start from.
-        deepened_from: the same of weights with STDC1, which a network with STDC2 then starts from;
-            see `keras_crosscbam.models.deepen`.
-        narrowed_from: the same of weights of the full width, from which a narrower network or
-            encoder takes over the channels that matter most; see `keras_crosscbam.models.narrow`.
-        cache: whether decoded frames are kept in memory, as far as it reaches.
-        seed: of initialization, order and augmentation.
+        deepened_from: name, path or URL of weights with STDC1, for a network with STDC2 to start
+            from; see `keras_crosscbam.models.deepen`.
+        narrowed_from: name, path or URL of weights of the full width, for a narrower network or
+            encoder to start from; see `keras_crosscbam.models.narrow`.
+        cache: whether to keep decoded frames in memory, as far as memory is available.
+        seed: seed of initialization, order and augmentation.
     """
 
     name: str
@@ -107,7 +109,7 @@ class Optimization:
 
     def __post_init__(self) -> None:
         if not self.phases:
-            raise ValueError("`phases` must hold epochs to train. Received: ()")
+            raise ValueError("`phases` must contain at least one phase. Received: ()")
         for name in ("batch_size", "accumulate", "validation_freq"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)}")
@@ -117,7 +119,7 @@ class Optimization:
             )
         for name in ("ema", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must lie in [0, 1). Received: {getattr(self, name)}")
+                raise ValueError(f"`{name}` must be in [0, 1). Received: {getattr(self, name)}")
         for name in ("learning_rate", "end_learning_rate", "warmup_steps", "weight_decay"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
@@ -125,25 +127,25 @@ class Optimization:
         starts = [name for name in STARTS if getattr(self, name)]
         if len(starts) > 1:
             raise ValueError(
-                f"A training starts from one of {', '.join(f'`{name}`' for name in STARTS)}. "
+                f"Set at most one of {', '.join(f'`{name}`' for name in STARTS)}. "
                 f"Received: {' and '.join(starts)}"
             )
         for name in ("average_epochs", "freeze_batch_norm_epochs"):
             if not 0 <= getattr(self, name) <= self.epochs:
                 raise ValueError(
-                    f"`{name}` must lie in 0..{self.epochs}, the number of epochs. "
+                    f"`{name}` must be in 0..{self.epochs}, the number of epochs. "
                     f"Received: {getattr(self, name)}"
                 )
         check_whole("early_stopping", self.early_stopping, least=0)
         if self.early_stopping and self.keep == "last":
             raise ValueError(
-                "`early_stopping` ends a training by its validation, and `keep='last'` keeps "
-                "weights that validation has no part in: set one of them."
+                "`early_stopping` ends a training by its validation scores, and `keep='last'` "
+                "keeps weights that do not depend on validation: set one of them."
             )
         for name in ("average_epochs", "freeze_batch_norm_epochs"):
             if self.early_stopping and getattr(self, name):
                 raise ValueError(
-                    f"`{name}` is about the last epochs, which a training with `early_stopping` "
+                    f"`{name}` applies to the last epochs, which a training with `early_stopping` "
                     "may not reach: set one of them."
                 )
         if self.ema and self.average_epochs:
@@ -155,49 +157,51 @@ class Optimization:
 
     @property
     def epochs(self) -> int:
-        """Epochs of all phases together."""
+        """Number of epochs of all phases."""
         return sum(phase.epochs for phase in self.phases)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Optimization):
-    """The training of a segmentation network; see `Optimization` for the rest of the fields.
+    """The training of a segmentation network; see `Optimization` for the other fields.
 
     Attributes:
         variant: name of a row of `keras_crosscbam.variants.VARIANTS`.
-        architecture: what is built otherwise than the variant says, for ablations: arguments of
-            `CrossCBAM` of the names in `SWITCHES`.
+        architecture: arguments of `CrossCBAM` that differ from the variant, for ablations. The
+            names must be in `SWITCHES`.
         backbone_weights: name, path or URL of weights for the encoder alone.
-        backbone_rate: factor on the encoder's learning rate; 0 freezes it, its BatchNormalization
-            statistics included.
-        dropout_rate: share of the channels dropped before each head's classifier.
-        scale_range: random scale of the frames.
-        photometric: whether brightness, contrast, saturation and hue vary.
-        appearance: strength, in 0..1, of what makes crops look like other streets through other
-            cameras: shade, dusk, color of the light, blur, noise, gamma, contrast, JPEG; see
+        backbone_rate: factor on the encoder's learning rate. 0 freezes the encoder, including its
+            BatchNormalization statistics.
+        dropout_rate: fraction of the channels that are dropped before the classifier of each head.
+        scale_range: smallest and largest random scale of the frames.
+        photometric: whether to vary brightness, contrast, saturation and hue.
+        appearance: strength, in 0..1, of augmentations of light and camera: shade, low light, color
+            temperature, blur, noise, gamma, contrast, JPEG; see
             `keras_crosscbam.datasets.augment.appearance`. 0 for none.
-        rotation: largest angle in degrees that crops are rotated by.
-        erasing: share of the crops that a rectangle is erased of, labels included, in 0..1.
-        class_mix: share of the crops that classes of another frame are pasted over, in 0..1.
-        balanced_sampling: whether frames with rare classes are drawn more often.
-        loss: loss of the main head, as `keras_crosscbam.training.make_loss` reads it.
-        aux_loss: that of the auxiliary head.
-        aux_weight: weight of the auxiliary head's loss beside the main one's 1; 0 trains as if
-            there were none.
+        rotation: largest rotation angle of the crops, in degrees.
+        erasing: fraction of the crops in which a rectangle is erased, including its labels, in
+            0..1.
+        class_mix: fraction of the crops over which classes of another frame are pasted, in 0..1.
+        balanced_sampling: whether to draw frames with rare classes more often.
+        loss: loss of the main head, a specification for `keras_crosscbam.training.make_loss`.
+        aux_loss: loss of the auxiliary head, given like `loss`.
+        aux_weight: weight of the loss of the auxiliary head. That of the main head has weight 1. 0
+            trains as without an auxiliary head.
         focal_gamma: exponent of the focal loss (paper, Eq. 6).
-        class_balance: exponent b of the class weights `share ** -b`, 0 for none; the weights are
-            scaled so that the mean over the labeled pixels is 1.
-        validation_size: `(height, width)` that frames are resized to for validation, the logits
-            being resized back; None for the frames' own size.
-        teacher: name, path or URL of the weights of a network whose probabilities are learned
-            beside the labels (Hinton et al., 2015), or several, whose probabilities are averaged;
-            None for none. Only the main head learns from it.
-        teacher_variant: the variant that a name in `teacher` stands for. Which network a file
-            holds is found from the file.
-        teacher_architecture: what a teacher's file does not tell, arguments of `CrossCBAM` of the
-            names in `SWITCHES`; only needed for `gate_activation` of files of version 0.1.
-        distillation_weight: weight of the distillation loss beside the main head's 1.
-        temperature: of the distillation loss; see `SegmentationDistillation`.
+        class_balance: exponent b of the class weights `share ** -b`; 0 for none. The weights are
+            scaled so that their mean over the labeled pixels is 1.
+        validation_size: `(height, width)` that frames are resized to for validation; the logits are
+            resized back. None to keep the size of the frames.
+        teacher: name, path or URL of the weights of a network for distillation (Hinton et al.,
+            2015), or a tuple of several, whose probabilities are averaged; None for no teacher.
+            Distillation applies only to the main head.
+        teacher_variant: variant of the shipped weights that a name in `teacher` refers to. For a
+            file, the network is found from its contents.
+        teacher_architecture: arguments of `CrossCBAM` that a teacher's file does not contain. The
+            names must be in `SWITCHES`. Only needed for `gate_activation` of files of version 0.1.
+        distillation_weight: weight of the distillation loss. The loss of the main head has weight
+            1.
+        temperature: temperature of the distillation loss; see `SegmentationDistillation`.
     """
 
     variant: str
@@ -231,12 +235,12 @@ class Recipe(Optimization):
         for name in ("architecture", "teacher_architecture"):
             if unknown := getattr(self, name).keys() - SWITCHES:
                 raise ValueError(
-                    f"`{name}` may hold {sorted(SWITCHES)}. Received: {sorted(unknown)}"
+                    f"`{name}` may contain {sorted(SWITCHES)}. Received: {sorted(unknown)}"
                 )
         if self.backbone_weights and any(getattr(self, name) for name in STARTS):
             raise ValueError(
-                f"{', '.join(f'`{name}`' for name in STARTS)} hold an encoder already: leave out "
-                "`backbone_weights`."
+                f"{', '.join(f'`{name}`' for name in STARTS)} already contain an encoder: leave "
+                "out `backbone_weights`."
             )
         check_range("scale_range", self.scale_range, positive=True)
         for name in ("class_mix", "appearance", "erasing"):
@@ -254,26 +258,27 @@ class Recipe(Optimization):
 
     @property
     def network(self) -> dict[str, Any]:
-        """Arguments of `CrossCBAM`: those of the variant, changed by `architecture`."""
+        """Arguments of `CrossCBAM`: those of the variant, updated by `architecture`."""
         variant = VARIANTS[self.variant]
         return {"backbone": variant.backbone, "alpha": variant.alpha, **self.architecture}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingRecipe(Optimization):
-    """The training of an encoder as a classifier; see `Optimization` for the rest of the fields.
+    """The training of an encoder as a classifier; see `Optimization` for the other fields.
 
     Attributes:
         backbone: `"stdc1"` or `"stdc2"`.
         alpha: width multiplier of the encoder.
-        area_range: share of an image's area that a random crop covers.
-        validation_size: side in pixels of the central crops that top-1 is measured on.
-        dropout_rate: share of the classifier's hidden units dropped in training.
-        rand_augment: strength, in 0..1, of two random changes of each image; see
+        area_range: smallest and largest area of a random crop, as a fraction of the image's area.
+        validation_size: side in pixels of the central crops on which top-1 accuracy is measured.
+        dropout_rate: fraction of the classifier's hidden units that are dropped in training.
+        rand_augment: strength, in 0..1, of two random augmentations of each image; see
             `keras_crosscbam.datasets.augment.rand_augment`. 0 for none.
-        mixup: alpha of `keras_crosscbam.datasets.augment.MixUp`, which then mixes each image with
-            another; 0 for none.
-        cutmix: alpha of `CutMix`, likewise. With both, either has half of the images.
+        mixup: alpha of `keras_crosscbam.datasets.augment.MixUp`, which mixes each image with
+            another one; 0 for none.
+        cutmix: alpha of `CutMix`; 0 for none. If both are set, each of the two is applied to half
+            of the images on average.
     """
 
     backbone: str

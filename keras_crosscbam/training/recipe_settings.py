@@ -1,4 +1,4 @@
-"""Fields of a recipe replaced by texts such as `seed=1`, as the command line takes them."""
+"""Changes fields of a recipe by settings such as `seed=1` from the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RecipeT = TypeVar("RecipeT", bound=Optimization)
 
 
 def with_settings(recipe: RecipeT, settings: Iterable[str]) -> RecipeT:
-    """A recipe with fields replaced as the command line says.
+    """Returns a recipe with fields replaced by settings from the command line.
 
         >>> from keras_crosscbam.training import RECIPES, with_settings
         >>> changed = with_settings(RECIPES["camvid-m"], ["seed=1", "phases=2x64x96,1x128x192"])
@@ -23,11 +23,11 @@ def with_settings(recipe: RecipeT, settings: Iterable[str]) -> RecipeT:
 
     Args:
         recipe: the recipe.
-        settings: texts `FIELD=VALUE`; a value is a number, `true`, `false`, `null`, a word, a list
+        settings: texts `FIELD=VALUE`. A value is a number, `true`, `false`, `null`, a word, a list
             such as `[0.5,2.0]` or `["a","b"]`, or for phases `EPOCHSxHEIGHTxWIDTH,...`.
 
     Raises:
-        ValueError: for an unknown field or a value of another kind.
+        ValueError: for an unknown field or a value of another type.
     """
     kinds = {f.name: f.type for f in fields(recipe)}
     values = {}
@@ -50,7 +50,7 @@ def _phases(text):
 
 
 def _value(text, kind):
-    """A value of one of the types of an annotation, read as JSON or else as a word."""
+    """Converts a text to a type of an annotation. It is read as JSON, otherwise as a word."""
     kinds = kind.__args__ if isinstance(kind, UnionType) else (kind,)
     names = tuple[str, ...] in kinds
     kinds = [getattr(k, "__origin__", k) for k in kinds]

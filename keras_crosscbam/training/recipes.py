@@ -1,4 +1,4 @@
-"""Training recipes: every number of a training in one frozen table.
+"""Training recipes, by name.
 
 >>> from keras_crosscbam.training import RECIPES
 >>> RECIPES["cityscapes-m1"].epochs
@@ -9,10 +9,11 @@ from keras_crosscbam.training.recipe import Phase, PretrainingRecipe, Recipe
 
 
 def _paper(name, variant, crop_size, **changes):
-    """The paper's settings (section 4.2): SGD with L2, poly 0.9 from 0.01 to 1e-4, flip, crop.
+    """Returns the paper's settings: SGD with L2, poly 0.9 from 0.01 to 1e-4, flip and crop.
 
-    The text does not say how the focal loss is mixed in; the authors' published configuration has
-    cross-entropy on the main head and focal loss, gamma 2, on the auxiliary one.
+    Paper, section 4.2. The paper does not say how it combines the focal loss with cross-entropy.
+    The configuration that the authors published has cross-entropy on the main head and focal loss
+    with gamma 2 on the auxiliary head.
     """
     return Recipe(
         name=name,
@@ -31,8 +32,9 @@ def _paper(name, variant, crop_size, **changes):
 
 
 def _cityscapes(variant, size):
-    # 160,000 iterations. The printed scales, 0.125 to 0.5, only ever shrink the frames below the
-    # crop; the authors' configuration goes up to 1.5. Decoded, the frames take 24 GB of memory.
+    # 160,000 iterations. With the scales in the paper, 0.125 to 0.5, all frames would be at most
+    # as large as the crop. The authors' configuration has 0.125 to 1.5. The decoded frames need
+    # 24 GB of memory, so they are not cached.
     return _paper(
         f"cityscapes-{variant.lower()}",
         variant,
@@ -60,7 +62,7 @@ def _camvid_paper(variant):
 
 
 def _camvid(variant, suffix="", **changes):
-    # On 367 frames and a CPU: bfloat16 is what makes it a matter of hours.
+    # For 367 frames and training on a CPU, which takes hours in bfloat16.
     return Recipe(
         name=f"camvid-{variant.lower()}{suffix}",
         variant=variant,
@@ -72,8 +74,8 @@ def _camvid(variant, suffix="", **changes):
 
 
 def _camvid_enlarged(variant, **changes):
-    # Frames of 360x480 at up to three times their size: scores are made at an eighth of the input,
-    # where thin things would be lost. Goes on from the weights of another training.
+    # Frames of 360x480 at up to three times their size: the scores are computed at an eighth of
+    # the input size, at which thin objects would be lost. Starts from weights of another training.
     return Recipe(
         name=f"camvid-{variant.lower()}-enlarged",
         variant=variant,
@@ -86,7 +88,7 @@ def _camvid_enlarged(variant, **changes):
 
 
 def _finetune(variant):
-    # For people's own classes on top of shipped weights: the encoder is trained gently.
+    # For user-defined classes, from shipped weights: the encoder has a low learning rate.
     return Recipe(
         name=f"finetune-{variant.lower()}",
         variant=variant,
@@ -130,7 +132,7 @@ RECIPES = {
 
 
 def _imagenet20(backbone, epochs, **changes):
-    # 20 classes at 128 pixels: an hour on a CPU, minutes on a GPU.
+    # 20 classes at 128 pixels. Takes an hour on a CPU and minutes on a GPU.
     return PretrainingRecipe(
         name=f"imagenet20-{backbone}",
         backbone=backbone,
@@ -146,8 +148,8 @@ def _imagenet20(backbone, epochs, **changes):
 
 
 def _imagenet219(backbone, phases, **changes):
-    # The 20 classes above and Tiny ImageNet's 200, of 64 pixels, enlarged so that the deepest
-    # features are more than 2x2; one class is in both.
+    # The 20 classes above and the 200 of Tiny ImageNet, of which one is in both. Its images of 64
+    # pixels are enlarged, because the deepest features would be only 2x2.
     return PretrainingRecipe(
         name=f"imagenet219-{backbone}",
         backbone=backbone,
@@ -184,7 +186,7 @@ PRETRAINING_RECIPES = {
     recipe.name: recipe
     for recipe in (
         _imagenet20("stdc1", 16, learning_rate=2e-3),
-        # From random weights the deep one, which has no shortcuts, learns far more slowly.
+        # From random weights STDC2, which has no residual connections, trains much more slowly.
         _imagenet20("stdc2", 6, learning_rate=1e-3, deepened_from="imagenet20"),
         _imagenet219(
             "stdc1",

@@ -1,4 +1,4 @@
-"""What came out of a training, as one HTML file that needs nothing else."""
+"""HTML report of a training, in one self-contained file."""
 
 import base64
 import io
@@ -25,11 +25,11 @@ REPORT = "report.html"
 PAGE = ASSETS / "report.html"
 DASH = "\N{EN DASH}"
 SHOWN = 3
-"""How many of the best and of the worst frames a report shows."""
+"""The number of best frames and of worst frames in a report."""
 
 
 def write_report(run, model, val_set, size=None):
-    """Writes `report.html` into the folder of a run, replaced whole or not at all.
+    """Writes `report.html` into the folder of a run. An existing file is replaced atomically.
 
         >>> import keras_crosscbam as kc
         >>> from keras_crosscbam.training.report import write_report
@@ -37,30 +37,30 @@ def write_report(run, model, val_set, size=None):
         >>> val = kc.datasets.load_camvid("CamVid", "val")  # doctest: +SKIP
         >>> write_report("runs/camvid-m", model, val)  # doctest: +SKIP
 
-    It shows the accuracy, the curves of the training, the classes, the confusion matrix, the frames
-    that came out best and worst, and the recipe. The figures are those of
-    `keras_crosscbam.evaluate`. The pictures are inside the file.
+    The report shows the accuracy, the curves of the training, the classes, the confusion matrix,
+    the frames with the best and the worst predictions, and the recipe. The accuracy is computed by
+    `keras_crosscbam.evaluate`. The pictures are embedded in the file.
 
     Args:
         run: folder of a run, with its `run.json` and `log.csv`.
         model: the network with the best weights: a `keras.Model`, a `Runtime`, or the path of a
             `.keras` or `.onnx` file.
-        val_set: the `SegmentationDataset` to judge on.
+        val_set: the `SegmentationDataset` to evaluate on.
         size: as in `keras_crosscbam.evaluate`.
 
     Returns:
         The path of the report.
 
     Raises:
-        ImportError: without matplotlib.
-        ValueError: if there is no run in the folder, or if model and data set differ in their
+        ImportError: if matplotlib is not installed.
+        ValueError: if there is no run in the folder, or if model and data set have different
             classes.
     """
-    # If it is missing, better now than after the evaluation.
+    # Raises an error before the evaluation if matplotlib is missing.
     figure_class()
     folder = Path(run)
     if not (folder / DESCRIPTION).is_file():
-        raise ValueError(f"{folder} holds no {DESCRIPTION}; give the folder of a training")
+        raise ValueError(f"{folder} does not contain {DESCRIPTION}. Pass the folder of a training.")
     description = json.loads((folder / DESCRIPTION).read_text())
     rows = EpochLog(folder / LOG).rows
     network = runtime.load(model)
@@ -108,15 +108,15 @@ def _headline(result, best, rows, data):
 
 
 def _measured(best, frames):
-    text = f"Measured with the best weights on the {frames} whole validation frames."
+    text = f"Measured with the best weights on the {frames} complete validation frames."
     if best is None:
         return text
     score = f"{100 * best['val_mean_iou']:.2f} %"
-    return f"{text} The validation inside the training gave {score} in epoch {best['epoch']:.0f}."
+    return f"{text} The validation during training gave {score} in epoch {best['epoch']:.0f}."
 
 
 def _percent(value):
-    """The text of a figure in 0..1, with the figure itself for those who read by program."""
+    """Returns HTML that shows a value in 0..1 in percent and contains the exact value as data."""
     value = float(value)
     return DASH if np.isnan(value) else f'<data value="{value!r}">{100 * value:.2f} %</data>'
 
@@ -141,17 +141,17 @@ def _swatch(color):
 
 
 def _matrix(confusion, classes):
-    """Rows of the truth: how much of each class was taken for which."""
+    """Returns the HTML of the confusion matrix, with one row for each true class."""
     names = [escape(name) for name in classes.names]
     heads = "".join(_head("col", name) for name in names)
     rows = [f"<tr><td></td>{heads}</tr>"]
     for name, counts in zip(names, confusion, strict=True):
         cells = "".join(
-            _cell(f"{name} taken for {other}", count, counts.sum())
+            _cell(f"{name} predicted as {other}", count, counts.sum())
             for other, count in zip(names, counts, strict=True)
         )
         rows.append(f"<tr>{_head('row', name)}{cells}</tr>")
-    # 32 classes fit on the page, and two are no specks.
+    # With these sizes 32 classes fit on the page, and cells of few classes are not too small.
     cell = "2.3rem" if len(names) <= 20 else "1.6rem"
     return f'<table class="matrix" style="--cell:{cell}">{"".join(rows)}</table>'
 
@@ -164,7 +164,7 @@ def _cell(meaning, count, total):
     if not total:
         return f"<td>{DASH}</td>"
     share = count / total
-    # Half a percent is where rounding begins to show a figure.
+    # A smaller share would be rounded to 0.
     text = f"{100 * share:.0f}" if share >= 0.005 else ""
     strong = ' class="strong"' if share > 0.8 else ""
     return (
@@ -177,7 +177,7 @@ def _cell(meaning, count, total):
 
 
 def _frames(indices, scores, predict, val_set):
-    """Each frame beside its true and its predicted labels."""
+    """Returns the HTML of each frame next to its true and its predicted labels."""
     root = os.path.commonpath([image.parent for image, _ in val_set.pairs])
     figures = []
     for index in indices:
@@ -205,7 +205,7 @@ def _painted(labels, classes):
 
 
 def _inline(picture, kind, side=640):
-    """A picture as a data URI; labels in PNG get no colors that are no class's."""
+    """Returns a picture as a data URI. Labels are resized without new colors and stored as PNG."""
     picture.thumbnail((side, side), Image.LANCZOS if kind == "JPEG" else Image.NEAREST)
     file = io.BytesIO()
     picture.save(file, kind, quality=85)
@@ -217,7 +217,7 @@ def _data_uri(content, kind):
 
 
 def _curves(rows, best):
-    """The curves, once for bright and once for dark pages."""
+    """Returns the HTML of the curves, with a picture for light and one for dark pages."""
     light, dark = (_data_uri(plot_curves(rows, best, dark), "PNG") for dark in (False, True))
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
@@ -233,7 +233,7 @@ def _row(name, value):
 
 
 def _setting(name, value):
-    """A value of `run.json` as text."""
+    """Returns a value of `run.json` as text."""
     if name == "phases":
         crops = [(phase["epochs"], *phase["crop_size"]) for phase in value]
         return ", ".join(f"{epochs} epochs at {rows}x{columns}" for epochs, rows, columns in crops)
@@ -245,7 +245,7 @@ def _setting(name, value):
 
 
 def _command(folder, recipe, size):
-    """What measures the accuracy again."""
+    """Returns the command that measures the accuracy again."""
     words = ["crosscbam", "evaluate", "--data", "DATA", "--variant", recipe["variant"]]
     words += ["--weights", str(folder / BEST)]
     if size is not None:

@@ -1,4 +1,4 @@
-"""What every training is made of: a folder, a recipe, and a `fit` that can be interrupted."""
+"""Runs of trainings that can be interrupted and resumed."""
 
 import contextlib
 import hashlib
@@ -39,33 +39,34 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def open_run(out, recipe, steps_per_epoch, data, workers):
-    """The `Run` in a folder, which no other process trains in within this context.
+    """Context that yields the `Run` in a folder and locks the folder for other processes.
 
     Args:
         out, recipe, steps_per_epoch, data, workers: attributes of the `Run`.
 
     Raises:
-        ValueError: if the folder holds a run of another recipe or other data.
+        ValueError: if the folder contains a run with another recipe or other data.
         RuntimeError: if another process trains in the folder, or workers of one training have
             different data.
     """
-    # The workers of one training share the folder; the one that writes speaks for all of them.
+    # The workers of one training share the folder, so only the worker that writes locks it.
     with only_process(Path(out)) if workers.is_chief else contextlib.nullcontext():
         yield Run(out, recipe, steps_per_epoch, data, workers)
 
 
 @dataclass
 class Run:
-    """The folder of a training; made, or found again after an interruption.
+    """A training in a folder, which is created or, after an interruption, resumed.
 
     Attributes:
-        out: the folder.
+        out: path of the folder.
         recipe: an `Optimization`.
-        steps_per_epoch: steps between two checkpoints.
-        data: what the recipe is applied to, a dict of JSON values; a folder is bound to it.
-        workers: what `find_workers` found.
-        step: the step that the run goes on with, 0 at the beginning.
-        state: the checkpoint to load, None at the beginning.
+        steps_per_epoch: number of steps between two checkpoints.
+        data: description of the data sets, a dict of JSON values. It must be the same when the run
+            is resumed.
+        workers: the `Workers` that `find_workers` returns.
+        step: the step to continue with, 0 for a new run.
+        state: path of the checkpoint to load, None for a new run.
     """
 
     out: Path
@@ -83,7 +84,7 @@ class Run:
         description = describe(self.recipe, self.data)
         self.workers.agree(
             _number({**description["data"], "name": None}),
-            "have different data: each must have the same files",
+            "have different data: all of them must have the same files",
         )
         bind(
             self.out / DESCRIPTION,
@@ -100,32 +101,38 @@ class Run:
 
     @property
     def best(self):
-        """The file of the best weights."""
+        """Path of the file of the best weights."""
         return self.out / BEST
 
     @property
     def log(self):
-        """The file of the figures of each epoch."""
+        """Path of the log file with a row for each epoch."""
         return self.out / LOG
 
     @property
     def weights(self):
-        """The weights to start from: those of the recipe, unless a checkpoint is loaded anyway."""
+        """The weights of the recipe to start from, None if a checkpoint is loaded."""
         return None if self.state else self.recipe.weights
 
     def deepen(self, model, shallow):
-        """Loads the recipe's `deepened_from`, of an architecture of that name, if there is any."""
+        """Loads the recipe's `deepened_from`, if it is set, and returns the model.
+
+        `shallow` is the architecture of shipped weights.
+        """
         if self.recipe.deepened_from and not self.state:
             deepened(find_weights(self.recipe.deepened_from, shallow)).load_into(model)
         return model
 
     def narrow(self, model, *wide):
-        """Loads the recipe's `narrowed_from`, if there is any, into a narrower network.
+        """Loads the recipe's `narrowed_from`, if it is set, into a narrower network.
 
         Args:
-            model: the narrower network. Of weights that have only the encoder in common with it,
-                the encoder is loaded alone.
-            wide: architectures that a name may stand for; the first one that ships counts.
+            model: the narrower network. If it has only the encoder in common with the weights, only
+                the encoder is loaded.
+            wide: architectures of shipped weights. The first one that exists for the name is used.
+
+        Returns:
+            The model.
         """
         name = self.recipe.narrowed_from
         if name and not self.state:
@@ -136,7 +143,7 @@ class Run:
         return model
 
     def build(self, make):
-        """Builds a model under the recipe's seed and dtype policy, on all devices."""
+        """Builds a model with the recipe's seed and dtype policy, on all devices."""
         keras.utils.set_random_seed(self.recipe.seed)
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(self.recipe.dtype_policy)
@@ -154,7 +161,7 @@ class Run:
                 jit_compile=self.recipe.jit_compile,
                 **losses,
             )
-            # Built now, so that a checkpoint finds its places.
+            # Creates the optimizer's variables, so that a checkpoint can be loaded into them.
             model.optimizer.build(model.trainable_variables)
 
     def fit(
@@ -173,19 +180,20 @@ class Run:
 
         Args:
             model: the compiled model.
-            batches_of: function of a shard `(index, count)` that makes the batches from `step` on.
-            validation, monitor, model_to_save: what `KeepBest` takes.
-            files_of: function of a step that names its files.
-            scores: what `Progress` shows.
-            extra: callbacks of one's own, behind `KeepBest`: they see the scores of each epoch.
-                What they add to the logs is in the epoch's row.
+            batches_of: function of a shard `(index, count)` that returns the batches from `step`
+                on.
+            validation, monitor, model_to_save: arguments of `KeepBest`.
+            files_of: function from a step to its files.
+            scores: the argument of `Progress`.
+            extra: further callbacks. They run after `KeepBest`, so the scores of the epoch are in
+                the logs. Values that they add to the logs are written into the epoch's row.
             verbose: 0 for no progress line.
 
         Returns:
             The path of the best weights.
 
         Raises:
-            ValueError: if a finished run has lost its best weights.
+            ValueError: if the best weights of a finished run are missing.
         """
         recipe, chief = self.recipe, self.workers.is_chief
         epoch = self.step // self.steps_per_epoch
@@ -196,10 +204,10 @@ class Run:
                 raise ValueError(f"{self.out} is a finished run without its {BEST}. {REMEDY}")
             if chief and verbose:
                 done = f"all {epoch}" if epoch == recipe.epochs else f"{epoch} of {recipe.epochs}"
-                print(f"{self.out}: already finished, {done} epochs; nothing is trained.")
+                print(f"{self.out}: already finished, {done} epochs. Nothing to train.")
             return self.best
         if epoch and chief and verbose:
-            print(f"{self.out}: goes on after {epoch} of {recipe.epochs} epochs.", flush=True)
+            print(f"{self.out}: resuming after {epoch} of {recipe.epochs} epochs.", flush=True)
         if self.state:
             model.load_weights(self.state)
         best = self.best if chief else None
@@ -243,31 +251,31 @@ class Run:
                 verbose=0,
             )
         except tf.errors.InvalidArgumentError as error:
-            # TensorFlow wraps what went wrong in reading a file.
+            # TensorFlow wraps errors that are raised when a file is read.
             if unreadable := re.search(r"ValueError: (.*)", str(error)):
                 raise ValueError(unreadable[1]) from error
             raise
         except self.workers.lost as error:
             raise WorkerLostError(
-                f"{self.out}: another worker of this training is gone. Start it again; the others "
-                "resume with it from the last checkpoint."
+                f"{self.out}: another worker of this training has ended or cannot be reached. "
+                "Start all workers again: the training resumes from the last checkpoint."
             ) from error
         if stopping.is_over and chief and verbose:
             print(
-                f"{self.out}: stopped early, {recipe.early_stopping} validations in a row were no "
-                "better than the best."
+                f"{self.out}: stopped early after {recipe.early_stopping} consecutive validations "
+                "without a new best score."
             )
         return self.best
 
     def _averaged_with(self, epoch):
-        """The checkpoints whose weights are averaged with those after an epoch."""
+        """Returns the checkpoints whose weights are averaged with those after an epoch."""
         wanted = self.recipe.average_epochs - 1
         if wanted < 1 or epoch + 1 < self.recipe.epochs:
             return []
         files = self.checkpoints.intact(wanted)
         if len(files) < wanted:
             logger.warning(
-                "%s: only %d of the %d checkpoints to average over are there and intact",
+                "%s: only %d of the %d checkpoints to average over exist and are intact",
                 self.out,
                 len(files),
                 wanted,
@@ -276,12 +284,12 @@ class Run:
 
 
 def make_optimizer(recipe, total_steps):
-    """The optimizer of a recipe, for a training of so many steps."""
+    """Returns the optimizer of a recipe for a training of `total_steps` steps."""
     schedule = PolySchedule(
         recipe.learning_rate,
         total_steps,
         recipe.end_learning_rate,
-        # A short training must not spend itself on warming up.
+        # In a short training the warm-up must not be longer than a tenth of the steps.
         warmup_steps=min(recipe.warmup_steps, total_steps // 10),
     )
     common = {
@@ -297,5 +305,5 @@ def make_optimizer(recipe, total_steps):
 
 
 def _number(values):
-    """A whole number that tells JSON values from others."""
+    """Returns an integer that is a digest of JSON values."""
     return int(hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:15], 16)

@@ -1,4 +1,4 @@
-"""The poly learning rate (paper, section 4.2)."""
+"""The poly learning rate schedule (paper, section 4.2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class PolySchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Falls from one rate to another by `(1 - step / steps) ** power`, after a linear warm-up.
+    """Decays the learning rate by `(1 - step / steps) ** power`, with a linear warm-up.
 
         >>> from keras_crosscbam.training import PolySchedule
         >>> schedule = PolySchedule(0.01, decay_steps=10_000, end_learning_rate=1e-4)
@@ -16,11 +16,12 @@ class PolySchedule(keras.optimizers.schedules.LearningRateSchedule):
         0.005405
 
     Args:
-        initial_learning_rate: the rate that the poly curve starts from.
-        decay_steps: the step at which the last rate is reached; it stays from there on.
-        end_learning_rate: the last rate.
+        initial_learning_rate: first rate of the decay.
+        decay_steps: number of steps until the last rate is reached. It is constant after that.
+        end_learning_rate: last rate of the decay.
         power: exponent (paper: 0.9).
-        warmup_steps: steps over which the curve is faded in linearly; 0 for none.
+        warmup_steps: number of first steps in which the rate is multiplied by a factor that rises
+            linearly to 1; 0 for no warm-up.
     """
 
     def __init__(

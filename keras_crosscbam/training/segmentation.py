@@ -1,4 +1,4 @@
-"""One training from recipe and data to the best weights, resumable at every epoch."""
+"""Training of a segmentation network with a recipe."""
 
 from __future__ import annotations
 
@@ -60,39 +60,40 @@ def train(
     verbose: int = 1,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
-    """Trains a network by a recipe and keeps the weights with the best validation mean IoU.
+    """Trains a network with a recipe and saves the weights with the best validation mean IoU.
 
         >>> from keras_crosscbam.datasets import load_camvid
         >>> from keras_crosscbam.training import RECIPES, train
         >>> best = train(load_camvid("CamVid", "train"), load_camvid("CamVid", "val"),
         ...     RECIPES["camvid-m"], out="runs/camvid-m")  # doctest: +SKIP
 
-    The folder `out` receives `run.json` (the effective recipe and what it is applied to),
-    `log.csv`, `checkpoints/`, TensorBoard logs (if that is installed), `best.weights.h5`, which is
-    the network without its auxiliary head, and in the end `report.html`. Called again after an
-    interruption of any kind, it goes on from the newest intact checkpoint, on the very batches
-    that an undisturbed run would have seen.
+    The function writes these files into the folder `out`: `run.json` (the recipe and the
+    description of the data), `log.csv`, `checkpoints/`, TensorBoard logs (if TensorBoard is
+    installed), `best.weights.h5` (the network without its auxiliary head), and in the end
+    `report.html`. When run again after an interruption, it continues from the newest intact
+    checkpoint, with the same batches as a run without interruption.
 
     Args:
-        train_set: `SegmentationDataset` to learn from.
-        val_set: `SegmentationDataset` to choose by, judged at the size of its labels.
+        train_set: `SegmentationDataset` to train on.
+        val_set: `SegmentationDataset` to validate on, at the size of its labels.
         recipe: a `Recipe`.
-        out: folder of the run; made if need be. Several machines must share it.
-        augmentations: what is done to the crops instead of what the recipe says; see
+        out: folder of the run, which is created if needed. Several machines must share it.
+        augmentations: augmentations of the crops that replace those of the recipe; see
             `training_batches`.
-        workers: devices and machines; None for all there are, see `find_workers`.
+        workers: devices and machines to train on; None for all that are available, see
+            `find_workers`.
         verbose: 0 for no progress line.
         callbacks: a list of `keras.callbacks.Callback`. At the end of an epoch they run after
             validation, whose scores are in their logs, and before the epoch's row of `log.csv`
-            and its checkpoint are written. They run on every machine. Checkpoints do not hold
-            their state: a resumed training starts with them as they are given.
+            and its checkpoint are written. They run on every machine. Checkpoints do not contain
+            their state: a resumed training uses the callbacks as they are passed.
 
     Returns:
         The path of `best.weights.h5`.
 
     Raises:
         ValueError: for data that cannot be read or in which fewer than two classes are labeled,
-            splits of different classes, or a folder that holds another run.
+            splits with different classes, or a folder that contains another run.
         RuntimeError: if the loss becomes NaN, the disk is full, or another process trains in the
             folder.
     """
@@ -104,11 +105,11 @@ def train(
         )
     if train_set.channels != val_set.channels:
         raise ValueError(
-            "`train_set` and `val_set` must have images of the same number of channels. Received: "
+            "`train_set` and `val_set` must have the same number of image channels. Received: "
             f"{train_set.channels} and {val_set.channels}"
         )
     teachers = find_teachers(recipe, train_set.classes)
-    # Reading everything once also finds bad files now, not hours into the training.
+    # Reading all files once also finds bad files before the training starts.
     counts, train_digests = train_set.read_all()
     val_counts, val_digests = val_set.read_all()
     check_labels(train_set, "train", counts.sum(axis=0))
@@ -157,13 +158,13 @@ def train(
 
 
 def progress_scores(classes):
-    """What `Progress` shows of a network of so many classes."""
+    """Returns the argument `scores` of `Progress` for a network with `classes` classes."""
     over = f"over {{val_classes_in_mean}} of {classes} classes"
     return {"mIoU": "main_mean_iou", f"val mIoU {over}": MONITOR}
 
 
 def _report(out, best, recipe, val_set):
-    # In float32, as users run it, whatever it was trained in.
+    # The model of the report computes in float32, independent of the dtype policy in training.
     model = CrossCBAM(
         **recipe.network,
         input_shape=(None, None, val_set.channels),
@@ -198,13 +199,13 @@ def _training_model(train_set, recipe, run, teachers):
 
 
 def compile_for(run, model, recipe, counts):
-    """Compiles a training model, with its auxiliary head, as a recipe says.
+    """Compiles a training model, including its auxiliary head, with the settings of a recipe.
 
     Args:
         run: the `Run`.
         model: the model.
         recipe: a `Recipe`.
-        counts: labeled pixels of each class, for the class weights.
+        counts: number of labeled pixels of each class, for the class weights.
     """
     weights = None
     if recipe.class_balance:
@@ -228,11 +229,11 @@ def compile_for(run, model, recipe, counts):
 def phased_batches(
     train_set, recipe, steps, start_step=0, augmentations=None, sampling=None, shard=(0, 1)
 ):
-    """The batches of a recipe, from a step on, with labels for each output of the model."""
+    """Returns the batches of a recipe from a step on, with labels for each model output."""
     options = crop_options(recipe)
     if augmentations is not None:
         options["augmentations"] = augmentations
-    # One cache for all phases.
+    # All phases use the same cache.
     frames = Cached(train_set) if recipe.cache else train_set
 
     def batches_of(phase, start_step, stop_step):
@@ -256,7 +257,7 @@ def phased_batches(
 
 
 def crop_options(recipe):
-    """What a recipe says of the crops, as arguments of `training_batches`."""
+    """Returns the settings of a recipe for its crops, as arguments of `training_batches`."""
     augmentations = [RandomFlip()]
     if recipe.rotation:
         augmentations.append(RandomRotation(recipe.rotation))

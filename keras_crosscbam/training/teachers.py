@@ -1,4 +1,4 @@
-"""The teachers of a training: found, checked, and set beside the network that learns."""
+"""Loads the teachers of a training and adds them to the model."""
 
 import json
 import math
@@ -14,8 +14,9 @@ from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.training.losses.valid_pixels import logits_of_labels
 from keras_crosscbam.variants import VARIANTS
 
-# `keras.distillation.Distiller` is not used: it knows neither ignored pixels nor losses, metrics
-# and weights by head, wants a teacher with the student's heads, and saves it with every checkpoint.
+# `keras.distillation.Distiller` is not used: it does not support ignored pixels or losses, metrics
+# and weights by head, requires a teacher with the heads of the student, and saves the teacher with
+# every checkpoint.
 
 
 def find_teachers(recipe, classes):
@@ -23,13 +24,13 @@ def find_teachers(recipe, classes):
 
     Args:
         recipe: a `Recipe`.
-        classes: what the training is about, a `ClassTable` or a list of names.
+        classes: classes of the training, a `ClassTable` or a list of names.
 
     Returns:
         A list of `Weights`, empty if the recipe has no teacher.
 
     Raises:
-        ValueError: if there is no such file or name, or a teacher knows other classes.
+        ValueError: if there is no such file or name, or a teacher has other classes.
     """
     named = (recipe.teacher,) if isinstance(recipe.teacher, str) else recipe.teacher or ()
     teachers = [find_weights(name, VARIANTS[recipe.teacher_variant].architecture) for name in named]
@@ -38,7 +39,7 @@ def find_teachers(recipe, classes):
         table, known = class_table(classes), _class_names(weights)
         if weights.num_classes != table.num_classes or known not in (None, list(table.names)):
             raise ValueError(
-                f"The teacher {weights.source} must know the classes of the training, "
+                f"The teacher {weights.source} must have the classes of the training, "
                 f"{', '.join(table.names)}. Received: "
                 f"{', '.join(known) if known else f'{weights.num_classes} classes'}"
             )
@@ -46,15 +47,16 @@ def find_teachers(recipe, classes):
 
 
 def with_teachers(model, teachers, architecture):
-    """The model with one more output, `"distilled"`, for the loss `SegmentationDistillation`.
+    """Adds the output `"distilled"` to a model, for the loss `SegmentationDistillation`.
 
     Args:
         model: a model of `CrossCBAM` with an auxiliary head.
         teachers: a list of `Weights`.
-        architecture: arguments of `CrossCBAM` that the files of the teachers do not tell.
+        architecture: arguments of `CrossCBAM` that the files of the teachers do not contain.
 
     Returns:
-        A functional model over the same layers. The teachers are no part of its weights.
+        A functional model that shares the layers of `model`. Its weights do not include those of
+        the teachers.
     """
     networks = []
     for weights in teachers:
@@ -75,18 +77,18 @@ def with_teachers(model, teachers, architecture):
 
 
 class Teacher(layers.Layer):
-    """The logits of a trained network in inference mode, or of several together.
+    """Computes the logits of one or several trained networks in inference mode.
 
-    The probabilities of several networks are averaged; their logarithm is then what is returned.
+    For several networks, the layer returns the logarithm of the mean of their probabilities.
 
     Args:
-        networks: models from images to logits. They are no part of this layer's state, so that
-            neither checkpoints nor files of weights hold them.
+        networks: list of models from images to logits. They are not part of the state of this
+            layer, so checkpoints and weights files do not contain them.
     """
 
     def __init__(self, networks, **kwargs):
         super().__init__(**kwargs)
-        # Keras would track a list of models.
+        # In a function, because Keras would track a list of models.
         self._networks = lambda: networks
 
     def call(self, images):
@@ -104,18 +106,18 @@ class Teacher(layers.Layer):
 
 
 def _class_names(weights):
-    """The names of the classes that a teacher knows, or None."""
+    """Returns the class names of a teacher, or None if they are not known."""
     if weights.classes is not None:
         return list(weights.classes.names)
     return _described(weights).get("data", {}).get("classes")
 
 
 def _recorded(weights):
-    """The recipe that a teacher was trained by, as far as it is known."""
+    """Returns the recipe that a teacher was trained with, or an empty dict."""
     return weights.entry.get("recipe") or _described(weights).get("recipe", {})
 
 
 def _described(weights):
-    """What the folder of a run says about the weights in it."""
+    """Returns the contents of the `run.json` next to a weights file, or an empty dict."""
     file = Path(weights.source).with_name("run.json")
     return json.loads(file.read_text()) if file.is_file() else {}

@@ -1,4 +1,4 @@
-"""Pictures of a training: predictions in TensorBoard while it runs, and curves in the end."""
+"""Pictures of a training: predictions for TensorBoard, and curves for the report."""
 
 import io
 
@@ -9,11 +9,12 @@ from PIL import Image
 from keras_crosscbam.tf_data import tf
 from keras_crosscbam.visualize import as_rgb, overlay
 
-# Blue and orange of Okabe and Ito, which the color-blind tell apart, on bright and on dark pages.
+# Blue and orange of Okabe and Ito, which color-blind people can distinguish, for light and for
+# dark pages.
 _LIGHT = {"text": "#1f2328", "grid": "#d8dee4", "lines": ("#0072b2", "#d55e00")}
 _DARK = {"text": "#e6edf3", "grid": "#3d444d", "lines": ("#56b4e9", "#e69f00")}
 
-# Title, factor, and what to call the columns of the log.
+# Title, factor, and a dict from the columns of the log to their labels.
 _PANELS = (
     ("Loss", 1, {"main_loss": "main head", "aux_loss": "auxiliary head"}),
     ("Mean IoU (%)", 100, {"main_mean_iou": "training crops", "val_mean_iou": "validation"}),
@@ -23,21 +24,22 @@ _PANELS = (
 
 
 class TensorBoardPictures(keras.callbacks.Callback):
-    """Shows some validation frames as image, truth and prediction after each validation.
+    """Writes image, truth and prediction of some validation frames after each validation.
 
         >>> from keras_crosscbam.training.validation import SegmentationValidation
         >>> from keras_crosscbam.training.tensorboard import TensorBoardPictures
         >>> validation = SegmentationValidation(model, val_set)  # doctest: +SKIP
         >>> pictures = TensorBoardPictures("runs/tensorboard", validation)  # doctest: +SKIP
 
-    The labels shown are the very ones that were judged: those of the averaged weights, where the
-    optimizer averages. It stands behind `KeepBest`, and steps are epochs counted from 0, as those
-    of `keras.callbacks.TensorBoard` are.
+    The predictions are those of the validation. If the optimizer averages the weights, they are
+    predictions of the averaged weights. The callback must come after `KeepBest`. As in
+    `keras.callbacks.TensorBoard`, steps are epochs counted from 0. It needs `tensorboard`.
 
     Args:
-        folder: folder of the event files; made if need be. It needs `tensorboard`.
-        validation: has `dataset`, a `SegmentationDataset`, and `samples`, the labels that it
-            predicted last, uint8 `(height, width)`, by index of the frame.
+        folder: folder of the event files, which is created if needed.
+        validation: an object with the attributes `dataset`, a `SegmentationDataset`, and `samples`,
+            a dict from the index of a frame to the labels that were predicted last, uint8
+            `(height, width)`.
     """
 
     def __init__(self, folder, validation):
@@ -65,7 +67,7 @@ class TensorBoardPictures(keras.callbacks.Callback):
 
 
 def evenly_spaced(count, chosen=4):
-    """Indices of at most `chosen` among `count` frames, as far apart as possible.
+    """Returns the indices of at most `chosen` of `count` frames, as far apart as possible.
 
     >>> from keras_crosscbam.training.tensorboard import evenly_spaced
     >>> evenly_spaced(101)
@@ -75,14 +77,14 @@ def evenly_spaced(count, chosen=4):
 
 
 def side_by_side(image, truth, predicted, classes, side=480, gap=4):
-    """An image, and the image under the colors of its true and of its predicted labels.
+    """Returns an image next to its overlays with the true and with the predicted labels.
 
     Args:
         image: uint8 `(height, width, channels)`.
         truth, predicted: uint8 `(height, width)`.
         classes: a `ClassTable`.
-        side: longest side in pixels of each of the three; larger ones are made smaller.
-        gap: white pixels between two.
+        side: longest side of each of the three pictures in pixels. Larger ones are reduced.
+        gap: number of white pixels between two pictures.
 
     Returns:
         A `PIL.Image.Image` in RGB.
@@ -108,15 +110,15 @@ def plot_curves(rows, best=None, dark=False):
         >>> _ = Path("curves.png").write_bytes(plot_curves(rows))  # doctest: +SKIP
 
     Args:
-        rows: the rows of an `EpochLog`; each may lack any column but the epoch.
-        best: the row to point out, or None.
-        dark: whether the picture is for a dark page; its background is transparent.
+        rows: the rows of an `EpochLog`. All columns except the epoch are optional.
+        best: the row to mark, or None.
+        dark: whether the picture is for a dark page. The background is transparent.
 
     Returns:
         The bytes of a PNG of 1500x900 pixels.
 
     Raises:
-        ImportError: without matplotlib.
+        ImportError: if matplotlib is not installed.
     """
     figure = figure_class()(figsize=(10, 6), dpi=150, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.12)
@@ -137,7 +139,7 @@ def plot_curves(rows, best=None, dark=False):
 
 
 def _format_axes(axes, title, rows, colors):
-    """Axes from the first to the last epoch and from 0 up, with a grid and a legend."""
+    """Sets the axes to all epochs and to values from 0, and adds a grid and a legend."""
     axes.set_title(title, loc="left", color=colors["text"], fontsize=11)
     last = max((row["epoch"] for row in rows), default=1)
     axes.set_xlim(min(0.5, 1 - 0.02 * last), last + max(0.5, 0.02 * last))
@@ -155,7 +157,7 @@ def _format_axes(axes, title, rows, colors):
 
 
 def figure_class():
-    """The `Figure` of matplotlib, or an `ImportError` that says how to install it."""
+    """Returns the class `Figure` of matplotlib. The `ImportError` says how to install it."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

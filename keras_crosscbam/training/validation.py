@@ -1,4 +1,4 @@
-"""Validation inside a training: the figures of `keras_crosscbam.evaluate`, within the graph."""
+"""Validation during training, with the same results as `keras_crosscbam.evaluate`."""
 
 import keras
 import numpy as np
@@ -16,16 +16,17 @@ from keras_crosscbam.training.tensorboard import evenly_spaced
 
 
 class SegmentationValidation:
-    """Judges a model, as it is at each call, on the whole frames of a data set.
+    """Evaluates a model on the complete frames of a data set, with its current weights.
 
     Args:
         model: a model of `CrossCBAM`, with or without its auxiliary head.
         dataset: a `SegmentationDataset`.
-        size: `(height, width)` that frames are resized to; the logits are resized back. None for
-            the frames' own size.
+        size: `(height, width)` that frames are resized to; the logits are resized back. None to
+            keep the size of the frames.
 
     Attributes:
-        samples: the last predictions for some frames, uint8 labels by the index of the frame.
+        samples: dict from the index of some frames to their last predictions, uint8
+            `(height, width)`.
     """
 
     def __init__(self, model, dataset, size=None):
@@ -37,10 +38,11 @@ class SegmentationValidation:
         self.samples = dict.fromkeys(evenly_spaced(len(dataset)))
 
     def __call__(self):
-        """Returns the scores of validation, a dict of numbers.
+        """Computes the validation scores.
 
-        They are `val_mean_iou`, `val_pixel_accuracy` and `val_iou_NAME` of each class, in 0..1, and
-        `val_classes_in_mean`, the number of classes that the mean is over.
+        Returns:
+            A dict with `val_mean_iou`, `val_pixel_accuracy` and `val_iou_NAME` for each class, in
+            0..1, and `val_classes_in_mean`, the number of classes in the mean.
         """
         classes = self.dataset.classes
         confusion = np.zeros((len(classes), len(classes)), np.int64)
@@ -59,7 +61,7 @@ class SegmentationValidation:
 
 
 def _labeler(model, size):
-    """From images of any size to their labels."""
+    """Returns a model from images of any size to predicted labels."""
     image = keras.Input((None, None, model.input_shape[-1]), name="image")
     resized = image
     if size:

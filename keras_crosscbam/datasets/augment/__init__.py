@@ -1,7 +1,7 @@
-"""Augmentation of an image together with its labels, in TensorFlow ops for `tf.data`.
+"""Augmentations of images together with their labels, in TensorFlow operations for `tf.data`.
 
-Each is a callable of a sample, `{"images", "segmentation_masks"}`, and a seed, on which alone it
-depends.
+An augmentation is a callable of a sample, `{"images", "segmentation_masks"}`, and a seed. Its
+result depends only on these two.
 """
 
 from keras_crosscbam.datasets.augment.appearance import (

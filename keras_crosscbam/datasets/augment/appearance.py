@@ -1,4 +1,4 @@
-"""How other streets look through other cameras, as one list of augmentations with a strength."""
+"""Lists of augmentations of light and camera, controlled by a single strength."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from keras_crosscbam.types import Sample, Seed
 
 SHARE = 0.25
-"""The share of the crops that each of the augmentations of `appearance` acts on."""
+"""The fraction of the crops to which each augmentation of `appearance` is applied."""
 
 
 def appearance(strength: float) -> list[Sometimes]:
-    """Augmentations that change how a scene looks, in the order in which a camera has them.
+    """Returns augmentations that change the light of a scene and properties of the camera.
 
         >>> from keras_crosscbam.datasets.augment import RandomFlip, appearance
         >>> augmentations = [RandomFlip(), *appearance(0.5)]
 
-    First the light (shade, dusk, its color), then the lens (blur), the sensor (noise, gamma,
-    contrast), and the file (JPEG). Each acts on a quarter of the crops, so that one of ten is left
-    as it is.
+    Their order is that of image formation: the light (shade, low light, color temperature), the
+    lens (blur), the sensor (noise, gamma, contrast), and the file (JPEG). Each is applied to a
+    quarter of the crops, so one crop in ten is not changed.
 
     Args:
-        strength: in 0..1, by which the largest change of each is multiplied.
+        strength: factor in 0..1 on the largest change of each augmentation.
 
     Returns:
         A list of callables of a sample and a seed.
@@ -49,16 +49,16 @@ def appearance(strength: float) -> list[Sometimes]:
 
 
 def rand_augment(strength: float) -> RandomChoice:
-    """Two changes for each image, of appearance or a rotation, after Cubuk et al. (2020).
+    """Returns an augmentation that applies two random changes (Cubuk et al., 2020).
 
         >>> from keras_crosscbam.datasets.augment import RandomFlip, rand_augment
         >>> augmentations = [RandomFlip(), rand_augment(0.5)]
 
-    For images that are only classified: RandAugment with the operations of `appearance` and a
-    rotation by up to 30 degrees.
+    It is RandAugment with the operations of `appearance` and a rotation by up to 30 degrees, for
+    classification.
 
     Args:
-        strength: in 0..1, by which the largest change of each is multiplied.
+        strength: factor in 0..1 on the largest change of each augmentation.
 
     Returns:
         A callable of a sample and a seed.
@@ -70,7 +70,7 @@ def rand_augment(strength: float) -> RandomChoice:
 
 
 def _changes(strength):
-    """The augmentations of `appearance`, each of which acts on every sample."""
+    """Returns the augmentations of `appearance`, which change every sample here."""
     check_number("strength", strength, most=1)
     return [
         RandomShade(0.7 * strength),
@@ -86,11 +86,11 @@ def _changes(strength):
 
 @dataclass(frozen=True)
 class Sometimes:
-    """Another augmentation, on a share of the samples.
+    """Applies an augmentation to a random fraction of the samples.
 
     Attributes:
         augmentation: a callable of a sample and a seed.
-        share: of the samples, in 0..1.
+        share: fraction of the samples, in 0..1.
     """
 
     augmentation: Callable[[Sample, Seed], Sample]
@@ -101,7 +101,7 @@ class Sometimes:
 
     def __call__(self, sample: Sample, seed: Seed) -> Sample:
         chance, own = tf.unstack(tf.random.split(seed, 2))
-        # Both branches must be of one type, whatever the augmentation makes of integers.
+        # Both branches must return the same dtype, and augmentations may return float32.
         sample = {**sample, "images": tf.cast(sample["images"], tf.float32)}
         return tf.cond(
             tf.random.stateless_uniform([], chance) < self.share,
@@ -112,11 +112,11 @@ class Sometimes:
 
 @dataclass(frozen=True)
 class RandomChoice:
-    """Some of several augmentations, drawn anew for each sample and done one after the other.
+    """Applies randomly selected augmentations to each sample, one after the other.
 
     Attributes:
         augmentations: a tuple of callables of a sample and a seed.
-        count: how many are drawn; one may be drawn twice.
+        count: number of augmentations to select. The same one may be selected twice.
     """
 
     augmentations: tuple[Callable[[Sample, Seed], Sample], ...]

@@ -1,4 +1,4 @@
-"""What lens, sensor and file do to an image; labels stay as they are."""
+"""Augmentations of lens, sensor and file: blur, noise and JPEG. Labels are not changed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandomBlur:
-    """Blurs by a Gaussian of random width.
+    """Blurs an image with a Gaussian kernel of random width.
 
     Attributes:
-        sigma: largest standard deviation, in pixels; the smallest is a quarter of a pixel. What is
-            more than three standard deviations away counts nothing.
+        sigma: largest standard deviation in pixels. The smallest is a quarter of a pixel. The
+            kernel ends at three standard deviations.
     """
 
     sigma: float
@@ -33,7 +33,7 @@ class RandomBlur:
         radius = tf.cast(tf.math.ceil(3 * sigma), tf.int32)
         at = tf.cast(tf.range(-radius, radius + 1), tf.float32)
         taps = tf.nn.softmax(-0.5 * (at / sigma) ** 2)
-        # Along one side of a matrix at a time; reflected at the edges, which keep their brightness.
+        # One axis at a time. Images are reflected at the borders, which keeps the brightness there.
         height, width = (tf.shape(images)[axis] for axis in (0, 1))
         radius = tf.minimum(radius, tf.minimum(height, width) - 1)
         taps = taps[tf.size(taps) // 2 - radius : tf.size(taps) // 2 + radius + 1]
@@ -55,7 +55,7 @@ def _along_rows(images, taps, radius):
 
 @dataclass(frozen=True)
 class RandomNoise:
-    """Adds normal noise, of its own for each pixel and channel, of random strength.
+    """Adds normally distributed noise to each pixel and channel, with random strength.
 
     Attributes:
         sigma: largest standard deviation, in units of 0..255.
@@ -76,7 +76,7 @@ class RandomNoise:
 
 @dataclass(frozen=True)
 class RandomJpeg:
-    """Compresses as a JPEG file of random quality, and reads it again.
+    """Compresses and decompresses an image as JPEG with random quality.
 
     Attributes:
         quality: smallest and largest quality, in 0..100.

@@ -1,4 +1,4 @@
-"""Colors of an image; labels stay as they are."""
+"""Augmentations of colors and brightness. Labels are not changed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PhotometricDistortion:
-    """Random brightness, contrast, saturation and hue of the image; labels stay as they are.
+    """Changes brightness, contrast, saturation and hue of an image at random.
 
-    Each of the four acts with a probability of one half. Images of other than three channels have
-    neither saturation nor hue: brightness and contrast alone vary.
+    Each of the four is changed with a probability of one half. Images without three channels have
+    no saturation and hue, so only brightness and contrast are changed.
 
     Attributes:
         brightness: largest shift, in units of 0..255.
-        contrast: range of the factor on the distance from the image's mean.
-        saturation: range of the factor on the saturation.
-        hue: largest turn, as a share of the full circle.
+        contrast: smallest and largest factor on the difference from the mean of the image.
+        saturation: smallest and largest factor on the saturation.
+        hue: largest shift of the hue, as a fraction of the full circle.
     """
 
     brightness: float = 32.0
@@ -63,7 +63,7 @@ class PhotometricDistortion:
 
 @dataclass(frozen=True)
 class RandomGamma:
-    """Raises the pixels to a random power: brighter or darker, black and white staying as they are.
+    """Raises the pixels to a random power, which does not change black and white.
 
     Attributes:
         octaves: the power is between `2 ** -octaves` and `2 ** octaves`.
@@ -77,16 +77,16 @@ class RandomGamma:
     def __call__(self, sample: Sample, seed: Seed) -> Sample:
         power = 2.0 ** tf.random.stateless_uniform([], seed, -self.octaves, self.octaves)
         images = tf.cast(sample["images"], tf.float32)
-        # A quarter of the time of `**`.
+        # This takes a quarter of the time of `**`.
         return {**sample, "images": 255 * tf.exp(power * tf.math.log(images / 255))}
 
 
 @dataclass(frozen=True)
 class RandomContrast:
-    """Moves the pixels away from the mean of the image, or closer to it.
+    """Multiplies the difference of the pixels from the image's mean by a random factor.
 
     Attributes:
-        change: the factor on the distance is between `1 - change` and `1 + change`.
+        change: largest change of the factor, which is in `1 - change` to `1 + change`.
     """
 
     change: float
@@ -103,11 +103,10 @@ class RandomContrast:
 
 @dataclass(frozen=True)
 class RandomTemperature:
-    """Makes the light warmer or colder: red up and blue down, or the other way round.
+    """Changes the color temperature of the light: multiplies red by a factor and divides blue.
 
     Attributes:
-        octaves: red is multiplied by up to `2 ** octaves` and divided by as much, blue the other
-            way round.
+        octaves: exponent of the largest factor. The factor is in `2 ** -octaves` to `2 ** octaves`.
     """
 
     octaves: float
@@ -123,37 +122,37 @@ class RandomTemperature:
 
 
 def require_color(augmentation, images):
-    """Raises a `ValueError` for images of other than three channels."""
+    """Raises a `ValueError` for images without three channels."""
     if images.shape[-1] not in (3, None):
         raise ValueError(
-            f"{type(augmentation).__name__} is for RGB images, of 3 channels; leave it out, or set "
-            f"`appearance=0` in a recipe. Received: images of {images.shape[-1]} channels"
+            f"{type(augmentation).__name__} requires RGB images with 3 channels. Leave it out, or "
+            f"set `appearance=0` in a recipe. Received: images with {images.shape[-1]} channels"
         )
 
 
 def clip(images):
-    """Pixels within 0..255."""
+    """Clips pixels to 0..255."""
     return tf.clip_by_value(images, 0.0, 255.0)
 
 
 def _saturate(images, factor):
-    """`tf.image.adjust_saturation` in half the time: no way to HSV and back."""
+    """Computes `tf.image.adjust_saturation` without conversion to HSV, in half the time."""
     red, green, blue = tf.split(images, 3, axis=-1)
     high = tf.maximum(tf.maximum(red, green), blue)
     low = tf.minimum(tf.minimum(red, green), blue)
-    # A pixel whose lowest channel is at 0 cannot be more saturated.
+    # The saturation is largest when the lowest channel is 0.
     factor = tf.minimum(factor, high / tf.maximum(high - low, 1e-6))
     return high + (images - high) * factor
 
 
 @dataclass(frozen=True)
 class RandomShade:
-    """Casts soft shadows, as of trees and houses, on random parts of the image.
+    """Darkens random parts of the image like soft shadows of trees and houses.
 
     Attributes:
-        depth: largest share of the light that a shadow takes away, in 0..1.
-        cells: rows and columns of the random field whose hills become shadows; more give smaller
-            ones.
+        depth: largest fraction of the light that a shadow removes, in 0..1.
+        cells: rows and columns of the random field whose maxima become shadows. More cells give
+            smaller shadows.
     """
 
     depth: float
@@ -168,7 +167,7 @@ class RandomShade:
         images = tf.cast(sample["images"], tf.float32)
         hills = tf.random.stateless_uniform((*self.cells, 1), field, -1.0, 1.0)
         hills = tf.image.resize(hills, tf.shape(images)[:2], method="bicubic")
-        # The factor makes an edge about an eighth of a cell wide.
+        # With this factor, the edge of a shadow is about an eighth of a cell wide.
         shadow = tf.clip_by_value(0.5 + 4 * hills, 0.0, 1.0)
         depth = tf.random.stateless_uniform([], amount, 0.0, self.depth)
         return {**sample, "images": images * (1 - depth * shadow)}
@@ -176,12 +175,12 @@ class RandomShade:
 
 @dataclass(frozen=True)
 class RandomLowLight:
-    """Dusk: less light, and paler colors, as eyes and cameras have them when it gets dark.
+    """Reduces brightness and saturation as at dusk.
 
     Attributes:
-        stops: largest number of times that the light is halved. It is the light of the scene:
-            pixels, which are its power of 1 / 2.2, fall to 0.73 with each.
-        pale: share of the color that is lost with all stops, in 0..1.
+        stops: largest number of times that the light of the scene is halved. Each time the pixels,
+            which are a power of 1 / 2.2 of the light, are multiplied by 0.73.
+        pale: fraction of the saturation that is removed at the largest number of stops, in 0..1.
     """
 
     stops: float

@@ -1,4 +1,4 @@
-"""Where the pixels of a crop come from: scale, position, mirror image, rotation."""
+"""Geometric augmentations: scale, crop, flip, rotation and erasing."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandomScaleCrop:
-    """Random scale, padding and crop in one step: every output has the crop's size.
+    """Scales, pads and crops an image and its labels at random, in one step.
 
-    An image is thought scaled by a factor of `scale_range`, uniformly drawn; a window of
-    `crop_size` is cut out of it at random, or, where it is smaller than the window, it lies at
-    random in the window, surrounded by the mean color and the ignore label. Only the part of the
-    image that ends up in the window is resized, which is several times faster.
+    The image is scaled by a factor drawn uniformly from `scale_range`, and a window of `crop_size`
+    is cut out at a random position. If the scaled image is smaller than the window, it is placed at
+    a random position in the window, and the rest is filled with the mean color and the ignore
+    label. Only the part of the image inside the window is resized, which is several times faster.
 
     Images are resized bilinearly, labels by nearest neighbor on the same half-pixel grid.
 
@@ -46,7 +46,7 @@ class RandomScaleCrop:
         scale = tf.random.stateless_uniform([], seeds[0], *self.scale_range)
         size = tf.cast(tf.shape(images)[:2], tf.float32)
         crop = tf.constant(self.crop_size, tf.float32)
-        # The visible part of the scaled image, then the same window in pixels of the source.
+        # The size of the visible part, in pixels of the scaled image and of the source.
         visible = tf.minimum(tf.round(size * scale), crop)
         window = tf.clip_by_value(tf.round(visible / scale), 1.0, size)
         start = _random_below(size - window, seeds[1])
@@ -95,11 +95,11 @@ class RandomRotation:
         >>> int(rotated["segmentation_masks"][0, 0])
         255
 
-    Images are interpolated bilinearly, labels by the nearest pixel. What comes in from outside has
-    the mean color and the ignore label.
+    Images are interpolated bilinearly, labels by nearest neighbor. Pixels from outside the image
+    get the mean color and the ignore label.
 
     Attributes:
-        degrees: largest angle, in either direction.
+        degrees: largest angle in degrees, in both directions.
     """
 
     degrees: float
@@ -120,11 +120,11 @@ class RandomRotation:
 
 
 def _rotate(images, angle, interpolation, outside):
-    """An array (height, width, channels), rotated about its center by an angle in radians."""
+    """Rotates a tensor (height, width, channels) about its center by an angle in radians."""
     size = tf.shape(images)[:2]
     row, column = tf.unstack((tf.cast(size, tf.float32) - 1) / 2)
     cos, sin = tf.cos(angle), tf.sin(angle)
-    # From the columns and rows of the output to those of the input.
+    # The transform maps columns and rows of the output to those of the input.
     right = column - cos * column + sin * row
     down = row - sin * column - cos * row
     zero = tf.zeros([])
@@ -136,20 +136,20 @@ def _rotate(images, angle, interpolation, outside):
 
 
 def _mean_color(images):
-    """The pixel of 0..255 that becomes 0 when it is normalized; of RGB for unknown channels."""
+    """Returns the color in 0..255 that is normalized to 0, for RGB if channels are unknown."""
     mean, _ = statistics(images.shape[-1] or 3)
     return 255 * tf.constant(mean)
 
 
 def _random_below(room, seed):
-    """Whole numbers drawn uniformly from 0..room, both included, for a vector of rooms."""
+    """Draws integers uniformly from 0 to `room`, inclusive, for each element of `room`."""
     drawn = tf.random.stateless_uniform(tf.shape(room), seed) * (room + 1)
     return tf.cast(tf.minimum(tf.floor(drawn), room), tf.int32)
 
 
 @dataclass(frozen=True)
 class RandomErasing:
-    """Erases a random rectangle of the crop (Zhong et al., "Random erasing", 2020).
+    """Erases a random rectangle of an image and its labels (Zhong et al., 2020).
 
         >>> import tensorflow as tf
         >>> from keras_crosscbam.datasets.augment import RandomErasing
@@ -159,13 +159,13 @@ class RandomErasing:
         >>> int(tf.reduce_max(erased))
         255
 
-    The rectangle gets the mean color, and its labels the ignore label: what cannot be seen is not
-    asked for, since the answer could only be remembered of this very street. What lies around has
-    to be told without it.
+    Zhong et al., "Random erasing", 2020. The rectangle gets the mean color, and its labels get the
+    ignore label, because a network could predict them only by memorizing the image. The network
+    must predict the pixels around the rectangle without it.
 
     Attributes:
-        area_range: smallest and largest share of the crop.
-        aspect_range: smallest and largest ratio of height to width, in relation to the crop's.
+        area_range: smallest and largest area, as a fraction of the crop.
+        aspect_range: smallest and largest ratio of height to width, relative to that of the crop.
     """
 
     area_range: tuple[float, float] = (0.02, 0.25)

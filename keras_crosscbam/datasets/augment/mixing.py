@@ -1,4 +1,4 @@
-"""One crop out of two."""
+"""Augmentations that combine two samples."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassMix:
-    """Pastes some classes of another crop over a crop, pixels and labels (Olsson et al., 2021).
+    """Pastes pixels and labels of some classes of another crop over a crop.
 
-    Each class of the other crop is pasted with a probability of one half; what is unlabeled there
-    never is. Rare classes so turn up in many places.
+    Olsson et al., 2021. Each class of the other crop is pasted with a probability of one half.
+    Unlabeled pixels are not pasted. So rare classes occur in many different scenes.
 
     Attributes:
-        share: of the crops that something is pasted over, in 0..1.
+        share: fraction of the crops over which classes are pasted, in 0..1.
     """
 
     share: float = 0.5
@@ -30,7 +30,7 @@ class ClassMix:
         check_number("share", self.share, most=1)
 
     def applies(self, seed: Seed) -> tf.Tensor:
-        """Whether a sample is among those that get something pasted over."""
+        """Returns whether classes are pasted over a sample, a boolean tensor."""
         return tf.random.stateless_uniform([], seed) < self.share
 
     def __call__(self, sample: Sample, other: Sample, seed: Seed) -> Sample:
@@ -45,13 +45,13 @@ class ClassMix:
 
 @dataclass(frozen=True)
 class MixUp:
-    """Averages an image and another one, and their classes, by random shares (Zhang et al., 2018).
+    """Computes a weighted mean of two samples with a random weight (Zhang et al., 2018).
 
     Samples are `{"images", "labels"}` with one number for each class.
 
     Attributes:
-        alpha: of the distribution of the share, Beta(alpha, alpha): 0.2 for shares that are mostly
-            near 0 or 1, 1 for any share alike.
+        alpha: parameter of the distribution of the weight, Beta(alpha, alpha). With 0.2 most
+            weights are near 0 or 1. With 1 weights are uniformly distributed.
     """
 
     alpha: float
@@ -65,11 +65,11 @@ class MixUp:
 class CutMix:
     """Pastes a rectangle of another image over an image (Yun et al., 2019).
 
-    Samples are `{"images", "labels"}` with one number for each class, which are averaged by the
-    areas.
+    Samples are `{"images", "labels"}` with one number for each class. The result has the mean of
+    the labels, weighted by the areas.
 
     Attributes:
-        alpha: of the distribution of the area that is left, Beta(alpha, alpha).
+        alpha: parameter of the distribution of the remaining area, Beta(alpha, alpha).
     """
 
     alpha: float
@@ -78,7 +78,7 @@ class CutMix:
         area, place = tf.unstack(tf.random.split(seed, 2))
         size = tf.cast(tf.shape(sample["images"])[:2], tf.float32)
         sides = size * tf.sqrt(1 - _beta(self.alpha, area))
-        # Any pixel may be the center; what lies outside is cut off.
+        # Every pixel may be the center. The rectangle is clipped to the image.
         center = tf.random.stateless_uniform([2], place) * size
         rows, columns = (
             tf.abs(at + 0.5 - center[axis]) < sides[axis] / 2
@@ -93,7 +93,7 @@ class CutMix:
 
 
 def _beta(alpha, seed):
-    """A number drawn from Beta(alpha, alpha)."""
+    """Draws a number from Beta(alpha, alpha)."""
     first, second = tf.unstack(tf.random.stateless_gamma([2], seed, alpha, dtype=tf.float64))
-    # Of a small alpha both can be too small for a float.
+    # For a small alpha both numbers can be 0 in floating point.
     return tf.cast(first / tf.maximum(first + second, 1e-300), tf.float32)

@@ -1,8 +1,9 @@
-"""From the files of annotation tools and public data sets to the layout of one's own data.
+"""Converts files of annotation tools and public data sets to the layout of `load_folder`.
 
-`conversion` has the function, `formats` the table of formats, and each other file one step:
-`source` looks into the folder, `annotations` is what a reader gives, `drawing` draws it, `splits`
-divides the images and `writing` writes. The readers are named like their formats.
+`conversion` contains the function `convert` and `formats` the table of formats. `source` finds and
+reads the files of a folder, `annotations` contains the classes that readers return, `drawing` draws
+masks, `splits` splits the images, and `writing` writes the result. The modules of the readers have
+the names of their formats.
 """
 
 from keras_crosscbam.datasets.conversion.conversion import Conversion, convert

@@ -1,4 +1,4 @@
-"""What a folder's annotations say, whatever their format: classes, images and what is drawn."""
+"""Annotations of a folder, independent of their format: classes, images, shapes and masks."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,37 +10,36 @@ import numpy as np
 from keras_crosscbam.classes import BACKGROUND, IGNORE
 
 UNLABELED = 254
-"""The label of pixels that no annotation covers, until it is known what becomes of them."""
+"""The temporary label of pixels that no annotation covers."""
 
 MOST_CLASSES = 253
-"""Labels 0..252, so that there is room for a background."""
+"""The largest number of classes: labels 0..252, so that a background class can be added."""
 
 
 class Shape(Protocol):
-    """Anything that paints its label, or its labels, onto uint8 labels `(height, width)`."""
+    """A shape that draws its label, or its labels, onto uint8 labels `(height, width)`."""
 
     def paint(self, canvas: np.ndarray) -> None: ...
 
 
 class Mask(Protocol):
-    """Anything that reads uint8 labels `(height, width)`, with `UNLABELED` and 255."""
+    """A mask that is read as uint8 labels `(height, width)`, including `UNLABELED` and 255."""
 
     def read(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One image and what was annotated in it: shapes, or a mask, or nothing where it was not.
+    """An image and its annotations: shapes, a mask, or neither for an image without annotations.
 
     Attributes:
-        image: the image file.
-        annotation: the file that the annotations stand in, for messages.
-        shapes: what is painted, one over the other in this order; empty where the image was
-            annotated and holds nothing.
-        mask: what reads the labels of all pixels, instead of shapes.
-        size: `(height, width)` that the annotations are made for; None for that of the upright
-            image.
-        split: `"train"`, `"val"` or `"test"`; None where the source does not say.
+        image: path of the image file.
+        annotation: path of the annotation file, for messages.
+        shapes: shapes to draw, in this order. Empty for an annotated image without objects, None
+            for an image without annotation or with a mask.
+        mask: mask with the labels of all pixels, or None.
+        size: `(height, width)` of the annotations; None for the size of the upright image.
+        split: `"train"`, `"val"` or `"test"`; None if the source does not specify it.
     """
 
     image: Path
@@ -52,22 +51,23 @@ class Frame:
 
     @property
     def is_annotated(self):
-        """Whether there are annotations, if only to say that the image holds nothing."""
+        """Whether the image was annotated, also if it contains no objects."""
         return self.shapes is not None or self.mask is not None
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """All of a folder.
+    """All annotations of a folder.
 
     Attributes:
-        names: of the classes, in the order of their labels.
-        frames: the images.
-        order: which annotation lies on top where several overlap, a clause for the report.
-        unlabeled: what pixels without annotation are by custom of the format, `"background"` or
-            `"ignore"`; None where each pixel has a label.
-        colors: the `(red, green, blue)` of classes by their names, where the source has some.
-        notes: what was left out or assumed, a sentence each.
+        names: names of the classes, in the order of their labels.
+        frames: images and their annotations.
+        order: clause for the report that says which of several overlapping annotations is on top.
+        unlabeled: usual meaning of pixels without annotation in the format, `"background"` or
+            `"ignore"`; None if each pixel has a label.
+        colors: dict from class names to `(red, green, blue)`, for classes that have a color in the
+            source.
+        notes: messages about omitted annotations and assumptions.
     """
 
     names: tuple[str, ...]
@@ -80,7 +80,7 @@ class Annotations:
 
 @dataclass
 class ClassList:
-    """Collects the names of classes and gives each a label.
+    """Collects the names of classes and assigns labels to them.
 
     >>> from keras_crosscbam.datasets.conversion.annotations import ClassList
     >>> classes = ClassList(["road", "car"])
@@ -88,15 +88,15 @@ class ClassList:
     (1, 2)
 
     Attributes:
-        names: those that the source lists, in order; others come behind them.
-        void: names whose pixels do not count. What is called unlabeled is `UNLABELED`.
+        names: names of the classes, in the order of their labels. New names are appended.
+        void: names of classes to ignore. The label of a class called unlabeled is `UNLABELED`.
     """
 
     names: list[str] = field(default_factory=list)
     void: frozenset[str] = frozenset()
 
     def label(self, name):
-        """The label of a class, which is entered if it is new."""
+        """Returns the label of a class, which is added if it is new."""
         if not name.strip():
             raise ValueError("a class has an empty name")
         if is_unlabeled(name):
@@ -107,38 +107,38 @@ class ClassList:
             self.names.append(name)
         if len(self.names) > MOST_CLASSES:
             raise ValueError(
-                f"more than {MOST_CLASSES} classes, which is as many as masks can hold"
+                f"more than {MOST_CLASSES} classes, the largest number that masks can contain"
             )
         return self.names.index(name)
 
 
 def found_classes(found, given, void=frozenset()):
-    """The `ClassList` of names in files that list none: in the order given, or sorted.
+    """Returns a `ClassList` for a format without a list of classes.
 
     Args:
-        found: a set of names.
-        given: a list of names, or None.
+        found: set of the names in the annotations.
+        given: list of names in the order of their labels; None to sort the found names.
         void: as in `ClassList`.
 
     Raises:
-        ValueError: if a list is given that lacks some of them.
+        ValueError: if `given` does not contain all found names.
     """
     names = {name for name in found - void if not is_unlabeled(name)}
     if given is None:
         return ClassList(sorted(names, key=lambda name: (not is_background(name), name)), void)
     if lacking := sorted(names - set(given)):
         raise ValueError(
-            f"`classes` must hold the names of all annotations, also {', '.join(lacking)}. "
+            f"`classes` must contain the names of all annotations, also {', '.join(lacking)}. "
             f"Received: {', '.join(given)}"
         )
     return ClassList(list(given), void)
 
 
 def is_unlabeled(name):
-    """Whether a class stands for pixels without annotation."""
+    """Returns whether a class name means pixels without annotation."""
     return re.fullmatch(r"unlabell?ed", name.strip("_ ").lower()) is not None
 
 
 def is_background(name):
-    """Whether a class is called background, as in `_background_` of LabelMe."""
+    """Returns whether a class name means background, such as `_background_` of LabelMe."""
     return name.strip("_ ").lower() == BACKGROUND

@@ -1,10 +1,12 @@
-"""The run-length code of Label Studio's brush, which is that of the library rle-pack.
+"""Run-length code of Label Studio's brush masks, which is that of the library rle-pack.
 
-Source: https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack. A stream of bits: the
-number of values (32), the width of a value less 1 (5), four widths of lengths, each less 1 (4);
-then blocks of a flag (1: one value repeated, 0: values as they are), the number of the length's
-width (2), the length less 1, and the value or values. The values are the bytes of an RGBA picture,
-whose opacity is the mask.
+Source: https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack.
+
+The code is a stream of bits. It starts with the number of values (32 bits), the width of a value
+minus 1 (5 bits), and four widths of lengths, each minus 1 (4 bits). Blocks follow, each with a flag
+(1 for a repeated value, 0 for separate values), the index of the width of the length (2 bits), the
+length minus 1, and the value or values. The values are the bytes of an RGBA picture. Its opacity is
+the mask.
 """
 
 import numpy as np
@@ -13,7 +15,7 @@ _WIDTHS = (3, 4, 8, 16)
 
 
 def decode(code, height, width, where):
-    """The mask of a code, bool `(height, width)`.
+    """Decodes a mask, bool `(height, width)`.
 
         >>> import numpy as np
         >>> from keras_crosscbam.datasets.conversion import brush
@@ -22,14 +24,14 @@ def decode(code, height, width, where):
         True
 
     Args:
-        code: list of numbers 0..255.
-        height, width: of the image.
-        where: what the message of a `ValueError` begins with.
+        code: list of numbers in 0..255.
+        height, width: size of the image in pixels.
+        where: beginning of the message of a `ValueError`.
     """
     try:
         content = bytes(code)
     except (TypeError, ValueError):
-        raise ValueError(f"{where}: rle must be a list of numbers of 0..255") from None
+        raise ValueError(f"{where}: rle must be a list of numbers in 0..255") from None
     bits, place = format(int.from_bytes(content, "big"), f"0{8 * len(content)}b"), 0
 
     def read(count):
@@ -42,7 +44,7 @@ def decode(code, height, width, where):
     total = read(32)
     if total != 4 * height * width:
         raise ValueError(
-            f"{where}: the rle must be of {width}x{height} pixels, 4 values each. Received: "
+            f"{where}: the rle must have {width}x{height} pixels with 4 values each. Received: "
             f"{total} values"
         )
     value_width, widths = read(5) + 1, [read(4) + 1 for _ in range(4)]
@@ -60,7 +62,7 @@ def decode(code, height, width, where):
 
 
 def encode(mask):
-    """The code of a bool mask `(height, width)`, a list of numbers 0..255."""
+    """Encodes a bool mask `(height, width)` as a list of numbers in 0..255."""
     values = np.repeat(np.asarray(mask, np.uint8) * 255, 4)
     bits = [f"{values.size:032b}", f"{8 - 1:05b}", *(f"{width - 1:04b}" for width in _WIDTHS)]
     starts = np.flatnonzero(np.diff(values, prepend=~values[:1]))

@@ -1,7 +1,7 @@
-"""Polygons as Cityscapes has them: one JSON file per image, `NAME_polygons.json`.
+"""Reader of polygons in the format of Cityscapes: one file `NAME_polygons.json` for each image.
 
-Source: https://github.com/mcordts/cityscapesScripts, `preparation/json2labelImg.py`, whose masks
-these are pixel by pixel.
+Source: https://github.com/mcordts/cityscapesScripts, `preparation/json2labelImg.py`. The masks
+agree with those of this script pixel by pixel.
 """
 
 from keras_crosscbam.datasets.cityscapes import CITYSCAPES_CLASSES
@@ -15,12 +15,12 @@ _VOID = frozenset(("ego vehicle", "rectification border", "out of roi"))
 
 
 def is_cityscapes(source):
-    """Whether there are files of polygons."""
+    """Returns whether the source has files of polygons."""
     return bool(source.files(_ENDING))
 
 
 def read(source):
-    """Reads all files of polygons; later objects lie on top, a group counts as its class."""
+    """Reads all files of polygons. Later objects are on top. A group has the label of its class."""
     files, contents, found, missing = source.files(_ENDING), {}, set(), []
     images = {}
     for image in source.images:
@@ -55,13 +55,13 @@ def read(source):
         frames.append(Frame(image, path, shapes, size=size, split=split))
     if missing:
         raise ValueError(
-            f"{source.images_root}: {len(missing)} files of polygons have no image, or several: "
+            f"{source.images_root}: {len(missing)} files of polygons have no image or several: "
             f"{shorten_list(missing)}"
         )
     void = sorted(_VOID & found)
-    notes = (f"do not count: {', '.join(void)}",) if void else ()
+    notes = (f"ignored classes: {', '.join(void)}",) if void else ()
     colors = dict(zip(CITYSCAPES_CLASSES.names, CITYSCAPES_CLASSES.colors, strict=True))
-    order = "later objects lie on earlier ones"
+    order = "later objects are drawn over earlier ones"
     return Annotations(tuple(classes.names), tuple(frames), order, "ignore", colors, notes)
 
 
@@ -70,14 +70,14 @@ def _ring(item, where):
 
 
 def _image(source, images, split):
-    """The one image of a name, in the split of its polygons if there are several; or None."""
+    """Returns the image of a frame, or None. If several exist, the split must be the same."""
     if len(images) > 1:
         images = [image for image in images if source.split(image) == split]
     return images[0] if len(images) == 1 else None
 
 
 def _stem(name):
-    """The name of a frame without what tells image and annotation apart."""
+    """Returns the name of a frame without the suffix of its image or annotation."""
     for ending in ("_leftImg8bit", "_gtFine", "_gtCoarse"):
         name = name.removesuffix(ending)
     return name
@@ -91,7 +91,7 @@ def _is_mask(image):
 
 def _class_of(label, known):
     single = label.removesuffix("group")
-    # A group of poles is a class of Cityscapes' own.
+    # "polegroup" is a separate class in Cityscapes.
     return single if single in known and label != "polegroup" else label
 
 

@@ -1,4 +1,4 @@
-"""COCO: instances (polygons and both run-length codes) and panoptic masks.
+"""Reader of COCO: instances (polygons and both run-length codes) and panoptic masks.
 
 Source: https://cocodataset.org/#format-data.
 """
@@ -21,12 +21,12 @@ from keras_crosscbam.images import open_image
 
 
 def is_coco(content):
-    """Whether a JSON file holds COCO's instances."""
+    """Returns whether the content of a JSON file is COCO instances."""
     return _has_lists(content) and not is_panoptic(content)
 
 
 def is_panoptic(content):
-    """Whether a JSON file holds COCO's panoptic annotations."""
+    """Returns whether the content of a JSON file is COCO panoptic annotations."""
     if not _has_lists(content):
         return False
     annotations = content.get("annotations")
@@ -41,17 +41,21 @@ def _has_lists(content):
 
 
 def read_instances(source):
-    """Reads all files `instances_*.json`, or whatever their names are if there are none."""
+    """Reads all files `instances_*.json`. If there are none, reads all files of instances."""
     pycocotools_mask()
     files = [path for path in source.json_files if is_coco(source.json(path))]
     named = [path for path in files if path.name.startswith("instances_")]
     return _read(
-        source, named or files, _instances, "larger areas lie under smaller ones", "background"
+        source,
+        named or files,
+        _instances,
+        "smaller areas are drawn over larger ones",
+        "background",
     )
 
 
 def read_panoptic(source):
-    """Reads all JSON files of panoptic annotations and the PNG files that belong to them."""
+    """Reads all JSON files of panoptic annotations and their PNG files."""
     files = [path for path in source.json_files if is_panoptic(source.json(path))]
     return _read(source, files, _panoptic, "segments do not overlap", "ignore")
 
@@ -65,7 +69,7 @@ def _read(source, files, read_image, order, unlabeled):
             labels[get(category, "id", int, f"{path}: category {name}")] = classes.label(name)
             if _is_color(category.get("color")):
                 colors[name] = tuple(category["color"])
-        # Captions and unlabeled test images come without annotations.
+        # Files of captions and of unlabeled test images have no annotations.
         annotated, of_image = "annotations" in content, defaultdict(list)
         ids = {get(image, "id", int, f"{path}: images") for image in content["images"]}
         for annotation in get(content, "annotations", list, str(path)) if annotated else ():
@@ -114,7 +118,7 @@ def _instances(source, path, annotations, labels, size):
             skipped += 1
             continue
         code = _run_lengths(segmentation, size, where)
-        # A crowd is an area of a class as well, in which single objects may be outlined.
+        # A crowd is an area of a class, too. Single objects may be drawn over it.
         regions.append((not annotation.get("iscrowd"), -_area(code), Region(label, code)))
     regions.sort(key=lambda region: region[:2])
     return {"shapes": tuple(region for *_, region in regions)}, skipped
@@ -122,7 +126,7 @@ def _instances(source, path, annotations, labels, size):
 
 @dataclass(frozen=True)
 class Region:
-    """The pixels of a compressed run-length code, a dict as pycocotools has it."""
+    """The pixels of a compressed run-length code, a dict in the format of pycocotools."""
 
     label: int
     code: dict
@@ -136,7 +140,7 @@ def _area(code):
 
 
 def _run_lengths(segmentation, size, where):
-    """The run-length code of polygons or of either kind of code, compressed."""
+    """Returns the compressed run-length code of polygons or of a run-length code."""
     mask = pycocotools_mask()
     if isinstance(segmentation, list):
         for numbers in segmentation:
@@ -160,16 +164,16 @@ def _run_lengths(segmentation, size, where):
 
 
 def _decompressed(text, where):
-    """The number of pixels of a compressed code, which pycocotools takes without a check.
+    """Returns the number of pixels of a compressed code, which pycocotools does not check.
 
-    Five bits a character, the sixth says that more follow; from the third number on each is the
-    difference to the one before the last.
+    A character has five bits of a number. The sixth bit is set if the number continues. From the
+    third number on, each number is the difference to the second number before it.
     """
     numbers, number, shift = [], 0, 0
     for character in text:
         bits = ord(character) - 48
         if not 0 <= bits < 64:
-            raise ValueError(f"{where}: {character!r} is no character of a run-length code")
+            raise ValueError(f"{where}: {character!r} is not allowed in a run-length code")
         number |= (bits & 31) << shift
         shift += 5
         if bits & 32:
@@ -188,16 +192,16 @@ def _decompressed(text, where):
 
 def _panoptic(source, path, annotations, labels, size):
     if len(annotations) > 1:
-        raise ValueError(f"{annotations[1][0]}: a second annotation of one image")
+        raise ValueError(f"{annotations[1][0]}: the image has another annotation already")
     if not annotations:
-        raise ValueError(f"{path}: an image without annotation")
+        raise ValueError(f"{path}: an image has no annotation")
     ((where, annotation),) = annotations
     name = get(annotation, "file_name", str, where)
-    # The folder of the masks is named like the file: panoptic_val2017.json, panoptic_val2017/.
+    # The folder of the masks has the name of the file: panoptic_val2017/.
     candidates = [path.with_suffix("") / name, path.parent / name]
     mask = next((c for c in candidates if c in source.all_images), None)
     if mask is None:
-        raise ValueError(f"{where}: no mask {candidates[0]}")
+        raise ValueError(f"{where}: the mask {candidates[0]} does not exist")
     segments = {
         get(segment, "id", int, where): _label(labels, segment.get("category_id"), where)
         for segment in get(annotation, "segments_info", list, where)
@@ -207,7 +211,7 @@ def _panoptic(source, path, annotations, labels, size):
 
 @dataclass(frozen=True)
 class PanopticMask:
-    """A PNG whose colors R + 256 G + 256² B are the ids of segments; 0 is unlabeled."""
+    """A PNG in which R + 256 G + 256² B is the id of a segment, and 0 is unlabeled."""
 
     path: object
     labels: dict[int, int]
@@ -218,6 +222,6 @@ class PanopticMask:
         known = {0: UNLABELED, **self.labels}
         unknown = [i for i in ids.tolist() if i not in known]
         if unknown:
-            raise ValueError(f"{self.path}: holds segments that are not listed: {unknown[:5]}")
+            raise ValueError(f"{self.path}: contains segments that are not listed: {unknown[:5]}")
         lookup = np.array([known[i] for i in ids.tolist()], np.uint8)
         return lookup[inverse].reshape(rgb.shape[:2])

@@ -1,24 +1,24 @@
-"""The outlines of a mask along the borders of its pixels, so that filling them gives it back."""
+"""Outlines of a mask along the edges of its pixels. Filling them results in the same mask."""
 
 import numpy as np
 
 
 def regions(mask):
-    """The connected regions of a mask as polygons with holes.
+    """Returns the connected regions of a mask as polygons with holes.
 
         >>> import numpy as np
         >>> from keras_crosscbam.datasets.conversion.contours import regions
         >>> regions(np.array([[True, True, False]]))
         [([(0, 0), (2, 0), (2, 1), (0, 1)], [])]
 
-    Pixels that touch at a corner alone belong to different regions.
+    Pixels that touch only at a corner belong to different regions.
 
     Args:
         mask: bool `(height, width)`.
 
     Returns:
-        A list of an outer ring and a list of its holes each, as lists of corners `(x, y)`; outer
-        rings go clockwise on the screen, holes the other way.
+        A list of pairs of an outer ring and a list of its holes. Rings are lists of corners
+        `(x, y)`. Outer rings are clockwise on the screen, holes are counterclockwise.
     """
     outer, holes = [], []
     for ring in _rings(np.asarray(mask, bool)):
@@ -27,7 +27,7 @@ def regions(mask):
     boxes = [(*np.min(ring, axis=0), *np.max(ring, axis=0)) for ring in outer]
     for hole in holes:
         x, y = _beside(hole)
-        # Of the rings around it, the smallest is that of the region that it is a hole of.
+        # The smallest ring around a hole is the outer ring of its region.
         around = [
             i
             for i, (left, top, right, bottom) in enumerate(boxes)
@@ -38,9 +38,9 @@ def regions(mask):
 
 
 def joined(ring, holes):
-    """A polygon with holes as a single ring, for formats that have no holes.
+    """Returns a polygon with holes as a single ring, for formats without holes.
 
-    The ring goes to each hole and back along the same line, which covers no pixel.
+    The ring is connected with each hole by a line in both directions, which covers no pixel.
     """
     ring = list(ring)
     for hole in holes:
@@ -51,10 +51,10 @@ def joined(ring, holes):
 
 
 def _rings(mask):
-    """All closed outlines, with the mask on their right."""
+    """Yields all closed outlines of a mask. The mask is on their right side."""
     following = {}
     padded = np.pad(mask, 1)
-    # Each step between a pixel and one that is not in the mask, by its start.
+    # The steps along edges between a pixel of the mask and one outside, by their start.
     for neighbor, start, step in (
         (padded[:-2, 1:-1], (0, 0), (1, 0)),
         (padded[1:-1, 2:], (1, 0), (0, 1)),
@@ -68,7 +68,7 @@ def _rings(mask):
         corner, before, ring = first, None, []
         while True:
             steps = following[corner]
-            # Where two regions touch at a corner, a turn to the right stays with one.
+            # If two regions touch at a corner, a turn to the right follows the same region.
             step = next((s for s in steps if before and s == (-before[1], before[0])), steps[0])
             steps.remove(step)
             if not steps:
@@ -78,28 +78,28 @@ def _rings(mask):
             corner, before = (corner[0] + step[0], corner[1] + step[1]), step
             if corner == first:
                 break
-        # The first corner may lie within a straight line.
+        # The first corner may be inside a straight line.
         if ring[0][0] == ring[1][0] == ring[-1][0] or ring[0][1] == ring[1][1] == ring[-1][1]:
             ring = ring[1:]
         yield ring
 
 
 def _area(ring):
-    """Twice the signed area; above 0 for a ring that goes clockwise on the screen."""
+    """Returns twice the signed area, which is positive for a clockwise ring on the screen."""
     x, y = np.array(ring).T
     return int(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
 
 
 def _beside(ring):
-    """The center of a pixel of the mask on the right of the first step."""
+    """Returns the center of the pixel of the mask on the right of the first step."""
     (x0, y0), (x1, y1) = ring[:2]
     dx, dy = np.sign(x1 - x0), np.sign(y1 - y0)
     return x0 + (dx - dy) / 2, y0 + (dy + dx) / 2
 
 
 def _holds(ring, x, y):
-    """Whether a ring goes around a point that is on none of its lines."""
+    """Returns whether a ring encloses a point, which must not be on one of its lines."""
     ring = np.array(ring)
     (x0, y0), (_, y1) = ring.T, np.roll(ring, -1, axis=0).T
-    # Only its vertical lines cross the horizontal one through the point.
+    # Only vertical lines of the ring cross the horizontal line through the point.
     return np.count_nonzero(((y0 < y) != (y1 < y)) & (x0 < x)) % 2 == 1

@@ -1,4 +1,4 @@
-"""The conversion of a folder of annotations into the layout of one's own data."""
+"""Converts a folder of annotations to the layout of `load_folder`."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert` did. As text it is a report of a few lines.
+    """Result of `convert`. Its text is a report of a few lines.
 
     Attributes:
-        out: the folder written.
+        out: folder that was written.
         format: name of the format that was read.
-        names: of the classes, in the order of their labels.
-        frames: number of images by split.
-        notes: what was assumed and what was left out, a sentence each.
+        names: names of the classes, in the order of their labels.
+        frames: dict from split to number of images.
+        notes: messages about assumptions and omitted annotations.
     """
 
     out: Path
@@ -70,48 +70,50 @@ def convert(
     classes: Sequence[str] | None = None,
     progress: bool = False,
 ) -> Conversion:
-    """Turns annotations of a tool or a public format into the layout of one's own data.
+    """Converts annotations of a tool or a public format to the layout of `load_folder`.
 
         >>> import keras_crosscbam as kc
         >>> kc.datasets.convert("export-of-cvat", "mydata")  # doctest: +SKIP
         >>> train = kc.datasets.load_dataset("mydata", "train")  # doctest: +SKIP
 
-    The folder `out` gets `images/SPLIT`, copies of the image files, `masks/SPLIT`, 8-bit PNGs whose
-    pixels are labels, and `dataset.yaml`; see docs/own-data.md. It is there whole or not at all.
-    `keras_crosscbam.doctor.inspect_dataset(out)` looks it through, as `crosscbam convert` does.
+    The folder `out` contains `images/SPLIT` with copies of the image files, `masks/SPLIT` with
+    8-bit PNGs whose pixels are labels, and `dataset.yaml`; see docs/own-data.md. If the conversion
+    fails, it is not created. Use `keras_crosscbam.doctor.inspect_dataset(out)` to check it, as
+    `crosscbam convert` does.
 
-    Pixels without annotation are label 0, `background`, or 255, which does not count. A data set
-    of one class and background is written as one class, for a network with one logit.
+    Pixels without annotation get label 0, `background`, or 255, which is ignored. A data set with
+    one class and background is written as one class, for a network with one logit.
 
     Args:
-        source: the folder with annotations and images, or one annotation file.
-        out: the folder to write; must not exist, or be empty.
-        format: one of the names in `keras_crosscbam.datasets.conversion.formats.FORMATS`; None to
-            tell it by the folder.
-        unlabeled: what pixels without annotation are, `"background"` or `"ignore"`; None for the
-            custom of the format, which the result says.
-        group: regular expression for the images' paths below the source: images for which it finds
-            the same text (its first group, if it has one) are not divided between train and val.
-        val_share: share of the images to judge by, where the source does not say train and val.
-        seed: of that choice.
-        images: folder of the images, if they are elsewhere.
-        classes: names of the classes in their order, where the source does not list them: in masks
-            of ids without names, LabelMe (by default sorted) and Label Studio (likewise).
-        progress: whether to print how far it is.
+        source: folder with annotations and images, or one annotation file.
+        out: folder to write. It must not exist, or must be empty.
+        format: a name in `keras_crosscbam.datasets.conversion.formats.FORMATS`; None to detect the
+            format.
+        unlabeled: meaning of pixels without annotation, `"background"` or `"ignore"`; None for the
+            usual meaning in the format, which is in the notes of the result.
+        group: regular expression that is searched in the paths of the images below the source.
+            Images with the same match (or the same first group of the match) are in the same split.
+        val_share: fraction of the images in val, if the source does not specify train and val.
+        seed: seed of the split.
+        images: folder of the images, if they are not in `source`.
+        classes: names of the classes in the order of their labels, for formats that do not list
+            them: masks of ids without names, LabelMe and Label Studio. The default for LabelMe and
+            Label Studio are the sorted names.
+        progress: whether to print the progress.
 
     Returns:
         A `Conversion`.
 
     Raises:
-        ValueError: for arguments that make no sense, a folder in none of the formats, annotation
-            files that are broken or name images or classes that are not there, and annotations of
-            another size than their image. The message names the file.
+        ValueError: for invalid arguments, a folder without a supported format, annotation files
+            that are damaged or that name missing images or classes, and annotations with another
+            size than their image. The message names the file.
         ModuleNotFoundError: if COCO or CVAT is read without the extra `convert`.
     """
     _check_arguments(format, unlabeled, val_share)
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out}: must be a new or an empty folder")
+        raise ValueError(f"{out}: must be a new or empty folder")
     place = Source(source, images, classes)
     format = recognize(place, format)
     if classes is not None and FORMATS[format].lists_classes:
@@ -132,7 +134,7 @@ def convert(
             put(frame.image, folder / "images" / split, name, shutil.copyfile)
             if frame.is_annotated:
                 put(_drawing(folder, i), folder / "masks" / split, name, shutil.move)
-        # One class beside the background is a class table of its own kind.
+        # A class table with one class does not list the background.
         of_file = table[1:] if len(table) == 2 and table[0] == BACKGROUND else table
         write_class_file(folder, place.root.resolve().name, of_file, read.colors)
     counts = Counter(splits)
@@ -159,13 +161,13 @@ def _check_arguments(format, unlabeled, val_share):
 
 
 def _usable(frames, place):
-    """The frames to write, and what is said of the others."""
+    """Returns the frames to write, and a list of notes about the others."""
     if not frames:
-        raise ValueError(f"{place.file or place.root}: holds no annotated images")
+        raise ValueError(f"{place.file or place.root}: contains no annotated images")
     counts = Counter(frame.image for frame in frames)
     if twice := [str(image) for image, count in counts.items() if count > 1]:
         raise ValueError(f"{place.root}: annotated more than once: {shorten_list(twice)}")
-    # A test split may be there to predict on.
+    # Test images without annotations are kept for prediction.
     usable = [frame for frame in frames if frame.is_annotated or frame.split == "test"]
     if not any(frame.is_annotated for frame in usable):
         raise ValueError(f"{place.root}: none of the images is annotated")
@@ -177,15 +179,15 @@ def _unlabeled(read, asked, format):
     if read.unlabeled is None and asked is not None:
         raise ValueError(
             f"`unlabeled` must be None here, since each pixel of {format} has an id. "
-            f"Received: {asked!r}. Write ids that do not count under `ignore` in dataset.yaml"
+            f"Received: {asked!r}. List ids to ignore under `ignore` in dataset.yaml"
         )
     return asked or read.unlabeled
 
 
 def _labels(names, unlabeled, place):
-    """The names of the labels, and the label for each number that readers give, uint8 `(256,)`."""
+    """Returns class names and a lookup table from reader labels to labels, uint8 `(256,)`."""
     if all(map(is_background, names)):
-        raise ValueError(f"{place.file or place.root}: holds no class beside the background")
+        raise ValueError(f"{place.file or place.root}: contains no class except background")
     lookup = np.full(256, IGNORE, np.uint8)
     if unlabeled == "background":
         table = [BACKGROUND, *(name for name in names if not is_background(name))]
@@ -196,14 +198,14 @@ def _labels(names, unlabeled, place):
         is_first = unlabeled == "background" and is_background(name)
         lookup[number] = 0 if is_first else table.index(name)
     if len(table) == 1:
-        # The label of one class is 1, whether there is background or not.
+        # The label of a single class is 1, with or without background.
         table, lookup[0] = [BACKGROUND, *table], 1
     return table, lookup
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Figures of the masks: which classes each holds, and what is said of them in the end."""
+    """Statistics of the drawn masks: the classes in each, and numbers of pixels and images."""
 
     present: np.ndarray
     unlabeled: int
@@ -216,7 +218,7 @@ def _drawing(folder, index):
 
 
 def _draw(frames, folder, lookup, classes, progress):
-    """Draws and saves the masks of all frames, numbered."""
+    """Draws the masks of all frames and saves them with numbered names."""
     present, unlabeled, pixels, turned = np.zeros((len(frames), classes), bool), 0, 0, 0
     for i, frame in with_progress(list(enumerate(frames)), "images", progress):
         if frame.is_annotated:
@@ -233,16 +235,16 @@ def _draw(frames, folder, lookup, classes, progress):
 def _of_unlabeled(unlabeled, drawn):
     if unlabeled is None:
         return
-    fate = "label 0, background" if unlabeled == "background" else "label 255, which does not count"
+    fate = "label 0, background" if unlabeled == "background" else "label 255, which is ignored"
     yield f"unlabeled: {100 * drawn.unlabeled / drawn.pixels:.1f} % of the pixels are {fate}"
 
 
 def _of_splits(made, said, val_share, seed, divided):
     if made:
-        yield f"splits: made by classes, {100 * val_share:g} % to judge by, seed {seed}"
+        yield f"splits: balanced by classes, {100 * val_share:g} % in val, seed {seed}"
     else:
         without = said.count(None)
-        rest = f"; {without} images without one are in train" if without else ""
+        rest = f"; {without} images without a split are in train" if without else ""
         yield f"splits: as in the source{rest}"
         if divided:
             names = shorten_list(divided)
@@ -252,6 +254,6 @@ def _of_splits(made, said, val_share, seed, divided):
 def _of_orientation(drawn):
     if drawn.turned:
         yield (
-            f"{drawn.turned} images are turned by their EXIF orientation; their annotations are "
-            "taken to be of the upright image, unless their size is that of the stored one"
+            f"{drawn.turned} images are rotated by their EXIF orientation. Their annotations are "
+            "assumed to be for the upright image, except if their size is that of the stored one"
         )

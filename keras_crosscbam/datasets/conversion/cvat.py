@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: one XML file for all images of a task.
+"""Reader of CVAT for images 1.1: one XML file for all images of a task.
 
 Source: https://docs.cvat.ai/docs/manual/advanced/xml_format/.
 """
@@ -17,7 +17,7 @@ _WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton", "tag")
 
 
 def is_cvat(source):
-    """Whether an XML file has CVAT's root."""
+    """Returns whether the source has an XML file of CVAT."""
     return bool(_files(source))
 
 
@@ -32,12 +32,12 @@ def _files(source):
 
 
 def read(source):
-    """Reads all XML files; shapes lie in the order of `z_order`, then of the file."""
+    """Reads all XML files. Shapes are drawn in the order of `z_order`, then of the file."""
     classes, frames, colors, skipped = ClassList(), [], {}, 0
     for path in _files(source):
         root = _parse(path)
         if root.find("track") is not None:
-            raise ValueError(f"{path}: CVAT for video; export the task as CVAT for images 1.1")
+            raise ValueError(f"{path}: is CVAT for video. Export the task as CVAT for images 1.1")
         listed = []
         for label in root.iterfind("meta//label"):
             name, color = label.findtext("name", ""), _color(label.findtext("color"))
@@ -70,7 +70,7 @@ def read(source):
             frames.append(Frame(image, path, shapes, size=size, split=split or source.split(image)))
         check_images(path, missing, source.images_root)
     notes = [f"{skipped} lines, points, cuboids and tags are left out"] if skipped else []
-    order = "higher z_order lies on lower, and later shapes on earlier ones"
+    order = "higher z_order is drawn over lower, and later shapes over earlier ones"
     return Annotations(
         tuple(classes.names), tuple(frames), order, "background", colors, tuple(notes)
     )
@@ -83,9 +83,11 @@ def _parse(path):
     try:
         return xml.parse(path, forbid_dtd=True).getroot()
     except DefusedXmlException as error:
-        raise ValueError(f"{path}: has a document type or entities, which are refused") from error
+        raise ValueError(
+            f"{path}: has a document type or entities, which are not supported"
+        ) from error
     except (xml.ParseError, ValueError, LookupError) as error:
-        raise ValueError(f"{path}: not readable as XML ({error})") from error
+        raise ValueError(f"{path}: cannot be read as XML ({error})") from error
 
 
 def _color(text):
@@ -130,7 +132,7 @@ def _shape(element, label, where):
 
 
 def _bitmap(text, height, width, where):
-    """Runs of pixels outside and inside by turns, row by row, the first one outside."""
+    """Decodes alternating run lengths of pixels outside and inside, row by row."""
     try:
         runs = [int(run) for run in text.split(",")]
     except ValueError:

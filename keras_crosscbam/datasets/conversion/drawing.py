@@ -1,9 +1,9 @@
-"""Drawing annotations: which pixels a polygon, a box or a run-length code covers.
+"""Draws annotations as masks.
 
-Two rules are in use, as in the tools themselves. `fill` takes the pixels whose centers are inside:
-the rule for coordinates that are shares of the image or measured from its corner. `fill_outlined`
-takes those on the outline too, as Pillow does: the rule of LabelMe, Cityscapes and Supervisely,
-whose coordinates name pixels.
+There are two rules, as in the annotation tools. `fill` sets the pixels whose centers are inside a
+polygon. It is used for coordinates relative to the size of the image or measured from its corner.
+`fill_outlined` also sets the pixels on the outline, as Pillow does. It is used for LabelMe,
+Cityscapes and Supervisely, whose coordinates are pixel indices.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from keras_crosscbam.datasets.conversion.annotations import UNLABELED, Frame
 from keras_crosscbam.datasets.masks import read_mask
 from keras_crosscbam.images import open_image, with_orientation
 
-# How the pixels of a file are turned to stand upright, for those orientations that swap its sides.
+# The transposition that makes an image upright, for EXIF orientations that swap its sides.
 _TURNS = {
     5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270,
@@ -25,12 +25,16 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Beyond this, pycocotools and Pillow would need memory without end.
+# For larger coordinates pycocotools and Pillow would need too much memory.
 _FARTHEST = 1_000_000
 
 
 def check_ring(points, where):
-    """The corners of a polygon as float64 `(corners, 2)`, x first; `ValueError` says where not."""
+    """Returns the corners of a polygon as float64 `(corners, 2)`, x first.
+
+    Raises:
+        ValueError: for an invalid polygon, with `where` in the message.
+    """
     try:
         ring = np.array(points, np.float64)
     except (TypeError, ValueError):
@@ -47,18 +51,18 @@ def check_ring(points, where):
 
 
 def fill(rings, height, width):
-    """The pixels whose centers are inside an odd number of rings, bool `(height, width)`.
+    """Returns the pixels whose centers are inside an odd number of rings, bool `(height, width)`.
 
         >>> from keras_crosscbam.datasets.conversion.drawing import fill
         >>> fill([[(0, 0), (2, 0), (2, 1), (0, 1)]], height=2, width=3).astype(int).tolist()
         [[1, 1, 0], [0, 0, 0]]
 
-    A ring inside another one is a hole. The pixel of column x and row y has its center at
-    (x + 0.5, y + 0.5). Polygons that share an edge share no pixel and leave none out between them.
+    A ring inside another one is a hole. The center of the pixel in column x and row y is
+    (x + 0.5, y + 0.5). Polygons with a common edge have no common pixels and no gap between them.
 
     Args:
-        rings: list of closed polygons, each `(corners, 2)` numbers, x first.
-        height, width: of the image, in pixels.
+        rings: list of closed polygons, each an array `(corners, 2)`, x first.
+        height, width: size of the image in pixels.
     """
     mask = np.zeros((height, width), bool)
     if rings:
@@ -68,13 +72,13 @@ def fill(rings, height, width):
 
 
 def _fill(rings, height, width):
-    """`fill` in the part of the image that the rings are in: its rows and columns, and the mask."""
+    """Computes `fill` for the part of the image with the rings: its slices and the mask."""
     rows, columns = _part(rings, height, width)
-    # At its column, each entry turns inside into outside for all pixels to the right of it.
+    # Each entry switches between outside and inside for its pixel and all pixels on the right.
     toggles = np.zeros((rows.stop - rows.start, columns.stop - columns.start + 1), np.int64)
     for start in rings:
         end = np.roll(start, -1, axis=0)
-        # From the upper to the lower end, so that an edge is the same in both directions.
+        # From the upper to the lower end, so that the result does not depend on the direction.
         swap = (start[:, 1] > end[:, 1])[:, None]
         (x0, y0), (x1, y1) = np.where(swap, end, start).T, np.where(swap, start, end).T
         limits = rows.start, rows.stop
@@ -90,7 +94,7 @@ def _fill(rings, height, width):
 
 
 def _part(rings, height, width):
-    """The rows and columns of the image that rings may touch, two slices."""
+    """Returns slices of the rows and the columns of the image that rings may touch."""
     corners = np.concatenate(rings)
     low = np.floor(corners.min(axis=0)) - 1
     high = np.ceil(corners.max(axis=0)) + 2
@@ -102,9 +106,9 @@ def _part(rings, height, width):
 
 
 def fill_outlined(ring, height, width, holes=()):
-    """The pixels inside a ring and on its outline, as Pillow draws it, bool `(height, width)`.
+    """Returns the pixels inside a ring and on its outline, bool `(height, width)`.
 
-    The outline of a hole belongs to what is around it.
+    The result is that of Pillow. The outline of a hole belongs to the region around it.
     """
     mask = np.zeros((height, width), bool)
     rings = [np.asarray(points, np.float64) for points in (ring, *holes)]
@@ -114,7 +118,10 @@ def fill_outlined(ring, height, width, holes=()):
 
 
 def _fill_outlined(rings, height, width):
-    """`fill_outlined` in the part of the image that the first ring is in; the others are holes."""
+    """Computes `fill_outlined` for the part of the image with the first ring.
+
+    The other rings are holes.
+    """
     rows, columns = place = _part(rings[:1], height, width)
     size = columns.stop - columns.start, rows.stop - rows.start
     if 0 in size:
@@ -129,7 +136,7 @@ def _fill_outlined(rings, height, width):
 
 @dataclass(frozen=True)
 class Filled:
-    """Rings drawn by `fill`."""
+    """Rings that are drawn by `fill`."""
 
     label: int
     rings: tuple[np.ndarray, ...]
@@ -141,7 +148,7 @@ class Filled:
 
 @dataclass(frozen=True)
 class Relative:
-    """A ring in shares of the width and the height, drawn by `fill`."""
+    """A ring in fractions of width and height that is drawn by `fill`."""
 
     label: int
     ring: np.ndarray
@@ -154,7 +161,7 @@ class Relative:
 
 @dataclass(frozen=True)
 class Outlined:
-    """A ring with holes, drawn by `fill_outlined`."""
+    """A ring with holes that is drawn by `fill_outlined`."""
 
     label: int
     ring: np.ndarray
@@ -167,7 +174,7 @@ class Outlined:
 
 @dataclass(frozen=True)
 class Ellipse:
-    """The pixels whose centers are within an ellipse, turned by an angle in degrees, clockwise."""
+    """The pixels with centers in an ellipse that is rotated clockwise by an angle in degrees."""
 
     label: int
     center: tuple[float, float]
@@ -179,14 +186,14 @@ class Ellipse:
         x, y = x + 0.5 - self.center[0], y + 0.5 - self.center[1]
         cos, sin = np.cos(np.radians(self.angle)), np.sin(np.radians(self.angle))
         along, across = cos * x + sin * y, cos * y - sin * x
-        with np.errstate(over="ignore"):  # of radii near 0, and of centers far away
+        with np.errstate(over="ignore"):  # for radii near 0 and distant centers
             inside = np.hypot(along / self.radii[0], across / self.radii[1]) <= 1
         canvas[inside] = self.label
 
 
 @dataclass(frozen=True)
 class Pasted:
-    """A bool bitmap `(height, width)` that begins at (left, top), cut off at the border."""
+    """A bool bitmap `(height, width)` at (left, top), clipped to the image."""
 
     label: int
     bitmap: np.ndarray
@@ -203,13 +210,13 @@ class Pasted:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A file of class ids or colors, which says the label of each pixel."""
+    """A mask file of ids or colors with the label of each pixel."""
 
     path: Path
     encoding: IndexEncoding | ColorEncoding
 
     def read(self):
-        """Its labels, uint8 `(height, width)`; `ValueError` names the file."""
+        """Returns uint8 labels `(height, width)`. Raises a `ValueError` that names the file."""
         pixels = read_mask(self.path, self.encoding).pixels
         try:
             return self.encoding.decode(pixels)
@@ -218,7 +225,7 @@ class MaskFile:
 
 
 def box(left, top, right, bottom, angle=0.0):
-    """The corners of a box, turned by an angle in degrees around its center, clockwise."""
+    """Returns the corners of a box, rotated clockwise around its center by `angle` degrees."""
     corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
     center = corners.mean(axis=0)
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
@@ -229,21 +236,22 @@ def draw(frame: Frame):
     """Draws all annotations of a frame.
 
     Returns:
-        labels: uint8 `(height, width)` of the upright image; `UNLABELED` where nothing is drawn.
-        orientation: the EXIF orientation of the image, 1 if its file is upright.
+        labels: uint8 `(height, width)` for the upright image, `UNLABELED` for pixels without
+            annotation.
+        orientation: EXIF orientation of the image, 1 if its file is upright.
 
     Raises:
-        ValueError: if the image is unreadable, or of another size than its annotations.
+        ValueError: if the image is unreadable, or if its size differs from that of the annotations.
     """
     upright, orientation = _size(frame.image)
     labels = frame.mask.read() if frame.mask is not None else None
     size = (frame.size or upright) if labels is None else labels.shape
-    # The tool may have seen the image as its file stores it.
+    # The annotation tool may have ignored the EXIF orientation.
     as_stored = size != upright and size == upright[::-1] and orientation in _TURNS
     if size != upright and not as_stored:
         raise ValueError(
             f"{frame.annotation}: the annotations are for {size[1]}x{size[0]} pixels, the image "
-            f"{frame.image} has {upright[1]}x{upright[0]}; they must be equal"
+            f"{frame.image} has {upright[1]}x{upright[0]}. The sizes must be equal"
         )
     if labels is None:
         labels = np.full(size, UNLABELED, np.uint8)
@@ -255,7 +263,7 @@ def draw(frame: Frame):
 
 
 def _size(path):
-    """`(height, width)` of the upright image, and its EXIF orientation."""
+    """Returns `(height, width)` of the upright image, and its EXIF orientation."""
 
     def upright(image):
         turned = ImageOps.exif_transpose(image)

@@ -1,15 +1,15 @@
-"""The packages of the extra `convert`, imported when a format needs them."""
+"""Imports packages of the extra `convert` when a format needs them."""
 
 from importlib import import_module
 
 
 def pycocotools_mask():
-    """The module `pycocotools.mask`."""
+    """Returns the module `pycocotools.mask`."""
     return _import("pycocotools.mask", "COCO")
 
 
 def safe_xml():
-    """The module `defusedxml.ElementTree`, which refuses entities and document types."""
+    """Returns the module `defusedxml.ElementTree`, which rejects entities and document types."""
     return _import("defusedxml.ElementTree", "CVAT")
 
 

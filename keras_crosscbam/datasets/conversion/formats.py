@@ -1,4 +1,4 @@
-"""The table of formats, and which one a folder is in."""
+"""Table of annotation formats, and detection of the format of a folder."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class Format:
     """A format of annotations.
 
     Attributes:
-        title: what people call it.
-        is_in: a function of a `Source` that says whether the folder looks like it.
-        read: a function of a `Source` that gives its `Annotations`.
-        lists_classes: whether the names of the classes stand somewhere, in an order.
-        is_general: whether it is taken only where no other format is found.
+        title: common name of the format.
+        is_in: function from a `Source` to whether it has files of this format.
+        read: function from a `Source` to its `Annotations`.
+        lists_classes: whether the format contains a list of the classes in order.
+        is_general: whether to use the format only if no other format is detected.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Format:
 
 
 def _of_json(holds):
-    """Whether a folder has a JSON file that a function of its content is true for."""
+    """Returns a function that checks whether a source has a JSON file with suitable content."""
     return lambda source: any(holds(source.json(path)) for path in source.json_files)
 
 
@@ -65,28 +65,28 @@ FORMATS = {
         "images and masks in two folders", pairs.is_pair_of_folders, pairs.read_folders, False, True
     ),
     "suffix": Format(
-        "masks beside images", pairs.is_pair_by_suffix, pairs.read_suffix, False, True
+        "masks next to images", pairs.is_pair_by_suffix, pairs.read_suffix, False, True
     ),
 }
-"""All formats by the name that `--format` takes."""
+"""All formats, by their names for `--format`."""
 
 
 def recognize(source, format=None):
-    """The name of the format that a folder is in, `format` if it is in that one.
+    """Returns the name of the format of a folder. If `format` is given, it is only checked.
 
     Raises:
-        ValueError: for none and for several.
+        ValueError: if no format or several formats are detected.
     """
     if format is not None:
         if FORMATS[format].is_in(source):
             return format
         raise ValueError(
-            f"{source.file or source.root}: does not hold what the format {format} "
-            f"({FORMATS[format].title}) consists of"
+            f"{source.file or source.root}: does not contain files of the format {format} "
+            f"({FORMATS[format].title})"
         )
     if _is_converted(source.root / CLASS_FILE):
         raise ValueError(
-            f"{source.root}: has a {CLASS_FILE} already, so there is nothing to convert"
+            f"{source.root}: already has a {CLASS_FILE}, so there is nothing to convert"
         )
     for general in (False, True):
         found = [
@@ -96,19 +96,19 @@ def recognize(source, format=None):
         ]
         if len(found) > 1:
             raise ValueError(
-                f"{source.root}: may be in several formats: {', '.join(found)}. Say which one "
-                "with --format"
+                f"{source.root}: may have several formats: {', '.join(found)}. Select one with "
+                "--format"
             )
         if found:
             return found[0]
     raise ValueError(
-        f"{source.file or source.root}: in none of the formats {', '.join(FORMATS)}. Is it the "
-        "folder that was exported, unpacked, with its images? They may be elsewhere with --images"
+        f"{source.file or source.root}: has none of the formats {', '.join(FORMATS)}. Pass the "
+        "unpacked folder of an export with its images, or the folder of the images as --images"
     )
 
 
 def read_annotations(source, format):
-    """The `Annotations` of a folder in a format; each `ValueError` names a file or the folder."""
+    """Reads the `Annotations` of a folder. Each `ValueError` names a file or the folder."""
     try:
         return FORMATS[format].read(source)
     except ValueError as error:
@@ -116,6 +116,6 @@ def read_annotations(source, format):
 
 
 def _is_converted(path):
-    """Whether a file lists classes as `dataset.yaml` does; YOLO's may have the same name."""
+    """Returns whether a file is a `dataset.yaml` with classes, and not one of YOLO."""
     content = read_yaml(path) if path.is_file() else None
     return isinstance(content, dict) and "classes" in content

@@ -1,4 +1,4 @@
-"""Label Studio: a JSON file of tasks, with brush masks, polygons, rectangles and ellipses.
+"""Reader of Label Studio: JSON files of tasks with masks, polygons, rectangles and ellipses.
 
 Source: https://labelstud.io/guide/export#Label-Studio-JSON-format-of-annotated-tasks.
 """
@@ -18,7 +18,7 @@ _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
 
 
 def is_label_studio(content):
-    """Whether a JSON file is a list of Label Studio's tasks."""
+    """Returns whether the content of a JSON file is a list of Label Studio tasks."""
     return isinstance(content, list) and bool(content) and all(map(_is_task, content))
 
 
@@ -28,10 +28,10 @@ def _is_task(task):
 
 
 def read(source):
-    """Reads all files of tasks; later regions lie on top.
+    """Reads all files of tasks. Later regions are drawn over earlier ones.
 
-    Of several annotations of a task the one marked as ground truth counts, or else the one that was
-    changed last; without annotations, the last prediction.
+    If a task has several annotations, the one marked as ground truth is used, otherwise the one
+    that was changed last. If it has no annotations, the last prediction is used.
     """
     frames, skipped, further, missing = [], 0, 0, []
     files = [path for path in source.json_files if is_label_studio(source.json(path))]
@@ -63,32 +63,32 @@ def read(source):
         shapes = None if results is None else tuple(shapes)
         frames.append(Frame(image, path, shapes, size=size, split=split))
     check_images(", ".join(map(str, files)), missing, source.images_root)
-    notes = [f"{skipped} regions that are no masks are left out"] if skipped else []
+    notes = [f"{skipped} regions that are not masks are left out"] if skipped else []
     notes += [f"{further} further annotations of the same tasks are left out"] if further else []
     return Annotations(
         tuple(classes.names),
         tuple(frames),
-        "later regions lie on earlier ones",
+        "later regions are drawn over earlier ones",
         "background",
         notes=tuple(notes),
     )
 
 
 def _image_name(task, where):
-    """The path of the image in the task's data, whichever of them it is."""
+    """Returns the first value in the data of a task that is the path of an image."""
     for value in get(task, "data", dict, where).values():
         if not isinstance(value, str):
             continue
         url = urlsplit(value)
-        # Local files have their path in the query: /data/local-files/?d=folder/a.jpg.
+        # The path of a local file is in the query: /data/local-files/?d=folder/a.jpg.
         path = parse_qs(url.query).get("d", [unquote(url.path)])[0]
         if re.search(r"\.\w+$", path) and f".{path.rsplit('.', 1)[1].lower()}" in EXTENSIONS:
             return path
-    raise ValueError(f"{where}: none of its data is the path of an image")
+    raise ValueError(f"{where}: its data does not contain the path of an image")
 
 
 def _find(source, name, path):
-    """The image; Label Studio puts eight hexadecimal digits before the names of uploads."""
+    """Finds an image. Label Studio adds eight hexadecimal digits before the names of uploads."""
     found, last = source.image(name, path), name.rsplit("/", 1)[-1]
     if found is None and re.match(r"[0-9a-f]{8}-.", last):
         return source.image(last[9:], path)
@@ -96,7 +96,7 @@ def _find(source, name, path):
 
 
 def _results(task, where):
-    """The regions of the annotation that counts, None without any, and how many more there are."""
+    """Returns the regions of the annotation to use or None, and the number of other ones."""
     annotations = [a for a in _mappings(task, "annotations", where) if not a.get("was_cancelled")]
     if annotations:
         chosen = max(
@@ -111,7 +111,7 @@ def _results(task, where):
 
 
 def _mappings(task, key, where):
-    """A list of a task, which a short export holds as numbers alone."""
+    """Returns a list of annotations. In the format JSON-MIN it contains only numbers."""
     listed = task.get(key) or []
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise ValueError(
@@ -121,7 +121,7 @@ def _mappings(task, key, where):
 
 
 def _label(region, where):
-    """The class of a region; None for what is no mask, such as a rating of the image."""
+    """Returns the class of a region; None if it is not a mask but for example a rating."""
     kind = get(region, "type", str, where)
     if kind not in _KINDS:
         return None
@@ -134,7 +134,7 @@ def _label(region, where):
 def _shape(region, label, size, where):
     value, (height, width), kind = region["value"], size, region["type"]
     if region.get("image_rotation"):
-        raise ValueError(f"{where}: the image was turned in Label Studio, which is not supported")
+        raise ValueError(f"{where}: the image was rotated in Label Studio, which is not supported")
     percent = np.array((width, height)) / 100
     if kind == "brushlabels":
         return Pasted(label, brush.decode(get(value, "rle", list, where), height, width, where))
@@ -149,7 +149,7 @@ def _shape(region, label, size, where):
             raise ValueError(f"{where}: the radii must be above 0. Received: {radii}")
         return Ellipse(label, (x, y), tuple(radii * percent), angle)
     w, h = np.array([get(value, key, int | float, where) for key in ("width", "height")]) * percent
-    # A rectangle is turned around its upper left corner.
+    # A rectangle is rotated around its upper left corner.
     corners, origin = box(x, y, x + w, y + h), np.array((x, y))
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     return Filled(label, (origin + (corners - origin) @ np.array([(cos, sin), (-sin, cos)]),))

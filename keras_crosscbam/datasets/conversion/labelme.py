@@ -1,4 +1,4 @@
-"""LabelMe: one JSON file per image, with shapes in pixels.
+"""Reader of LabelMe: one JSON file for each image, with shapes in pixels.
 
 Source: https://github.com/wkentaro/labelme, `labelme/utils/shape.py` and `label_file.py`.
 """
@@ -20,12 +20,12 @@ _WITHOUT_AREA = ("line", "linestrip", "point", "points")
 
 
 def is_labelme(content):
-    """Whether a JSON file is one of LabelMe's."""
+    """Returns whether the content of a JSON file is that of LabelMe."""
     return isinstance(content, dict) and "shapes" in content and "imagePath" in content
 
 
 def read(source):
-    """Reads all of LabelMe's files; later shapes lie on top, as in LabelMe's own export."""
+    """Reads all files of LabelMe. Later shapes are on top, as in the export of LabelMe."""
     files = [path for path in source.json_files if is_labelme(source.json(path))]
     labels = {
         get(shape, "label", str, f"{path}: shape {i}")
@@ -51,8 +51,8 @@ def read(source):
         known = all(type(side) is int and side > 0 for side in size)
         split = source.split(image) or source.split(path)
         frames.append(Frame(image, path, tuple(shapes), size=size if known else None, split=split))
-    notes = [f"{skipped} points and lines are left out, since they have no area"] if skipped else []
-    order = "later shapes lie on earlier ones"
+    notes = [f"{skipped} points and lines without an area are left out"] if skipped else []
+    order = "later shapes are drawn over earlier ones"
     return Annotations(tuple(classes.names), tuple(frames), order, "background", notes=tuple(notes))
 
 
@@ -62,13 +62,13 @@ def _shape(shape, label, where):
     if kind == "polygon":
         return Outlined(label, check_ring(points, where))
     if kind not in ("rectangle", "circle", "mask"):
-        raise ValueError(f"{where}: shape_type {kind!r} is not known")
+        raise ValueError(f"{where}: shape_type {kind!r} is not supported")
     (x0, y0), (x1, y1) = _two_points(points, where)
     if kind == "rectangle":
         return Outlined(label, box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)))
     if kind == "circle":
         radius = max(math.hypot(x1 - x0, y1 - y0), 0.5)
-        # The coordinates name pixels: (0, 0) is the center of the first one.
+        # The coordinates are pixel indices: (0, 0) is the center of the first pixel.
         return Ellipse(label, (x0 + 0.5, y0 + 0.5), (radius, radius))
     bitmap = bitmap_of(get(shape, "mask", str, where), where)
     return Pasted(label, bitmap, int(x0), int(y0))
@@ -85,7 +85,7 @@ def _two_points(points, where):
 
 
 def bitmap_of(text, where):
-    """The bool `(height, width)` of a PNG in Base64: what is neither black nor transparent."""
+    """Returns the pixels of a Base64 PNG that are not black or transparent, a bool array."""
     try:
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -94,7 +94,7 @@ def bitmap_of(text, where):
 
 
 def bitmap_of_png(content, where):
-    """The same of the bytes of the PNG."""
+    """Returns the pixels of a PNG that are not black or transparent, bool `(height, width)`."""
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             if "A" in image.getbands() or "transparency" in image.info:

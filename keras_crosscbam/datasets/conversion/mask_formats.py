@@ -1,4 +1,4 @@
-"""Public layouts of images and mask files: Pascal VOC, Roboflow, Mapillary Vistas, ADE20K."""
+"""Readers of public formats with mask files: Pascal VOC, Roboflow, Mapillary Vistas, ADE20K."""
 
 import csv
 
@@ -21,7 +21,7 @@ from keras_crosscbam.datasets.conversion.drawing import MaskFile
 from keras_crosscbam.datasets.conversion.source import check_images, get, read_text, split_named
 from keras_crosscbam.images import open_image
 
-_NO_OVERLAPS = "masks hold one class a pixel"
+_NO_OVERLAPS = "masks contain one class for each pixel"
 # fmt: off
 _VOC_NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -33,15 +33,15 @@ _VOC_VOID = (224, 224, 192)
 
 
 def is_voc(source):
-    """Whether there is a folder SegmentationClass."""
+    """Returns whether the source has a folder SegmentationClass."""
     return (source.root / "SegmentationClass").is_dir()
 
 
 def read_voc(source):
-    """Pascal VOC: `SegmentationClass/NAME.png` in the colors of its palette.
+    """Reads Pascal VOC: `SegmentationClass/NAME.png` in the colors of its palette.
 
-    The classes are those of `labelmap.txt`, as CVAT writes it, or else VOC's twenty. Source:
-    http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html.
+    The classes are those in `labelmap.txt`, as written by CVAT, or the twenty classes of VOC.
+    Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html.
     """
     table = source.root / "labelmap.txt"
     entries = _label_map(table) if table.is_file() else _voc_classes()
@@ -49,7 +49,7 @@ def read_voc(source):
     by_color = {_VOC_VOID: IGNORE}
     for name, color in entries.items():
         by_color[color] = UNLABELED if is_background(name) else classes.label(name)
-    # Files of gray hold the numbers themselves, in the order of the table.
+    # Gray files contain the indices of the classes in the table.
     by_index = {IGNORE: IGNORE, **dict(enumerate(by_color[c] for c in entries.values()))}
     folder, frames, missing = source.root / "SegmentationClass", [], []
     splits = _voc_splits(source)
@@ -68,7 +68,7 @@ def read_voc(source):
 
 
 def _label_map(path):
-    """The colors by name of lines such as `road:128,64,128::`."""
+    """Reads a dict from name to color from lines such as `road:128,64,128::`."""
     entries = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
@@ -79,7 +79,7 @@ def _label_map(path):
             raise ValueError(f"{path}: line {number}: expected NAME:RED,GREEN,BLUE:PARTS:ACTIONS")
         color = tuple(map(int, channels))
         if name in entries or color in entries.values():
-            raise ValueError(f"{path}: line {number}: the name or the color stands there twice")
+            raise ValueError(f"{path}: line {number}: the name or the color is a duplicate")
         entries[name] = color
     return entries
 
@@ -89,7 +89,7 @@ def _are_bytes(texts):
 
 
 def _voc_classes():
-    # The palette of the devkit; numbered classes leave its black out, which is the background.
+    # The palette of the devkit. `numbered_classes` does not include black, the background.
     colors = ((0, 0, 0), *numbered_classes(len(_VOC_NAMES)).colors)
     return dict(zip(("background", *_VOC_NAMES), colors, strict=True))
 
@@ -101,12 +101,12 @@ def _voc_splits(source):
         for line in read_text(path).splitlines() if split else ():
             name = line.strip()
             if splits.setdefault(name, split) != split:
-                raise ValueError(f"{path}: {name} is in the split {splits[name]} too")
+                raise ValueError(f"{path}: {name} is also in the split {splits[name]}")
     return splits
 
 
 def is_roboflow(source):
-    """Whether there is a `_classes.csv`."""
+    """Returns whether the source has a `_classes.csv`."""
     return bool(_class_tables(source))
 
 
@@ -115,7 +115,7 @@ def _class_tables(source):
 
 
 def read_roboflow(source):
-    """Roboflow's semantic segmentation masks: `NAME_mask.png` beside images, and `_classes.csv`."""
+    """Reads Roboflow masks: `NAME_mask.png` next to the images, and `_classes.csv`."""
     classes, frames = ClassList(), []
     for table in _class_tables(source):
         ids = {}
@@ -141,12 +141,12 @@ def read_roboflow(source):
 
 
 def is_mapillary(source):
-    """Whether there is a JSON file of labels with colors."""
+    """Returns whether the source has a JSON file of labels with colors."""
     return _color_table(source) is not None
 
 
 def _color_table(source):
-    """The last `config*.json` of labels with colors, which is the one of the newest version."""
+    """Returns the `config*.json` of the newest version that has labels with colors, or None."""
     for path in reversed(source.json_files):
         if path.parent == source.root and path.name.startswith("config"):
             content = source.json(path)
@@ -158,10 +158,10 @@ def _color_table(source):
 
 
 def read_mapillary(source):
-    """Mapillary Vistas' masks of colors, whose table is `config*.json`.
+    """Reads Mapillary Vistas: masks of colors, which are listed in `config*.json`.
 
-    Images are in a folder `images`, masks of the same name in `labels` beside it, or in
-    `VERSION/labels`. Labels with `"evaluate": false` do not count.
+    Images are in a folder `images`. Masks with the same names are in a folder `labels` next to it,
+    or in `VERSION/labels`. Labels with `"evaluate": false` are ignored.
     """
     table = _color_table(source)
     entries = {
@@ -174,15 +174,15 @@ def read_mapillary(source):
         color = entry["color"]
         if not isinstance(color, list) or len(color) != 3 or not _are_bytes(map(str, color)):
             raise ValueError(
-                f"{table}: {name}: expected three numbers of 0..255. Received: {color}"
+                f"{table}: {name}: expected three numbers in 0..255. Received: {color}"
             )
         label = classes.label(name)
         if by_color.setdefault(tuple(color), label) != label:
-            raise ValueError(f"{table}: {name} has the color {color} of another class")
+            raise ValueError(f"{table}: {name} and another class have the same color {color}")
         colors[name] = tuple(color)
     encoding, frames = ColorEncoding(by_color), []
     folders = {m: m.relative_to(source.root).parts[:-1] for m in _masks(source, source.root)}
-    # config_v2.0.json is of training/v2.0/labels.
+    # config_v2.0.json belongs to training/v2.0/labels.
     version = table.stem.removeprefix("config").strip("_-")
     if any(version in parts for parts in folders.values()):
         folders = {mask: parts for mask, parts in folders.items() if version in parts}
@@ -199,25 +199,25 @@ def read_mapillary(source):
             read = MaskFile(mask, encoding) if mask else None
             frames.append(Frame(image, mask or image, mask=read, split=split))
     if not any(frame.is_annotated for frame in frames):
-        raise ValueError(f"{source.root}: no images/NAME with labels/NAME.png")
-    notes = (f"do not count: {', '.join(void)}",) if void else ()
+        raise ValueError(f"{source.root}: expected images/NAME with labels/NAME.png, found none")
+    notes = (f"ignored classes: {', '.join(void)}",) if void else ()
     return Annotations(tuple(classes.names), tuple(frames), _NO_OVERLAPS, "ignore", colors, notes)
 
 
 def _below(path, parts, folder):
-    """The end of a path behind a folder, without the extension."""
+    """Returns the parts of a path after a folder, without the extension."""
     return (*parts[parts.index(folder) + 1 :], path.stem)
 
 
 def is_ade20k(source):
-    """Whether there are `images/training` and `annotations/training`."""
+    """Returns whether the source has `images/training` and `annotations/training`."""
     return all((source.root / name / "training").is_dir() for name in ("images", "annotations"))
 
 
 def read_ade20k(source):
-    """ADE20K as in the scene parsing challenge: indices 1, 2, ... and 0 for what is no class.
+    """Reads ADE20K as in the scene parsing challenge: indices 1, 2, ..., and 0 for no class.
 
-    Names come from `objectInfo150.txt` where it is there. Source:
+    The names of the classes are read from `objectInfo150.txt` if it exists. Source:
     https://github.com/CSAILVision/sceneparsing.
     """
     table, names = source.root / "objectInfo150.txt", {}
@@ -240,7 +240,7 @@ def read_ade20k(source):
         used = {i for _, mask, _ in pairs for i in np.unique(MaskFile(mask, every).read()).tolist()}
         names = {i: f"class {i}" for i in range(1, max(used, default=0) + 1)}
     classes = ClassList()
-    # Two indices may have one name, such as "screen".
+    # Two indices may have the same name, such as "screen".
     twice = {name for name in names.values() if list(names.values()).count(name) > 1}
     ids = {i: classes.label(f"{n} {i}" if n in twice else n) for i, n in sorted(names.items())}
     encoding = IndexEncoding({0: UNLABELED, **ids}, stored=True)
@@ -249,12 +249,12 @@ def read_ade20k(source):
 
 
 def _masks(source, folder):
-    """The PNG files below a folder."""
+    """Returns the PNG files below a folder, a sorted list."""
     pngs = (path for path in source.all_images if path.suffix.lower() == ".png")
     return sorted(path for path in pngs if path.is_relative_to(folder))
 
 
 def _image_of(source, name, folders, mask):
-    """The image of a name without extension in one of the folders, or None."""
+    """Returns the image with a name, without extension, in one of the folders, or None."""
     paths = (source.images_root / folder / name for folder in folders)
     return next(filter(None, (source.beside(path, mask) for path in paths)), None)

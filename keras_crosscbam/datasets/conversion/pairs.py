@@ -1,4 +1,4 @@
-"""Images and masks of ids or colors that pair by their folders or names."""
+"""Readers of pairs of images and masks with corresponding folders or file names."""
 
 import csv
 
@@ -25,28 +25,28 @@ _EVERY_ID = {number: number for number in range(256)}
 
 
 def is_pair_of_folders(source):
-    """Whether there are masks in a folder beside one of images."""
+    """Returns whether the source has a folder of masks next to a folder of images."""
     return source.file is None and bool(_by_folders(source))
 
 
 def is_pair_by_suffix(source):
-    """Whether there are masks beside their images, told by the end of their names."""
+    """Returns whether the source has masks next to their images, with a suffix in their names."""
     return source.file is None and bool(_by_suffix(source) or _label_me_folders(source))
 
 
 def read_folders(source):
-    """Reads masks from a folder such as `labels` beside `images`."""
+    """Reads masks from a folder such as `labels` next to `images`."""
     return _read(source, _by_folders(source))
 
 
 def read_suffix(source):
-    """Reads masks such as `NAME_mask.png` beside `NAME.jpg`, or `NAME_json/label.png`."""
+    """Reads masks such as `NAME_mask.png` next to `NAME.jpg`, or `NAME_json/label.png`."""
     folders = _label_me_folders(source)
     return _read_label_me(source, folders) if folders else _read(source, _by_suffix(source))
 
 
 def _by_folders(source):
-    """Pairs of an image and its mask, whose paths differ in a folder's name."""
+    """Returns a dict from image to mask for paths that differ in the name of one folder."""
     images, masks = {}, {}
     for path in sorted(source.all_images):
         root = source.root if path.is_relative_to(source.root) else source.images_root
@@ -70,12 +70,12 @@ def _by_folders(source):
 
 def _enter(files, key, path):
     if key in files:
-        raise ValueError(f"{path}: pairs with the same file as {files[key]}; keep one of them")
+        raise ValueError(f"{path}: has the same counterpart as {files[key]}. Keep one of them")
     files[key] = path
 
 
 def _by_suffix(source):
-    """Pairs of an image and the PNG beside it whose name goes on."""
+    """Returns a dict from image to mask, a PNG next to it whose name has a suffix."""
     names = {path.with_suffix("").as_posix(): path for path in source.images}
     pngs = {name for name, path in names.items() if path.suffix.lower() == ".png"}
     others = names.keys() - pngs
@@ -97,12 +97,12 @@ def _label_me_folders(source):
 
 
 def _read_label_me(source, masks):
-    """Reads what labelme_json_to_dataset wrote, which numbers the classes anew in each folder."""
+    """Reads the output of labelme_json_to_dataset, in which each folder has different ids."""
     classes, frames = ClassList(), []
     for mask in masks:
         table = mask.with_name("label_names.txt")
         if not table.is_file():
-            raise ValueError(f"{mask}: needs {table.name} beside it, which says what its ids are")
+            raise ValueError(f"{mask}: expected {table.name} next to it, with the names of its ids")
         ids = {
             i: UNLABELED if is_background(name) else classes.label(name)
             for i, name in enumerate(_lines(table))
@@ -110,20 +110,22 @@ def _read_label_me(source, masks):
         stem = mask.parent.name.removesuffix("_json")
         image = source.beside(mask.parent.with_name(stem)) or source.beside(mask.with_name("img"))
         if image is None:
-            raise ValueError(f"{mask}: has no image, neither {stem} beside its folder nor img.png")
+            raise ValueError(
+                f"{mask}: has no image. Expected {stem} next to its folder, or img.png in it"
+            )
         encoding = IndexEncoding(ids, stored=True)
         frames.append(Frame(image, mask, mask=MaskFile(mask, encoding), split=source.split(image)))
     return _annotations(classes, frames, "background")
 
 
 def _annotations(classes, frames, unlabeled, colors=None):
-    order = "masks hold one class a pixel"
+    order = "masks contain one class for each pixel"
     return Annotations(tuple(classes.names), tuple(frames), order, unlabeled, colors or {})
 
 
 def _lines(path):
     lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    # LabelMe's list begins with what has the id -1.
+    # The first entry in lists of LabelMe has the id -1.
     return lines[1:] if lines[:1] == ["__ignore__"] else lines
 
 
@@ -149,7 +151,7 @@ def _label(classes, name):
 
 
 def _color_table(path):
-    """The colors by name of a table `name,r,g,b`; empty if there is none."""
+    """Reads a dict from name to color from a table `name,r,g,b`; empty if there is none."""
     if not path.is_file():
         return {}
     colors = {}
@@ -159,25 +161,25 @@ def _color_table(path):
             raise ValueError(f"{path}: expected lines of name,r,g,b. Received: {','.join(row)}")
         color = tuple(map(int, channels))
         if row[0] in colors or color in colors.values():
-            raise ValueError(f"{path}: {row[0]} or its color stands there twice")
+            raise ValueError(f"{path}: {row[0]} or its color is a duplicate")
         colors[row[0]] = color
     return colors
 
 
 def _ids(source, pairs, classes):
-    """The label of each id that the masks hold."""
+    """Returns a dict from the ids in the masks to labels."""
     used, unclear = set(), []
     for mask in pairs.values():
         try:
             labels = MaskFile(mask, IndexEncoding(_EVERY_ID)).read()
         except UnclearIdsError:
-            # Black and white, stored as 0 and 1.
+            # The mask is black and white, stored as 0 and 1.
             labels = MaskFile(mask, IndexEncoding({0: 0, IGNORE: IGNORE})).read()
             unclear.append(mask)
         used |= set(np.unique(labels).tolist())
     if unclear and not used <= {0, IGNORE}:
         raise ValueError(
-            f"{unclear[0]}: stores 0 and 1 and shows black and white, and other masks hold "
+            f"{unclear[0]}: stores 0 and 1 and shows black and white, but other masks contain "
             f"the ids {shorten_list(sorted(used))}. Save all of them as 8-bit gray"
         )
     names = source.class_names or next(
@@ -189,18 +191,18 @@ def _ids(source, pairs, classes):
     names = names or [f"class {i}" for i in range(highest + 1)]
     if highest >= len(names):
         raise ValueError(
-            f"{source.root}: the masks hold the id {highest}, but there are names for 0.."
-            f"{len(names) - 1} only"
+            f"{source.root}: the masks contain the id {highest}, but there are only names for 0.."
+            f"{len(names) - 1}"
         )
     return {IGNORE: IGNORE, **{i: _label(classes, name) for i, name in enumerate(names)}}
 
 
 def _two_ids(classes, names, white, root):
-    """One kind of object against background, in whatever number it is white; or two classes."""
+    """Returns the labels of the ids 0 and `white`: an object and background, or two classes."""
     names = names or ["background", "object"]
     names = ["background", *names] if len(names) == 1 else names
     if len(names) != 2:
         raise ValueError(
-            f"{root}: the masks hold the ids 0 and {white}, but there are names for {len(names)}"
+            f"{root}: the masks contain the ids 0 and {white}, but there are {len(names)} names"
         )
     return {number: _label(classes, name) for number, name in zip((0, white), names, strict=True)}

@@ -1,7 +1,6 @@
-"""Labels as annotation files that people can go on correcting in their tools.
+"""Writes predicted labels as annotation files, for corrections in annotation tools.
 
-`convert` reads them back with the same labels. Pixels of a class called background are left without
-annotation.
+`convert` reads the files as the same labels. Pixels of a class called background get no annotation.
 """
 
 import json
@@ -20,9 +19,9 @@ from keras_crosscbam.datasets.conversion.extra import pycocotools_mask
 
 
 class _Prelabels(ABC):
-    """Collects the labels of images, `add(name, labels)`, for a folder, `save(folder)`.
+    """Base class of writers: `add(name, labels)` adds an image, `save(folder)` writes the files.
 
-    A name is the path of an image with slashes, below the folder of images.
+    A name is the path of an image with slashes, relative to the folder of images.
     """
 
     def __init__(self, classes):
@@ -30,21 +29,21 @@ class _Prelabels(ABC):
 
     @abstractmethod
     def add(self, name, labels):
-        """Adds an image."""
+        """Adds the labels of an image."""
 
     @abstractmethod
     def save(self, folder):
         """Writes the files and returns their paths."""
 
     def masks(self, labels):
-        """Each class that is there, with its bool mask."""
+        """Yields label, name and bool mask of each class that occurs in an image."""
         for label, name in enumerate(self.classes.names):
             mask = labels == label
             if mask.any() and not is_background(name):
                 yield label, name, mask
 
     def listed(self):
-        """The label, name and color of each class that is annotated."""
+        """Yields label, name and color of each class except background."""
         for label, (name, color) in enumerate(
             zip(self.classes.names, self.classes.colors, strict=True)
         ):
@@ -53,7 +52,7 @@ class _Prelabels(ABC):
 
 
 class CocoPrelabels(_Prelabels):
-    """COCO: `instances_predictions.json`, a run-length code for each class in an image."""
+    """Writes COCO: `instances_predictions.json`, a run-length code for each class in an image."""
 
     def __init__(self, classes):
         super().__init__(classes)
@@ -89,9 +88,10 @@ class CocoPrelabels(_Prelabels):
 
 
 class YoloPrelabels(_Prelabels):
-    """YOLO: `labels/NAME.txt`, a polygon for each region, and `classes.txt`.
+    """Writes YOLO: `labels/NAME.txt`, a polygon for each region, and `classes.txt`.
 
-    Polygons of YOLO have no holes; theirs are joined to the outline by a line there and back.
+    Polygons of YOLO have no holes. Holes are connected with the outline by a line in both
+    directions.
     """
 
     def __init__(self, classes):
@@ -119,7 +119,7 @@ class YoloPrelabels(_Prelabels):
 
 
 class CvatPrelabels(_Prelabels):
-    """CVAT for images 1.1: `annotations.xml`, a mask for each class in an image."""
+    """Writes CVAT for images 1.1: `annotations.xml`, a mask for each class in an image."""
 
     def __init__(self, classes):
         super().__init__(classes)
@@ -142,7 +142,7 @@ class CvatPrelabels(_Prelabels):
             rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
             cut = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             values = cut.ravel()
-            # The first run is of pixels outside, of length 0 if there are none.
+            # The first run contains pixels outside the mask. Its length may be 0.
             ends = np.flatnonzero(np.diff(values, prepend=False, append=not values[-1]))
             runs = np.diff(ends, prepend=0).tolist()
             box = {
@@ -169,9 +169,9 @@ class CvatPrelabels(_Prelabels):
 
 
 class LabelStudioPrelabels(_Prelabels):
-    """Label Studio: `tasks.json` with a brush mask for each class, and the project's configuration.
+    """Writes Label Studio: `tasks.json` with brush masks, and `labeling_config.xml`.
 
-    Images are local files of Label Studio, below the folder that its storage is set to.
+    Images are local files of Label Studio, in the folder of its local storage.
     """
 
     def __init__(self, classes):
@@ -225,4 +225,4 @@ PRELABELS: dict[str, Callable[[ClassTable], _Prelabels]] = {
     "labelstudio": LabelStudioPrelabels,
     "cvat": CvatPrelabels,
 }
-"""What collects and writes labels, by the name that `--format` of `crosscbam predict` takes."""
+"""Classes that write labels, by their names for `--format` of `crosscbam predict`."""

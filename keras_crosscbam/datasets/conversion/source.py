@@ -1,4 +1,4 @@
-"""Looking into a folder of annotations: its files, what they hold, and never what is outside."""
+"""Finds and reads the files of a folder of annotations, but no files outside of it."""
 
 import json
 import re
@@ -15,13 +15,13 @@ _SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?(?:\d{4})?", re.IGNOREC
 
 
 class Source:
-    """A folder, or one annotation file in it, and the folder of the images.
+    """A folder with annotations, or a single annotation file, and a folder with images.
 
     Attributes:
-        root: the folder that annotations are read from.
-        images_root: the folder that images are in; nothing outside of the two is ever opened.
-        file: the only annotation file to read; None for all of the folder.
-        class_names: what the ids 0, 1, ... of masks are called, for those that do not say it.
+        root: folder with the annotations.
+        images_root: folder with the images. Files outside of the two folders are never opened.
+        file: the only annotation file to read; None for all files in the folder.
+        class_names: names of the ids 0, 1, ... in masks, for formats without names.
     """
 
     def __init__(self, path, images=None, class_names=None):
@@ -29,7 +29,7 @@ class Source:
         if not path.exists():
             raise ValueError(f"{path}: no such file or folder")
         if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz"):
-            raise ValueError(f"{path}: an archive; unpack it first, and give the folder")
+            raise ValueError(f"{path}: is an archive. Unpack it first and pass the folder")
         self.file = path if path.is_file() else None
         self.root = path.parent if path.is_file() else path
         self.images_root = Path(images) if images is not None else self.root
@@ -51,7 +51,7 @@ class Source:
         return names
 
     def files(self, *endings):
-        """The files below the folder with one of these endings, those nearest to it first."""
+        """Returns the files below the folder with one of these endings, sorted by depth."""
         if self.file is not None:
             return [self.file] if self.file.name.lower().endswith(endings) else []
         found = [path for path in self._files if path.name.lower().endswith(endings)]
@@ -63,48 +63,49 @@ class Source:
 
     @cached_property
     def json_files(self):
-        """All JSON files."""
+        """All JSON files below the folder."""
         return self.files(".json")
 
     def json(self, path):
-        """What a JSON file holds, read once; `ValueError` for broken ones."""
+        """Returns the content of a JSON file, which is read once."""
         if path not in self._json:
             content = read_json(path)
             if isinstance(content, dict) and "imageData" in content:
-                # LabelMe's copy of the image, which would fill the memory.
+                # A copy of the image in files of LabelMe, which would need too much memory.
                 content["imageData"] = None
             self._json[path] = content
         return self._json[path]
 
     def image(self, name, file, split=None, folder="."):
-        """The image that an annotation file names.
+        """Finds the image that is named in an annotation file.
 
         Args:
-            name: what stands there, with slashes of either kind.
-            file: the annotation file.
-            split: of the image, for images of one name in several splits; None if it is not known.
-            folder: what the name is relative to, from the folder of the file.
+            name: path of the image in the annotation file, with slashes or backslashes.
+            file: path of the annotation file.
+            split: split of the image, for images with the same name in several splits; None if it
+                is not known.
+            folder: folder that the name is relative to, from the folder of the file.
 
         Returns:
-            Its path; None if there is no such image, or none that is the only one of its name.
-            Where the path itself leads to none, the one image is taken that has the longest end
-            of the path in common.
+            The path of the image. If the named path does not exist, it is the image whose path has
+            the most last parts in common with the named path. None if there is no such image, or
+            more than one.
 
         Raises:
-            ValueError: if the path leads out of the source, with the name of the file.
+            ValueError: if the path is outside of the source, with the name of the file.
         """
         base = file.parent / folder
         parts = PurePosixPath(str(name).replace("\\", "/"))
         absolute = parts.is_absolute() or re.match(r"[A-Za-z]:", str(parts))
         if not absolute:
             folders = (base, self.root, self.images_root)
-            # A folder of images that is given for the purpose comes first.
+            # A folder of images that the user specifies is searched first.
             for place in folders if self.images_root == self.root else folders[::-1]:
                 path = _joined(place, parts)
                 if path is not None and self._is_inside(path) and path in self.all_images:
                     return path
             if ".." in parts.parts and not self._may_stay_inside(base, parts):
-                raise ValueError(f"{file}: names {name!r}, which leads out of {self.root}")
+                raise ValueError(f"{file}: names {name!r}, which is outside of {self.root}")
         candidates = self._by_name.get(parts.name, [])
         tail = [_common_end(parts.parts, path.parts) for path in candidates]
         best = [path for path, n in zip(candidates, tail, strict=True) if n == max(tail)]
@@ -118,7 +119,10 @@ class Source:
         return frozenset((*self.images, *image_files_below(self.root)))
 
     def beside(self, path, but=None):
-        """The one image that is called like a path, whatever its extension, and is not `but`."""
+        """Returns the image with a path without extension, or None if none or several exist.
+
+        `but` is a path that is not returned.
+        """
         found = [p for p in self._by_stem.get((path.parent, path.name), ()) if p != but]
         return found[0] if len(found) == 1 else None
 
@@ -137,12 +141,12 @@ class Source:
         return path is not None and self._is_inside(path)
 
     def place(self, image):
-        """The path of an image below the folder of images, with slashes."""
+        """Returns the path of an image relative to the folder of images, with slashes."""
         root = self.images_root if image.is_relative_to(self.images_root) else self.root
         return image.relative_to(root).as_posix()
 
     def split(self, path):
-        """The split that the folders of a path are named after, or None."""
+        """Returns the split that is the name of a folder in a path, or None."""
         for root in (self.images_root, self.root):
             if path.is_relative_to(root):
                 parts = path.relative_to(root).parts[:-1]
@@ -151,7 +155,7 @@ class Source:
 
 
 def _joined(folder, parts):
-    """`folder/parts` without its `..`, as text alone; None if it goes beyond the top."""
+    """Returns `folder/parts` with `..` resolved as text, or None if it is above the root."""
     whole = list(folder.parts)
     for part in parts.parts:
         if part == "..":
@@ -173,7 +177,7 @@ def _common_end(one, other):
 
 
 def split_named(text):
-    """The split that a name such as `train2017`, `training` or `valid` stands for, or None.
+    """Returns the split for a name such as `train2017`, `training` or `valid`, or None.
 
     >>> from keras_crosscbam.datasets.conversion.source import split_named
     >>> split_named("instances_val2017"), split_named("validation"), split_named("default")
@@ -184,43 +188,43 @@ def split_named(text):
 
 
 def check_images(file, missing, root):
-    """Raises a `ValueError` for images that a file names and that are not there."""
+    """Raises a `ValueError` if images that a file names are missing."""
     if missing:
         raise ValueError(
-            f"{file}: {len(missing)} of the images that it names are not in {root}, or more than "
-            f"once: {shorten_list(missing)}"
+            f"{file}: {len(missing)} of the images that it names do not exist in {root} or exist "
+            f"more than once: {shorten_list(missing)}"
         )
 
 
 def read_text(path):
-    """The text of a UTF-8 file; `ValueError` names the file."""
+    """Reads a UTF-8 text file. Raises a `ValueError` that names the file."""
     try:
         return Path(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text ({error.reason})") from error
     except OSError as error:
-        raise ValueError(f"{path}: not readable ({error.strerror})") from error
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def read_json(path):
-    """What a JSON file holds; `ValueError` names a broken one."""
+    """Reads a JSON file. Raises a `ValueError` that names the file."""
     try:
         return json.loads(read_text(path))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not readable as JSON ({error})") from error
+        raise ValueError(f"{path}: cannot be read as JSON ({error})") from error
 
 
 def read_yaml(path):
-    """What a YAML file holds; `ValueError` names a broken one."""
+    """Reads a YAML file. Raises a `ValueError` that names the file."""
     try:
         return yaml.safe_load(read_text(path))
     except (yaml.YAMLError, RecursionError) as error:
         text = " ".join(str(error).split())
-        raise ValueError(f"{path}: not readable as YAML ({text})") from error
+        raise ValueError(f"{path}: cannot be read as YAML ({text})") from error
 
 
 def get(mapping, key, kind, where):
-    """A field of a mapping read from a file; `ValueError` says where it is missing or wrong."""
+    """Returns a field of a mapping from a file. Raises a `ValueError` if missing or invalid."""
     value = mapping.get(key) if isinstance(mapping, dict) else None
     if not isinstance(value, kind) or isinstance(value, bool):
         wanted = {dict: "a mapping", list: "a list", str: "text", int: "a whole number"}
@@ -232,13 +236,13 @@ def get(mapping, key, kind, where):
 
 
 def size_of(mapping, height, width, where):
-    """`(height, width)` from two fields, whole and positive; `ValueError` says where it is not."""
+    """Returns `(height, width)` from two fields. Raises a `ValueError` for an invalid size."""
     size = get(mapping, height, int, where), get(mapping, width, int, where)
     check_size(size, where)
     return size
 
 
 def check_size(size, where):
-    """Raises a `ValueError` for sides below 1 and for more pixels than Pillow opens."""
+    """Raises a `ValueError` for sides below 1 or for more pixels than Pillow supports."""
     if min(size) < 1 or size[0] * size[1] > 2 * Image.MAX_IMAGE_PIXELS:
-        raise ValueError(f"{where}: {size[1]}x{size[0]} pixels is no size of an image")
+        raise ValueError(f"{where}: {size[1]}x{size[0]} pixels is not a valid image size")

@@ -1,4 +1,4 @@
-"""Which images are trained on and which ones judge: the source's own splits, or new ones."""
+"""Splits the images into train, val and test, or keeps the splits of the source."""
 
 import re
 
@@ -8,7 +8,7 @@ from keras_crosscbam.datasets.listing import shorten_list
 
 
 def groups_of(places, pattern):
-    """The group of each image, which no split divides: what a pattern finds in its path.
+    """Returns the group of each image: the match of a pattern in its path.
 
     >>> from keras_crosscbam.datasets.conversion.splits import groups_of
     >>> groups_of(["drive1/a.jpg", "drive1/b.jpg", "drive2/a.jpg"], r"drive\\d")
@@ -16,11 +16,11 @@ def groups_of(places, pattern):
 
     Args:
         places: paths with slashes, all different.
-        pattern: a regular expression, whose first group counts if it has one; None makes each
-            image a group of its own.
+        pattern: a regular expression. If it has groups, the first group of the match is used. With
+            None each image is a separate group.
 
     Raises:
-        ValueError: for a pattern that is no regular expression, or that some path lacks.
+        ValueError: for an invalid regular expression, or if it has no match in a path.
     """
     if pattern is None:
         return list(places)
@@ -34,31 +34,31 @@ def groups_of(places, pattern):
     without = [place for place, match in matches.items() if match is None]
     if without:
         raise ValueError(
-            f"`group` must be found in each image's path. Received: {pattern!r}, which is not in "
-            f"{len(without)} of them: {shorten_list(without)}"
+            f"`group` must have a match in the path of each image. Received: {pattern!r}, which "
+            f"has no match in {len(without)} of them: {shorten_list(without)}"
         )
     return [(m[1] if compiled.groups else m[0]) or "" for m in matches.values()]
 
 
 def assign(said, present, groups, val_share, seed):
-    """The split of each image.
+    """Returns the split of each image.
 
-    Splits stay as they are where the source has both train and val; images without one are then
-    trained on. Otherwise all images but those of test are divided anew.
+    If the source has both train and val, its splits are kept, and images without a split are in
+    train. Otherwise all images except those in test are split again.
 
     Args:
-        said: `"train"`, `"val"`, `"test"` or None for each image.
-        present: which classes each image holds, bool `(images, classes)`.
+        said: split in the source for each image: `"train"`, `"val"`, `"test"` or None.
+        present: which classes each image contains, bool `(images, classes)`.
         groups: name of the group of each image.
-        val_share: share of the images to judge by, between 0 and 1.
-        seed: of the choice.
+        val_share: fraction of the images in val, between 0 and 1.
+        seed: seed of the split.
 
     Returns:
         splits: a list of names.
-        made: whether train and val were made.
+        made: whether train and val are new splits.
 
     Raises:
-        ValueError: if there are fewer than two groups to divide.
+        ValueError: if there are fewer than two groups to split.
     """
     if {"train", "val"} <= set(said):
         return [split or "train" for split in said], False
@@ -71,17 +71,18 @@ def assign(said, present, groups, val_share, seed):
 
 
 def divide(present, groups, val_share, seed):
-    """Divides images so that each class has its share of images in both parts.
+    """Splits images so that both parts have the same fraction of the images of each class.
 
-    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, 2011) of whole groups: the class
-    with the fewest images left is dealt out first, its largest groups first, each to the part that
-    lacks most of it. A class that is in two groups or more is wanted in both parts.
+    This is iterative stratification (Sechidis, Tsoumakas and Vlahavas, 2011) of complete groups:
+    the class with the fewest remaining images is assigned first. Its groups are assigned in order
+    of decreasing size, each to the part that needs the most images of the class. A class that is in
+    two or more groups should be in both parts.
 
     Args:
         present, groups, val_share, seed: as in `assign`.
 
     Returns:
-        Whether each image is to judge by, bool `(images,)`.
+        Whether each image is in val, bool `(images,)`.
     """
     names, of_image = np.unique(groups, return_inverse=True)
     if len(names) < 2:
@@ -116,7 +117,7 @@ def divide(present, groups, val_share, seed):
 
 
 def divided_groups(groups, splits):
-    """The groups that have images in several splits, a sorted list."""
+    """Returns the groups with images in several splits, a sorted list."""
     seen = {}
     for group, split in zip(groups, splits, strict=True):
         seen.setdefault(group, set()).add(split)

@@ -1,4 +1,4 @@
-"""Supervisely: meta.json, and folders of images `img/` and of JSON files `ann/`.
+"""Reader of Supervisely: meta.json, and folders of images `img/` and of JSON files `ann/`.
 
 Source: https://docs.supervisely.com/customization-and-integration/00_ann_format_navi.
 """
@@ -17,7 +17,7 @@ _MOST_BYTES = 2**28
 
 
 def is_supervisely(source):
-    """Whether there is a meta.json with classes."""
+    """Returns whether the source has a meta.json with classes."""
     path = source.root / "meta.json"
     if source.file is not None or not path.is_file():
         return False
@@ -26,7 +26,7 @@ def is_supervisely(source):
 
 
 def read(source):
-    """Reads `ann/IMAGE.json` of each data set in the project; later objects lie on top."""
+    """Reads `ann/IMAGE.json` of each data set in the project. Later objects are on top."""
     meta = source.root / "meta.json"
     classes, colors, frames, skipped = ClassList(), {}, [], 0
     for entry in source.json(meta)["classes"]:
@@ -52,8 +52,8 @@ def read(source):
             shapes += [] if shape is None else [shape]
         size = size_of(get(content, "size", dict, str(path)), "height", "width", str(path))
         frames.append(Frame(image, path, tuple(shapes), size=size, split=source.split(image)))
-    notes = [f"{skipped} points and lines are left out, since they have no area"] if skipped else []
-    order = "later objects lie on earlier ones"
+    notes = [f"{skipped} points and lines without an area are left out"] if skipped else []
+    order = "later objects are drawn over earlier ones"
     names = tuple(classes.names)
     return Annotations(names, tuple(frames), order, "background", colors, tuple(notes))
 
@@ -75,7 +75,7 @@ def _shape(item, label, where):
     if kind == "rectangle" and len(exterior) == 2:
         (x0, y0), (x1, y1) = (_pair(corner, where) for corner in exterior)
         return Outlined(label, box(x0, y0, x1, y1))
-    raise ValueError(f"{where}: geometryType {kind!r} with {len(exterior)} points is not known")
+    raise ValueError(f"{where}: geometryType {kind!r} with {len(exterior)} points is not supported")
 
 
 def _pair(value, where):
@@ -89,7 +89,7 @@ def _pair(value, where):
 
 
 def _bitmap(text, where):
-    """A PNG, packed by zlib, in Base64."""
+    """Decodes a bitmap that is a PNG, compressed by zlib, in Base64."""
     try:
         unpacker = zlib.decompressobj()
         content = unpacker.decompress(base64.b64decode(text, validate=True), _MOST_BYTES)

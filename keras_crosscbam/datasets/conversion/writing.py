@@ -1,4 +1,4 @@
-"""Writing the layout of one's own data: images, masks of ids and dataset.yaml."""
+"""Writes a data set in the layout of `load_folder`: images, masks of ids and dataset.yaml."""
 
 import shutil
 from collections import Counter
@@ -14,20 +14,20 @@ _CONTAINERS = ("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "d
 
 
 def names_of(places):
-    """The path without extension that each image has in its split.
+    """Returns the path of each image in its split, without extension.
 
         >>> from keras_crosscbam.datasets.conversion.writing import names_of
         >>> names_of(["images/train2017/a.jpg", "train/images/town/b.jpg"])
         ['a', 'town/b']
 
-    Folders that are named like a split or say that images are in them are left out, unless names
-    would then be equal.
+    Folders with names such as `train` or `images` are left out, if the names are then still
+    different.
 
     Args:
         places: paths of the images with slashes, all different.
 
     Raises:
-        ValueError: for images that differ in their extension alone.
+        ValueError: for images that differ only in their extension.
     """
     short = [str(PurePosixPath(*_kept(place)).with_suffix("")) for place in places]
     if max(Counter(map(str.lower, short)).values(), default=1) == 1:
@@ -36,7 +36,7 @@ def names_of(places):
     for name, count in Counter(map(str.lower, whole)).items():
         if count > 1:
             twice = [place for place, n in zip(places, whole, strict=True) if n.lower() == name]
-            raise ValueError(f"{' and '.join(twice)} would have one name; rename one of them")
+            raise ValueError(f"{' and '.join(twice)} would have the same name. Rename one of them")
     return whole
 
 
@@ -49,10 +49,10 @@ def write_class_file(folder, name, names, colors):
     """Writes dataset.yaml.
 
     Args:
-        folder: where.
-        name: of the data set.
-        names: of the classes; without the background, if there is one class beside it.
-        colors: by name; colors that are there twice are left out.
+        folder: folder to write to.
+        name: name of the data set.
+        names: names of the classes. For a data set with one class, without the background.
+        colors: dict from name to color. Duplicate colors are left out.
     """
     entries, used = [], set()
     for class_name in names:
@@ -67,8 +67,8 @@ def write_class_file(folder, name, names, colors):
 
 
 def put(file, folder, name, transfer):
-    """Copies or moves a file to `NAME.EXT` in a folder, which is made if need be."""
-    # Not with_suffix: a name such as frame.001 has dots of its own.
+    """Copies or moves a file to `NAME.EXT` in a folder, which is created if needed."""
+    # `with_suffix` would be wrong for a name with a dot, such as frame.001.
     target = folder / f"{name}{file.suffix}"
     target.parent.mkdir(parents=True, exist_ok=True)
     transfer(file, target)
@@ -76,7 +76,7 @@ def put(file, folder, name, transfer):
 
 @contextmanager
 def staged(out):
-    """A new folder that becomes `out` when all is written, and goes away if anything fails."""
+    """Context with a temporary folder that is renamed to `out` at the end, or removed on errors."""
     folder = out.with_name(f".unfinished-{out.name}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""YOLO segmentation: a text file of polygons beside each image, in shares of width and height.
+"""Reader of YOLO segmentation: text files of polygons in fractions of width and height.
 
 Source: https://docs.ultralytics.com/datasets/segment/.
 """
@@ -15,7 +15,7 @@ _SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
 
 def is_yolo(source):
-    """Whether there is a data.yaml with names and splits, or classes.txt beside labels/."""
+    """Returns whether the source has a data.yaml with names and splits, or a classes.txt."""
     return _yaml_file(source) is not None or _has_names_alone(source)
 
 
@@ -33,7 +33,7 @@ def _has_names_alone(source):
 
 
 def read(source):
-    """Reads the images that data.yaml lists, or all of images/ where there is no data.yaml."""
+    """Reads the images in the splits of data.yaml, or all images if there is no data.yaml."""
     file = _yaml_file(source)
     if file is None:
         file = source.root / "classes.txt"
@@ -48,16 +48,16 @@ def read(source):
             for image in _listed(source, content, key, file)
         ]
     if not listed:
-        raise ValueError(f"{file}: none of the images that it stands for is there")
+        raise ValueError(f"{file}: none of its images exists")
     classes = ClassList()
     labels = [classes.label(name) for name in names]
     frames = []
     for split, image in dict.fromkeys(listed):
         path = _label_file(source, image)
-        # An image without a file of labels holds nothing.
+        # An image without a label file has no objects.
         shapes = _read_polygons(path, labels) if path.is_file() else ()
         frames.append(Frame(image, path, shapes, split=split))
-    order = "larger areas lie under smaller ones"
+    order = "smaller areas are drawn over larger ones"
     return Annotations(tuple(classes.names), tuple(frames), order, "background")
 
 
@@ -69,12 +69,12 @@ def _names(names, file):
             f"{file}: names must be a list of texts, or a mapping of 0, 1, ... to them"
         )
     if len(set(names)) < len(names):
-        raise ValueError(f"{file}: names must differ. Received: {names}")
+        raise ValueError(f"{file}: names must be different. Received: {names}")
     return names
 
 
 def _listed(source, content, key, file):
-    """The images of a split: of folders, or of text files that list them."""
+    """Yields the images of a split, from folders or from text files that list them."""
     places = content.get(key)
     for place in places if isinstance(places, list) else [places] if places else []:
         if not isinstance(place, str):
@@ -87,14 +87,14 @@ def _listed(source, content, key, file):
             found = {line: source.image(line, target) for line in lines}
             missing = [line for line, image in found.items() if image is None]
             if missing:
-                raise ValueError(f"{target}: names images that are not there: {missing[:5]}")
+                raise ValueError(f"{target}: names images that do not exist: {missing[:5]}")
             yield from found.values()
         else:
             yield from (image for image in source.images if image.is_relative_to(target))
 
 
 def _place(source, content, place):
-    """The folder or list that data.yaml names, inside the source; None if there is none."""
+    """Returns the folder or list that data.yaml names, inside the source, or None."""
     base = content.get("path")
     parts = PurePosixPath(place.replace("\\", "/")).parts
     # Roboflow writes ../train/images for train/images.
@@ -105,7 +105,7 @@ def _place(source, content, place):
     whole = [*parts[1:]] if absolute else [*inside, *parts]
     if ".." in whole:
         return None
-    # A path of another machine may end in folders that are here.
+    # The last parts of a path from another computer may exist in the source.
     for skipped in range(len(whole) if absolute else len(inside) + 1):
         target = source.images_root.joinpath(*whole[skipped:])
         if target.exists():
@@ -114,7 +114,7 @@ def _place(source, content, place):
 
 
 def _label_file(source, image):
-    """The last folder `images` of the path is `labels` for the text file."""
+    """Returns the text file of an image, with the last `images` in its path as `labels`."""
     root = source.images_root if image.is_relative_to(source.images_root) else source.root
     parts = list(image.relative_to(root).with_suffix(".txt").parts)
     if "images" in parts[:-1]:
@@ -135,16 +135,19 @@ def _read_polygons(path, labels):
         if not name.isdigit() or int(name) >= len(labels):
             raise ValueError(f"{where}: the class must be 0..{len(labels) - 1}. Received: {name}")
         if len(numbers) == 4:
-            raise ValueError(f"{where}: a box, not a polygon; boxes do not say which pixels count")
+            raise ValueError(
+                f"{where}: expected a polygon. Received: a box, which does not contain the pixels "
+                "of the object"
+            )
         try:
             values = [float(number) for number in numbers]
         except ValueError:
-            raise ValueError(f"{where}: expected numbers behind the class") from None
+            raise ValueError(f"{where}: expected numbers after the class") from None
         if len(values) % 2:
             raise ValueError(f"{where}: expected pairs of numbers. Received: {len(values)} numbers")
         ring = check_ring([values[i : i + 2] for i in range(0, len(values), 2)], where)
         if ring.size and (ring.min() < -0.01 or ring.max() > 1.01):
-            raise ValueError(f"{where}: expected shares of 0..1. Received: up to {ring.max():g}")
+            raise ValueError(f"{where}: expected fractions in 0..1. Received: up to {ring.max():g}")
         polygons.append((-_area(ring), Relative(labels[int(name)], ring)))
     polygons.sort(key=lambda polygon: polygon[0])
     return tuple(polygon for _, polygon in polygons)

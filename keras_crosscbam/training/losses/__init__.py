@@ -1,1 +1,1 @@
-"""Losses of segmentation over the labeled pixels."""
+"""Loss functions for segmentation, computed over the labeled pixels."""

@@ -1,4 +1,4 @@
-"""Cross-entropy over the labeled pixels, and the two losses that turn it to the hard ones."""
+"""Loss functions based on cross-entropy: cross-entropy, focal loss and OHEM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class SegmentationCrossEntropy(ClassWeightedLoss):
-    """Cross-entropy averaged over the labeled pixels, optionally weighted by class.
+    """Computes the mean cross-entropy over the labeled pixels, optionally weighted by class.
 
         >>> import numpy as np
         >>> from keras_crosscbam.training import SegmentationCrossEntropy
@@ -30,34 +30,35 @@ class SegmentationCrossEntropy(ClassWeightedLoss):
         >>> float(SegmentationCrossEntropy()(labels, logits))  # nothing is labeled
         0.0
 
-    With weights the mean is the weighted one: the sum of the weighted losses over the sum of the
-    weights of the labeled pixels, as in PyTorch. Computed in float32 in every dtype policy.
+    With class weights the result is the weighted mean, as in PyTorch: the sum of the weighted
+    losses divided by the sum of the weights of the labeled pixels. The loss is computed in float32
+    with every dtype policy.
 
-    Under `tf.distribute` the mean is that over the labeled pixels of all replicas.
+    With `tf.distribute` the mean is over the labeled pixels of all replicas.
 
-    Of one class, logits `(batch, height, width, 1)` and labels 0 for background and 1 for the
-    object, it is the binary cross-entropy of the sigmoid.
+    For one class, the logits have shape `(batch, height, width, 1)`, the labels are 0 for
+    background and 1 for the object, and the loss is the binary cross-entropy of the sigmoid.
 
     Args:
-        class_weights: one positive number per label, in order or as a dict from each label to its
-            weight; or None. Of one class that is two, `(1, w)` for PyTorch's `pos_weight=w`,
-            whose mean is over the pixels, not over their weights.
-        label_smoothing: share e in 0..1 of the target that is spread evenly over all classes; the
-            true class keeps `1 - e` and its part of that. Each class counts with its own weight,
-            as in PyTorch. Background is a class too: for one class the targets are e / 2 and
-            1 - e / 2, as in Keras.
-        ignore_class: the label that does not count; neither do labels that are no class.
+        class_weights: one positive number for each label, in order or as a dict from label to
+            weight; or None. For one class there are two labels: use `(1, w)` for `pos_weight=w` of
+            PyTorch, whose mean is over the pixels, not over their weights.
+        label_smoothing: fraction e in 0..1 of the target that is spread evenly over all classes.
+            The target of the true class is `1 - e` plus its part of e. Each class has its own
+            weight, as in PyTorch. Background is also a class: for one class the targets are e / 2
+            and 1 - e / 2, as in Keras.
+        ignore_class: label to ignore. Labels that are not classes are also ignored.
 
     Call arguments:
         y_true: labels, integers of shape `(batch, height, width)`.
-        y_pred: logits of shape `(batch, height, width, classes)`; not probabilities.
+        y_pred: logits of shape `(batch, height, width, classes)`, not probabilities.
 
     Returns:
-        A float32 scalar; 0 where no pixel is labeled.
+        A float32 scalar, 0 if no pixel is labeled.
 
     Raises:
-        ValueError: for arguments outside their range, sample weights, and labels or logits of a
-            shape that does not fit.
+        ValueError: for arguments out of range, sample weights, and labels or logits with a wrong
+            shape.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class SegmentationCrossEntropy(ClassWeightedLoss):
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class SegmentationFocalLoss(ClassWeightedLoss):
-    """Focal loss averaged over the labeled pixels: cross-entropy that fades where all is well.
+    """Computes the mean focal loss over the labeled pixels, which reduces the loss of easy pixels.
 
         >>> import numpy as np
         >>> from keras_crosscbam.training import SegmentationFocalLoss
@@ -97,18 +98,18 @@ class SegmentationFocalLoss(ClassWeightedLoss):
         >>> round(float(SegmentationFocalLoss(gamma=2)(labels, logits)), 4)  # a quarter of log 2
         0.1733
 
-    Paper, section 3.4, Equation 6, after Lin et al. 2017: `-(1 - p) ** gamma * log(p)`. There `p`
-    belongs to a two-class problem; here it is the softmax probability of the pixel's class, which
-    is the sigmoid for one class. The
-    paper adds this loss to cross-entropy, `a * CE + (1 - a) * FL`: see `make_loss`.
+    Paper, section 3.4, Equation 6, after Lin et al. 2017: `-(1 - p) ** gamma * log(p)`. In the
+    paper `p` is the probability in a two-class problem. Here it is the softmax probability of the
+    pixel's class, or the sigmoid for one class. The paper adds this loss to cross-entropy,
+    `a * CE + (1 - a) * FL`: see `make_loss`.
 
     Weights, replicas, call arguments, result and errors are those of `SegmentationCrossEntropy`.
 
     Args:
-        gamma: in 0..5 as in the paper; 0 gives cross-entropy.
-        class_weights: one positive number per label, in order or as a dict from each label to its
+        gamma: exponent in 0..5, as in the paper. 0 gives cross-entropy.
+        class_weights: one positive number for each label, in order or as a dict from label to
             weight; or None.
-        ignore_class: the label that does not count; neither do labels that are no class.
+        ignore_class: label to ignore. Labels that are not classes are also ignored.
     """
 
     def __init__(
@@ -128,7 +129,8 @@ class SegmentationFocalLoss(ClassWeightedLoss):
         labels, logits, valid = labeled_pixels(y_true, y_pred, self.ignore_class)
         weights = valid * ops.take(self.weight_of_classes(logits), labels)
         losses = cross_entropy(labels, logits)
-        # 1 - p without cancellation. Below 1, a power has no finite slope at 0.
+        # 1 - p without cancellation. It is at least epsilon, because for gamma below 1 the
+        # derivative of the power is infinite at 0.
         missing = ops.maximum(-ops.expm1(-losses), keras.config.epsilon())
         return mean_over_pixels(weights * ops.power(missing, self.gamma) * losses, weights)
 
@@ -138,30 +140,31 @@ class SegmentationFocalLoss(ClassWeightedLoss):
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class SegmentationOHEM(ClassWeightedLoss):
-    """Online hard example mining: cross-entropy averaged over the hard labeled pixels alone.
+    """Computes the mean cross-entropy over the hard labeled pixels (online hard example mining).
 
         >>> import numpy as np
         >>> from keras_crosscbam.training import SegmentationOHEM
         >>> labels, logits = np.zeros((1, 1, 4)), np.zeros((1, 1, 4, 2))
-        >>> logits[..., 0] = [0, 9, 9, 9]  # one pixel in doubt, three well known
+        >>> logits[..., 0] = [0, 9, 9, 9]  # one hard pixel, three easy ones
         >>> round(float(SegmentationOHEM()(labels, logits)), 4)  # log 2
         0.6931
 
-    Hard is a pixel whose class has a probability below the threshold. Where these are too few,
-    the pixels of the largest cross-entropy are taken, those of equal cross-entropy together. Fan
-    et al. 2021 train the STDC networks of this package's encoder with it. Class weights do not
-    decide which pixels are hard. Under `tf.distribute` each replica mines its own part of the
-    batch, and the mean is that over the hard pixels of all replicas.
+    A pixel is hard if the probability of its class is below the threshold. If there are too few
+    such pixels, the pixels with the largest cross-entropy are used, including all pixels with the
+    same cross-entropy as the last of them. Fan et al. 2021 train the STDC networks with this loss.
+    Class weights do not affect which pixels are hard. With `tf.distribute` each replica selects
+    the hard pixels of its own part of the batch, and the mean is over the hard pixels of all
+    replicas.
 
     Call arguments, result and errors are those of `SegmentationCrossEntropy`.
 
     Args:
-        threshold: probability in 0..1 of the true class; 0.7 in Fan et al.
-        min_kept: share in 0..1 of all pixels of the batch, labeled or not, rounded down: so many
-            labeled pixels count at least, if there are so many, and never less than one.
-        class_weights: one positive number per label, in order or as a dict from each label to its
+        threshold: probability of the true class in 0..1; 0.7 in Fan et al.
+        min_kept: minimum number of hard pixels, as a fraction in 0..1 of all pixels of the batch,
+            labeled or not. It is rounded down to a number of pixels, but is at least one.
+        class_weights: one positive number for each label, in order or as a dict from label to
             weight; or None.
-        ignore_class: the label that does not count; neither do labels that are no class.
+        ignore_class: label to ignore. Labels that are not classes are also ignored.
     """
 
     def __init__(
@@ -183,7 +186,7 @@ class SegmentationOHEM(ClassWeightedLoss):
     def call(self, y_true, y_pred):
         labels, logits, valid = labeled_pixels(y_true, y_pred, self.ignore_class)
         losses = cross_entropy(labels, logits)
-        # Below every cross-entropy: pixels that do not count are never among the hardest.
+        # -1 is below every cross-entropy, so ignored pixels are never among the hardest.
         hardness = ops.reshape(ops.where(valid > 0, ops.stop_gradient(losses), -1.0), (-1,))
         hardest, _ = ops.top_k(hardness, self._count_kept(hardness), sorted=False)
         hard = (ops.exp(-losses) < self.threshold) | (losses >= ops.min(hardest))
@@ -195,7 +198,7 @@ class SegmentationOHEM(ClassWeightedLoss):
         (count,) = ops.shape(pixels)
         if isinstance(count, int):
             return min(max(math.floor(self.min_kept * count), 1), count)
-        # A tensor under tf.function; float32 would not count beyond 2**24 pixels.
+        # `count` is a tensor in a tf.function. A float32 is not exact above 2**24 pixels.
         kept = ops.cast(self.min_kept * ops.cast(count, "float64"), "int32")
         return ops.minimum(ops.maximum(kept, 1), count)
 

@@ -1,4 +1,4 @@
-"""The overlap of prediction and truth as a loss."""
+"""The soft Dice loss function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_crosscbam.training.losses.valid_pixels import SegmentationLoss, label
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class SegmentationDice(SegmentationLoss):
-    """Soft Dice loss: one minus the mean overlap of the classes that occur in the batch.
+    """Computes the soft Dice loss: one minus the mean overlap of the classes in the batch.
 
         >>> import numpy as np
         >>> from keras_crosscbam.training import SegmentationDice
@@ -22,17 +22,18 @@ class SegmentationDice(SegmentationLoss):
         >>> round(float(SegmentationDice()(labels, logits)), 4)  # 1 - (2 * 1.5 + 1) / (1.5 + 3 + 1)
         0.2727
 
-    With p the softmax probabilities of a class and g its 0 and 1 of the truth, summed over the
-    labeled pixels of the whole batch, its overlap is
-    `(2 * sum(p * g) + smooth) / (sum(p) + sum(g) + smooth)`. Small classes count as much as large
-    ones. Of one class, the mean is that over background and object. Under `tf.distribute` each
-    replica judges its own part of the batch.
+    The overlap of a class is `(2 * sum(p * g) + smooth) / (sum(p) + sum(g) + smooth)`, with p the
+    softmax probabilities and g the true values, 0 or 1. The sums are over all labeled pixels of the
+    batch. The mean is over the classes that occur in the labels, so small classes count as much as
+    large ones. For one class, the mean is over background and object. With `tf.distribute` each
+    replica computes the loss of its own part of the batch.
 
     Call arguments, result and errors are those of `SegmentationCrossEntropy`.
 
     Args:
-        smooth: in pixels, not negative; makes the loss of classes of few pixels smoother.
-        ignore_class: the label that does not count; neither do labels that are no class.
+        smooth: non-negative number of pixels that makes the loss of classes with few pixels
+            smoother.
+        ignore_class: label to ignore. Labels that are not classes are also ignored.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a small network learns from a large one's scores."""
+"""The knowledge distillation loss function."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keras_crosscbam.training.losses.valid_pixels import (
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class SegmentationDistillation(SegmentationLoss):
-    """How far a student's class probabilities are from its teacher's, over the labeled pixels.
+    """Computes the mean KL divergence of student and teacher over the labeled pixels.
 
         >>> import numpy as np
         >>> from keras_crosscbam.training import SegmentationDistillation
@@ -28,30 +28,29 @@ class SegmentationDistillation(SegmentationLoss):
         >>> float(SegmentationDistillation()(labels, both))  # the same scores
         0.0
 
-    Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015: with both
-    logits divided by the temperature T, `T ** 2 * KL(softmax(teacher / T), softmax(student / T))`
-    of each pixel, and the mean over the pixels that have a label. What has no label is left out:
-    there the crop is padding, about which a teacher knows nothing, or an object of none of the
-    classes. The teacher gets no gradient.
+    Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015. The loss of a
+    pixel is `T ** 2 * KL(softmax(teacher / T), softmax(student / T))` with the temperature T. The
+    result is the mean over the labeled pixels. Pixels without a label are ignored, because they are
+    padding of the crop or objects that belong to no class. The teacher gets no gradient.
 
-    Under `tf.distribute` the mean is that over the labeled pixels of all replicas. Computed in
-    float32 in every dtype policy.
+    With `tf.distribute` the mean is over the labeled pixels of all replicas. The loss is computed
+    in float32 with every dtype policy.
 
     Call arguments:
         y_true: labels, integers of shape `(batch, height, width)`.
-        y_pred: logits of shape `(batch, height, width, 2 * classes)`: the student's, then the
-            teacher's.
+        y_pred: logits of shape `(batch, height, width, 2 * classes)`: those of the student, then
+            those of the teacher.
 
     Returns:
-        A float32 scalar; 0 where no pixel is labeled.
+        A float32 scalar, 0 if no pixel is labeled.
 
     Args:
-        temperature: positive; above 1 the classes that the teacher holds for unlikely count more.
-        ignore_class: the label that does not count; neither do labels that are no class.
+        temperature: positive number. Above 1, classes with a low probability have more influence.
+        ignore_class: label to ignore. Labels that are not classes are also ignored.
 
     Raises:
-        ValueError: for a temperature out of range, sample weights, and labels or logits of a shape
-            that does not fit.
+        ValueError: for a temperature out of range, sample weights, and labels or logits with a
+            wrong shape.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class SegmentationDistillation(SegmentationLoss):
     def call(self, y_true, y_pred):
         if y_pred.shape[-1] % 2:
             raise ValueError(
-                "The logits must be those of student and teacher, equally many. "
+                "The logits must be those of student and teacher, with an even number of channels. "
                 f"Received: logits of shape {tuple(y_pred.shape)}"
             )
         student, teacher = ops.split(ops.cast(y_pred, "float32"), 2, axis=-1)

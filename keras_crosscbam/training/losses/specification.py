@@ -1,4 +1,4 @@
-"""The losses by name, and weighted sums of them."""
+"""Loss functions by name, and weighted sums of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keras_crosscbam.training.losses.valid_pixels import SegmentationLoss
 if TYPE_CHECKING:
     from keras_crosscbam.types import ClassWeights
 
-# Each name with what makes its loss of the options that any of them has.
+# A function for each name that creates the loss from the options of all losses.
 LOSSES = {
     "ce": lambda weights, gamma, smoothing: SegmentationCrossEntropy(weights, smoothing),
     "focal": lambda weights, gamma, smoothing: SegmentationFocalLoss(gamma, weights),
@@ -34,7 +34,7 @@ def make_loss(
     focal_gamma: float = 2.0,
     label_smoothing: float = 0.0,
 ) -> SegmentationLoss:
-    """Makes a loss of a short text.
+    """Parses a loss specification.
 
         >>> from keras_crosscbam.training import make_loss
         >>> make_loss("ohem").name
@@ -43,18 +43,18 @@ def make_loss(
         [('segmentation_cross_entropy', 0.5), ('segmentation_focal_loss', 0.5)]
 
     Args:
-        spec: one or more of ce, focal, ohem and dice, separated by commas, each with a colon and
-            a positive weight if that is not 1.
-        class_weights: one positive number per class, in order or as a dict from each class's
-            index to its weight; or None. For all but dice.
-        focal_gamma: `gamma` of focal.
-        label_smoothing: that of ce.
+        spec: one or more of the names ce, focal, ohem and dice, separated by commas. A name may be
+            followed by a colon and a positive weight; the default is 1.
+        class_weights: one positive number for each class, in order or as a dict from class index
+            to weight; or None. They are used by all losses except dice.
+        focal_gamma: `gamma` of the loss focal.
+        label_smoothing: `label_smoothing` of the loss ce.
 
     Returns:
-        The loss itself for a single one of weight 1, else a `WeightedSum`.
+        The loss, or a `WeightedSum` if there are several losses or a weight other than 1.
 
     Raises:
-        ValueError: for an unknown name, a bad weight or a bad option.
+        ValueError: for an unknown name, an invalid weight or an invalid option.
     """
     terms = []
     for term in spec.split(","):
@@ -63,8 +63,8 @@ def make_loss(
             make, weight = LOSSES[name], float(number) if colon else 1.0
         except (KeyError, ValueError):
             raise ValueError(
-                f"A loss is written as names out of {', '.join(LOSSES)}, each with a weight if "
-                f"need be, like 'ce:0.5,focal:0.5'. Received: {spec!r}"
+                f"A loss must be one or more of the names {', '.join(LOSSES)} with optional "
+                f"weights, such as 'ce:0.5,focal:0.5'. Received: {spec!r}"
             ) from None
         terms.append((make(class_weights, focal_gamma, label_smoothing), weight))
     if len(terms) == 1 and terms[0][1] == 1:
@@ -74,7 +74,7 @@ def make_loss(
 
 @keras.saving.register_keras_serializable(package="keras_crosscbam")
 class WeightedSum(SegmentationLoss):
-    """A weighted sum of losses.
+    """Computes a weighted sum of losses.
 
         >>> import numpy as np
         >>> from keras_crosscbam.training import (
@@ -86,7 +86,7 @@ class WeightedSum(SegmentationLoss):
     Call arguments, result and errors are those of `SegmentationCrossEntropy`.
 
     Args:
-        losses: pairs of a loss of this package and a positive number.
+        losses: pairs of a loss of this package and its weight, a positive number.
     """
 
     def __init__(

@@ -125,7 +125,11 @@ def test_missing_packages_are_named_with_their_extra(tmp_path, monkeypatch, file
     ("file", "options", "message"),
     [
         ("m.onnx", {"engine": "litert"}, "`engine` must be one of .*'openvino'.* Received: 'lit"),
-        ("m.onnx", {"precision": "bf16"}, "m.onnx runs in onnxruntime, where `precision` cannot"),
+        (
+            "m.onnx",
+            {"precision": "bf16"},
+            "m.onnx runs in onnxruntime, which does not support `precision`",
+        ),
         ("m.xml", {"device": "cuda"}, "does not support `device`; supported by .'onnxruntime'"),
         ("m.keras", {"threads": 2}, "m.keras runs in keras, which does not support `threads`"),
         ("m.onnx", {"threads": 0}, "`threads` must be a positive integer. Received: 0"),

@@ -92,7 +92,11 @@ def test_two_inputs_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("image", "output", "message"),
     [
-        (Tensor((1, 3, 8), "float32"), Tensor((1, 4, 8, 8), "float32"), "expected an input of RGB"),
+        (
+            Tensor((1, 3, 8), "float32"),
+            Tensor((1, 4, 8, 8), "float32"),
+            "expected an input of float or uint8 pixels",
+        ),
         (Tensor((1, 4, 8, 8), "float32"), Tensor((1, 4, 8, 8), "float32"), "shape [1, 4, 8, 8]"),
         (Tensor((1, 3, 8, 8), "int8"), Tensor((1, 4, 8, 8), "float32"), "Received: int8 of shape"),
         (Tensor(None, "float32"), Tensor((1, 4, 8, 8), "float32"), "float32 of shape None"),

@@ -10,7 +10,7 @@ demo: $(VENV)/.installed ## segment the street photograph with the shipped weigh
 	$(BIN)/python examples/demo.py --out demo-out
 
 test: $(VENV)/.dev ## the tests, but for those that take minutes
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: $(VENV)/.dev ## all tests
 	$(BIN)/python -m pytest

@@ -3,7 +3,6 @@
 import ctypes
 import gc
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +12,15 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from small_network import SMALL
+
+# Files that take a minute come first, so that no worker is left with one at the end.
+LONGEST = ("test_training", "test_distillation", "test_export", "test_training_networks")
+LONGEST += ("test_classification", "test_rewrites", "test_formats", "test_backends")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session")
@@ -62,10 +70,24 @@ def network():
     import keras_crosscbam as kc
 
     keras.utils.set_random_seed(11)
-    model = kc.CrossCBAM_M(num_classes=11, input_shape=(None, None, 3))
+    return _decided(kc.CrossCBAM_M(num_classes=11, input_shape=(None, None, 3)))
+
+
+@pytest.fixture(scope="session")
+def small_network():
+    """The same with fewer layers and channels, for exports of any network."""
+    import keras_crosscbam as kc
+
+    keras.utils.set_random_seed(11)
+    return _decided(kc.CrossCBAM(num_classes=11, input_shape=(None, None, 3), **SMALL))
+
+
+def _decided(model):
+    from keras_crosscbam.datasets import CAMVID_CLASSES
+
     kernel = model.get_layer("classifier").kernel
     kernel.assign(np.random.default_rng(11).normal(size=kernel.shape))
-    model.classes = kc.datasets.CAMVID_CLASSES
+    model.classes = CAMVID_CLASSES
     return model
 
 
@@ -95,25 +117,3 @@ def made_camvid(tmp_path_factory):
             lines.append(f"{split}/{i}.png {split}annot/{i}.png\n")
         (root / f"{split}.txt").write_text("".join(lines))
     return root
-
-
-@pytest.fixture(scope="session")
-def undisturbed(made_camvid, tmp_path_factory):
-    """The folder of a short training from beginning to end."""
-    from trained import run
-
-    out = tmp_path_factory.mktemp("runs") / "undisturbed"
-    assert run(made_camvid, out) == out / "best.weights.h5"
-    return out
-
-
-@pytest.fixture(scope="session")
-def killed(made_camvid, tmp_path_factory):
-    """The folder of the same training, whose process was killed writing its second checkpoint."""
-    from trained import start
-
-    out = tmp_path_factory.mktemp("runs") / "killed"
-    process = start(made_camvid, out, "second checkpoint half written")
-    error = process.communicate()[1]
-    assert process.returncode == -signal.SIGKILL, error
-    return out

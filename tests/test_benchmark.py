@@ -285,8 +285,8 @@ def test_stopped_worker_ends_with_its_parent(tiny_files, image):
     assert not worker.exists() or ") Z" in (worker / "stat").read_text()
 
 
-def test_objects_compete_in_this_process(tiny_files, network, image):
-    candidates = [runtime.load(tiny_files["a"]), network]
+def test_objects_compete_in_this_process(tiny_files, small_network, image):
+    candidates = [runtime.load(tiny_files["a"]), small_network]
     report = benchmark(
         candidates, rounds=2, size=(32, 48), image=image, scopes="copies", turn_seconds=0.001
     )

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import yaml
 from keras import ops
-from keras_crosscbam.models.manifest import find_weights
 from PIL import Image
 from tiny_network import TABLE, onnx_file
 
@@ -29,7 +28,7 @@ from keras_crosscbam.export.verified import as_image
 from keras_crosscbam.image_channels import array_to_channels, read_channels, street
 from keras_crosscbam.image_files import image_files
 from keras_crosscbam.models.inputs import MEAN, STD, expects_normalized
-from keras_crosscbam.models.weights import variables_of
+from keras_crosscbam.models.weights import find_weights, variables_of
 from keras_crosscbam.runtime.resize import bilinear
 from keras_crosscbam.segmentation import segment_files
 from keras_crosscbam.tf_data import tf
@@ -274,13 +273,13 @@ def test_a_folder_of_ones_own(tmp_path, channels):
 
 
 def test_the_doctor_reads_the_channels(tmp_path):
-    from keras_crosscbam.doctor import examine, report
+    from keras_crosscbam.doctor import inspect_dataset, report
 
-    findings = examine(make_folder(tmp_path, 5, frames=3))
+    findings = inspect_dataset(make_folder(tmp_path, 5, frames=3))
     assert "40x24" in report(findings)
     assert "not a readable" not in report(findings)
     np.save(tmp_path / "images" / "val" / "0.npy", np.zeros((24, 40, 4), np.uint8))
-    assert "0.npy: Expected" in report(examine(tmp_path))
+    assert "0.npy: Expected" in report(inspect_dataset(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -445,7 +444,8 @@ def test_training_and_quantization(tmp_path, channels):
 
     root = make_folder(tmp_path / "data", channels, frames=4, size=(64, 64))
     splits = [load_folder(root, split) for split in ("train", "val")]
-    recipe = replace(TINY, phases=(Phase(1, (64, 64)),), backbone_weights="imagenet20")
+    whole = {"architecture": {}, "phases": (Phase(1, (64, 64)),)}
+    recipe = replace(TINY, **whole, backbone_weights="imagenet20")
     best = train(*splits, recipe, tmp_path / "run", verbose=0)
     assert (tmp_path / "run" / "report.html").is_file()
     model = kc.CrossCBAM_M(weights=best, input_shape=(64, 64, channels))

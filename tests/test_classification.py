@@ -18,7 +18,7 @@ from keras_crosscbam.datasets.augment import CutMix, MixUp, RandomChoice
 from keras_crosscbam.datasets.classification import load_image_folders
 from keras_crosscbam.datasets.pipeline import frame_reader
 from keras_crosscbam.models.surgery import is_backbone
-from keras_crosscbam.training import Phase, PretrainingRecipe
+from keras_crosscbam.training import Phase, PretrainingRecipe, classification
 from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.classification import (
@@ -432,8 +432,15 @@ def test_classes_that_training_does_not_know_are_named(tree):
         load_image_folders(tree, "val")
 
 
-def test_a_training_stops_at_an_unreadable_image_and_names_it(folders, tmp_path):
-    """Images are too many to be read through beforehand."""
+def test_a_training_stops_at_an_unreadable_image_and_names_it(folders, tmp_path, monkeypatch):
+    """Images are too many to be read through beforehand. The encoder is one of a single layer."""
+
+    def encoder(backbone, input_shape, num_classes, **options):
+        image = keras.Input(input_shape)
+        scores = keras.layers.Conv2D(num_classes, 1)(image)
+        return keras.Model(image, keras.layers.GlobalAveragePooling2D()(scores))
+
+    monkeypatch.setattr(classification, "STDC", encoder)
     root = shutil.copytree(folders, tmp_path / "images")
     bad = root / "train/red/2.png"
     bad.write_bytes(bad.read_bytes()[:100])

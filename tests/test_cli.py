@@ -83,8 +83,8 @@ def test_evaluate_keras_and_onnx_alike(capsys, network, onnx_file, data_root, tm
     assert reports[0] == reports[1]
 
 
-def test_export_then_segment(capsys, network, tmp_path):
-    network.save(tmp_path / "m.keras")
+def test_export_then_segment(capsys, small_network, tmp_path):
+    small_network.save(tmp_path / "m.keras")
     file = tmp_path / "m.onnx"
     status, out, _ = run(
         capsys, "export", "--model", tmp_path / "m.keras", "--size", "64x96", "--out", file
@@ -178,9 +178,7 @@ def test_sizes_of_the_pipeline_are_refused_in_one_line(capsys, made_camvid, opti
 
 def test_train_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        "keras_crosscbam.training.segmentation.train", lambda *a: calls.append(a) or "the best"
-    )
+    monkeypatch.setattr("keras_crosscbam.training.train", lambda *a: calls.append(a) or "the best")
     monkeypatch.setattr("keras_crosscbam.datasets.load_dataset", lambda root, split: (root, split))
     arguments = (
         "train", "--data", tmp_path, "--recipe", "finetune-m", "--weights", "a=b.weights.h5",
@@ -200,7 +198,7 @@ def test_train_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
 def test_pretrain_passes_on_the_effective_recipe(capsys, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "keras_crosscbam.training.classification.pretrain", lambda *a: calls.append(a) or "the best"
+        "keras_crosscbam.training.pretrain", lambda *a: calls.append(a) or "the best"
     )
     for split in ("train", "val"):
         for name in ("cat", "dog"):
@@ -395,8 +393,8 @@ def test_installed_command_shows_its_help():
     ("to", "name"),
     [("openvino", "m.xml"), ("litert", "m.tflite"), ("saved-model", "m")],
 )
-def test_export_to_other_formats(capsys, network, tmp_path, to, name):
-    network.save(tmp_path / "m.keras")
+def test_export_to_other_formats(capsys, small_network, tmp_path, to, name):
+    small_network.save(tmp_path / "m.keras")
     arguments = ["--model", tmp_path / "m.keras", "--size", "64x96", "--output", "labels"]
     status, out, err = run(capsys, "export", "--to", to, *arguments, "--out", tmp_path / name)
     assert status == 0, err

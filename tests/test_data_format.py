@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from small_network import SMALL
 
 import keras_crosscbam as kc
 from keras_crosscbam import runtime
@@ -77,7 +78,7 @@ def test_encoders_give_the_same(channels_first, images):
 
 def test_training_judging_and_saving(channels_first, made_camvid, images, tmp_path):
     train, val = (load_camvid(made_camvid, split) for split in ("train", "val"))
-    model = kc.CrossCBAM(num_classes=11, input_shape=(None, None, 3), aspp_filters=128)
+    model = kc.CrossCBAM(num_classes=11, input_shape=(None, None, 3), **SMALL)
     model.compile("adam", loss=SegmentationCrossEntropy())
     batches = training_batches(train, SIZE, batch_size=2)
     history = model.fit(batches, steps_per_epoch=1, epochs=1, verbose=0)
@@ -107,7 +108,11 @@ def test_files_of_channels_last_are_loaded(channels_first, images, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "export"), [("m.onnx", kc.export.to_onnx), ("m.tflite", kc.export.to_litert)]
+    ("name", "export"),
+    [
+        ("m.onnx", kc.export.to_onnx),
+        pytest.param("m.tflite", kc.export.to_litert, marks=pytest.mark.slow),
+    ],
 )
 def test_exported_files_give_the_same(channels_first, images, tmp_path, name, export):
     model = inference_model(build(aux_head=True))

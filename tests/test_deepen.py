@@ -83,17 +83,18 @@ def test_only_a_whole_stdc1_can_be_deepened(tmp_path):
 def test_a_training_starts_from_it(made_camvid, tmp_path):
     """With a rate of 0 the weights stay as they were, statistics apart."""
     keras.utils.set_random_seed(1)
-    shallow = kc.CrossCBAM_M(num_classes=11, input_shape=(None, None, 3))
+    shallow = kc.CrossCBAM("stdc1", (None, None, 3), num_classes=11, **TINY.architecture)
     saved(shallow, tmp_path / "s.weights.h5")
     recipe = replace(
         TINY,
         variant="L",
+        phases=TINY.phases[:1],
         learning_rate=0.0,
         end_learning_rate=0.0,
         deepened_from=str(tmp_path / "s.weights.h5"),
     )
     best = run(made_camvid, tmp_path / "run", recipe)
-    deep = kc.CrossCBAM_L(num_classes=11, weights=best)
+    deep = kc.CrossCBAM("stdc2", num_classes=11, weights=best, **TINY.architecture)
     for name in ("stage4_block2_conv3", "classifier"):
         kernels = (model.get_layer(name).weights[0] for model in (shallow, deep))
         np.testing.assert_array_equal(*kernels)

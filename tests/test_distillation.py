@@ -13,8 +13,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_faults import assert_same_end
-from trained import arrays_of, log_of, run, start
+from trained import arrays_of, assert_same_end, log_of, run, start
 from training_program import TINY
 
 import keras_crosscbam as kc
@@ -27,7 +26,7 @@ from keras_crosscbam.training.teachers import Teacher, find_teachers, with_teach
 
 CLASSES = 5
 ALPHA = 0.125
-NARROW = {"alpha": ALPHA, "use_se_aspp": False}
+NARROW = {"alpha": ALPHA, "use_se_aspp": False, "fusion": "sum"}
 
 
 def batch(shape=(2, 3, 4), ignored=0.3, scale=3.0, seed=7):
@@ -215,9 +214,15 @@ def test_a_teacher_stands_beside_the_network_and_outside_its_weights(teacher_fil
 @pytest.mark.parametrize(
     "switches",
     [
-        {"use_se_aspp": True},
-        {"use_se_aspp": True, "aspp_filters": 512, "aspp_dilation_rates": (2, 4, 12)},
-        {"aspp_filters": 128, "backbone": "stdc2"},
+        {"fusion": "ccbam"},
+        {"fusion": "ccbam", "use_se_aspp": True},
+        {
+            "fusion": "ccbam",
+            "use_se_aspp": True,
+            "aspp_filters": 512,
+            "aspp_dilation_rates": (2, 4, 12),
+        },
+        {"fusion": "ccbam", "aspp_filters": 128, "backbone": "stdc2"},
         {"fusion": "sum", "aspp_filters": 512},
         {"fusion": "sum", "alpha": 0.25},
         {"fusion": None, "use_se_aspp": True},
@@ -240,7 +245,8 @@ def test_the_architecture_is_found_from_the_file(switches, images):
 
 
 def test_the_switch_that_older_files_do_not_tell_is_read_in_the_teachers_folder(tmp_path, images):
-    file = saved(network(gate_activation="relu"), tmp_path / "run" / "best.weights.h5")
+    gated = {"gate_activation": "relu", "fusion": "ccbam"}
+    file = saved(network(**gated), tmp_path / "run" / "best.weights.h5")
     with h5py.File(file, "r+") as content:
         told = []
         content.visit(lambda name: told.append(name) if name.endswith("/switches") else None)
@@ -253,7 +259,7 @@ def test_the_switch_that_older_files_do_not_tell_is_read_in_the_teachers_folder(
         model = with_teachers(student, [find_weights(file, "")], architecture)
         return keras.ops.convert_to_numpy(model(images)["distilled"][..., 11:])
 
-    expected = logits_of(network(gate_activation="relu"), images)
+    expected = logits_of(network(**gated), images)
     assert np.abs(taught({}) - expected).max() > 1e-3
     np.testing.assert_allclose(taught({"gate_activation": "relu"}), expected, atol=1e-5)
     recipe = {"architecture": {"gate_activation": "relu"}}
@@ -377,6 +383,7 @@ def test_a_student_gets_closer_to_its_teacher(teacher_file, made_camvid, tmp_pat
     assert arrays_of(states[0]).keys() == arrays_of(states[1]).keys()
 
 
+@pytest.mark.slow
 def test_a_taught_run_resumes_to_the_same_bits(teacher_file, made_camvid, tmp_path):
     settings = (
         f"teacher={teacher_file}",
@@ -420,15 +427,3 @@ def test_mixed_precision_with_everything_else(teacher_file, made_camvid, tmp_pat
         parts = row["main_loss"] + recipe.aux_weight * row["aux_loss"] + row["distilled_loss"]
         assert row["loss"] == pytest.approx(parts, rel=1e-3)
         assert row["distilled_loss"] > 0
-
-
-def test_a_folder_from_before_a_field_existed_goes_on(undisturbed, made_camvid, tmp_path):
-    """What the field's default says is what was done then."""
-    folder = shutil.copytree(undisturbed, tmp_path / "old")
-    described = json.loads((folder / "run.json").read_text())
-    for name in ("teacher", "temperature", "teacher_architecture", "narrowed_from"):
-        del described["recipe"][name]
-    (folder / "run.json").write_text(json.dumps(described))
-    assert run(made_camvid, folder) == folder / "best.weights.h5"
-    with pytest.raises(ValueError, match=r"other recipe \(temperature was 1.0 and is 2.0 now\)"):
-        run(made_camvid, folder, replace(TINY, temperature=2.0))

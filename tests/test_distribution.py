@@ -19,6 +19,7 @@ from trained import (
 # augmentation are all in. Trained weights and SGD, as chaos is small there: from random weights
 # and with Adam any other order of summing leads elsewhere within a few steps.
 SAME = (
+    "architecture={}",
     "dropout_rate=0.0",
     "weights=camvid",
     "optimizer=sgd",

@@ -17,7 +17,7 @@ from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.classification import pretrain
 from keras_crosscbam.training.distribution import Workers
 from keras_crosscbam.training.early_stopping import EarlyStopping
-from keras_crosscbam.training.resumable import opened_run
+from keras_crosscbam.training.resumable import open_run
 
 SCORE = "val_mean_iou"
 
@@ -80,7 +80,7 @@ SCORES = (0.1, 0.4, 0.3, 0.4, 0.5, 0.6)
 def fit(out, recipe=RECIPE, extra=()):
     """Runs or resumes a training with these scores; returns the epochs in its log."""
     inputs, targets = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")
-    with opened_run(out, recipe, 2, {"name": "made"}, Workers()) as run:
+    with open_run(out, recipe, 2, {"name": "made"}, Workers()) as run:
         epochs = iter(range(run.step // 2, 6))
         model = run.build(lambda: keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
         run.compile(model, loss="mse")

@@ -124,7 +124,7 @@ def test_the_model_stays_as_it_is(tmp_path):
 def test_other_networks():
     small = {"input_shape": (None, None, 3), "alpha": 0.25}
     for arguments, blocks in (
-        ({"use_ccbam": "sum"}, {"se_aspp"}),
+        ({"fusion": "sum"}, {"se_aspp"}),
         ({"use_se_aspp": False, "classes": ["car"]}, {"ccbam3", "ccbam4"}),
         ({"aux_head": True, "include_preprocessing": False}, {"ccbam3", "ccbam4", "se_aspp"}),
     ):
@@ -132,7 +132,7 @@ def test_other_networks():
         explanation = kc.explain(model, IMAGE)
         assert {name.split()[0] for name in explanation.channel_gates} == blocks
         assert explanation.sheet().width > 1000
-    bare = kc.CrossCBAM("stdc1", num_classes=3, use_ccbam=False, use_se_aspp=False, **small)
+    bare = kc.CrossCBAM("stdc1", num_classes=3, fusion=None, use_se_aspp=False, **small)
     with pytest.raises(ValueError, match="has neither CCBAM nor SE-ASPP"):
         kc.explain(bare, IMAGE)
     with pytest.raises(ValueError, match="An explanation needs the layers of a Keras model"):

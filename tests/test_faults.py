@@ -1,48 +1,15 @@
 """Nothing that can go wrong costs a training more than its last epoch."""
 
 import random
-import shutil
 import signal
 import time
 from dataclasses import replace
 
 import pytest
-from trained import assert_same_arrays, finish, log_of, newest_checkpoint, run, start
+from trained import assert_same_end, finish, run, start
 from training_program import POINTS, TINY
 
 from keras_crosscbam.training import Phase
-
-
-def assert_same_end(out, expected):
-    """The same log, the same weights to the last bit, and nothing half-written."""
-    assert [row["step"] for row in log_of(out)] == [row["step"] for row in log_of(expected)]
-    for row, wanted in zip(log_of(out), log_of(expected), strict=True):
-        assert {k: v for k, v in row.items() if k != "images_per_second"} == {
-            k: v for k, v in wanted.items() if k != "images_per_second"
-        }
-    assert_same_arrays(newest_checkpoint(out), newest_checkpoint(expected))
-    assert_same_arrays(out / "best.weights.h5", expected / "best.weights.h5")
-    assert not list(out.glob("**/unfinished*"))
-
-
-def test_a_run_killed_while_it_wrote_a_checkpoint_resumes(
-    undisturbed, killed, made_camvid, tmp_path
-):
-    resumed = shutil.copytree(killed, tmp_path / "resumed")
-    assert list(resumed.glob("checkpoints/unfinished*"))
-    run(made_camvid, resumed)
-    assert_same_end(resumed, undisturbed)
-
-
-def test_a_damaged_checkpoint_is_passed_over(undisturbed, made_camvid, tmp_path, caplog):
-    resumed = shutil.copytree(undisturbed, tmp_path / "resumed")
-    newest = newest_checkpoint(resumed)
-    content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 1
-    newest.write_bytes(content)
-    run(made_camvid, resumed)
-    assert f"{newest.name} is damaged" in caplog.text
-    assert_same_end(resumed, undisturbed)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(made_camvid, tmp_path):
@@ -54,8 +21,8 @@ def test_a_loss_that_is_no_number_stops_the_run(made_camvid, tmp_path):
     assert not list(tmp_path.glob("checkpoints/*"))
 
 
-# Forty epochs of two steps, so that there is something to cut into.
-LONG = ("phases=40x32x32", "steps_per_epoch=2", "validation_freq=3", "seed=9")
+# The whole network, and forty epochs of two steps, so that there is something to cut into.
+LONG = ("architecture={}", "phases=40x32x32", "steps_per_epoch=2", "validation_freq=3", "seed=9")
 
 
 @pytest.fixture(scope="module")

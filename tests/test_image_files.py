@@ -80,11 +80,11 @@ def test_unreadable_folders_are_named(tmp_path, monkeypatch):
 # Hidden files
 
 
-def test_what_macos_writes_beside_a_photo_is_passed_over(network, tmp_path):
+def test_what_macos_writes_beside_a_photo_is_passed_over(small_network, tmp_path):
     save(tmp_path / "photos/photo.jpg")
     (tmp_path / "photos/._photo.jpg").write_bytes(b"\0\5\x16\7")
     assert image_files(tmp_path / "photos") == [tmp_path / "photos/photo.jpg"]
-    (result,) = segment_files(network, tmp_path / "photos", tmp_path / "out", size=32)
+    (result,) = segment_files(small_network, tmp_path / "photos", tmp_path / "out", size=32)
     assert result.error is None
 
 

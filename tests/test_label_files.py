@@ -77,9 +77,9 @@ def test_pictures_show_image_truth_and_prediction(data, tmp_path):
     assert picture.shape[1] > 3 * WIDTH  # the legend
 
 
-def test_the_command_writes_them(folder, network, tmp_path, capsys):
+def test_the_command_writes_them(folder, small_network, tmp_path, capsys):
     path = tmp_path / "network.keras"
-    network.save(path)
+    small_network.save(path)
     arguments = ["--data", str(folder), "--model", str(path), "--pictures", str(tmp_path / "out")]
     assert main(["evaluate", *arguments]) == 0
     written = sorted(str(file) for file in (tmp_path / "out").iterdir())

@@ -125,11 +125,11 @@ def test_a_split_without_a_label_is_refused(tmp_path, split):
     assert refused(root, tmp_path / "run") == f"mine, {split}: no pixel is labeled"
 
 
-def test_evaluation_without_a_label_is_refused(network, tmp_path):
+def test_evaluation_without_a_label_is_refused(small_network, tmp_path):
     void = np.full_like(BINARY, IGNORE)
     root = tree(tmp_path, list(CAMVID_CLASSES.names), val=void)
     with pytest.raises(ValueError, match="'mine' has no labeled pixel in its 2 frames"):
-        kc.evaluate(network, load_dataset(root, "val"))
+        kc.evaluate(small_network, load_dataset(root, "val"))
 
 
 @pytest.mark.parametrize(

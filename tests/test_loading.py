@@ -52,8 +52,8 @@ def test_files_cut_off_are_refused(tmp_path, share):
             kc.runtime.load(f"openvino:{file}")
 
 
-def test_keras_files_cut_off_are_refused(network, tmp_path):
-    network.save(tmp_path / "m.keras")
+def test_keras_files_cut_off_are_refused(small_network, tmp_path):
+    small_network.save(tmp_path / "m.keras")
     for share in (0.9, 0.1, 0):
         with pytest.raises(ValueError, match=r"m.keras: not a readable \.keras file"):
             kc.runtime.load(cut(tmp_path / "m.keras", share))

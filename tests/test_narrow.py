@@ -194,11 +194,12 @@ def test_narrowed_weights_start_better_than_random_ones(data_root):
     assert started < 0.6 * random
 
 
-@pytest.mark.parametrize("kind", ["network", "encoder"])
+@pytest.mark.parametrize("kind", ["network", pytest.param("encoder", marks=pytest.mark.slow)])
 def test_a_training_starts_from_it(made_camvid, tmp_path, rng, kind):
     """With a rate of 0 the weights stay as they were, statistics apart."""
+    switches = {"use_se_aspp": False, "fusion": None}
     build = {
-        "network": lambda **kw: kc.CrossCBAM(num_classes=11, **kw),
+        "network": lambda **kw: kc.CrossCBAM(num_classes=11, **switches, **kw),
         "encoder": lambda **kw: kc.STDC1(num_classes=3, **kw),
     }[kind]
     wide = build(input_shape=(None, None, 3), alpha=WIDE)
@@ -207,13 +208,13 @@ def test_a_training_starts_from_it(made_camvid, tmp_path, rng, kind):
     recipe = replace(
         TINY,
         phases=TINY.phases[:1],
-        architecture={"alpha": NARROW},
+        architecture={"alpha": NARROW, **switches},
         learning_rate=0.0,
         end_learning_rate=0.0,
         narrowed_from=str(tmp_path / "wide.weights.h5"),
     )
     best = run(made_camvid, tmp_path / "run", recipe)
-    arguments = {"input_shape": (None, None, 3), "num_classes": 11, "alpha": NARROW}
+    arguments = {"input_shape": (None, None, 3), "num_classes": 11, "alpha": NARROW, **switches}
     trained, expected = kc.CrossCBAM(weights=best, **arguments), kc.CrossCBAM(**arguments)
     narrowed(weights_of(wide), expected).load_into(expected, backbone_only=kind == "encoder")
     for name in ("stage4_block2_conv3", "classifier")[: 1 + (kind == "network")]:

@@ -6,6 +6,7 @@ import onnx
 import pytest
 from keras import layers
 from PIL import Image
+from small_network import SMALL
 from tiny_network import (
     SIZE,
     TABLE,
@@ -41,7 +42,7 @@ EXPORTS = (
 
 
 def build(**options):
-    return kc.CrossCBAM(num_classes=11, input_shape=(None, None, 3), aspp_filters=128, **options)
+    return kc.CrossCBAM(num_classes=11, input_shape=(None, None, 3), **SMALL, **options)
 
 
 @pytest.fixture(scope="module")

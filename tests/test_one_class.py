@@ -11,6 +11,7 @@ from backend_losses import OF_ONE_CLASS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from small_network import SMALL
 from tiny_network import BIAS, KERNEL, SIZE, TABLE, images, onnx_file
 
 import keras_crosscbam as kc
@@ -210,16 +211,19 @@ def test_a_softmax_over_one_class_is_refused():
 def model():
     """A network of one class whose logits are far apart, and of either sign."""
     keras.utils.set_random_seed(3)
-    model = kc.CrossCBAM_M(num_classes=1, input_shape=(None, None, 3), aux_head=True)
-    kernel = model.get_layer("classifier").kernel
+    model = kc.CrossCBAM_M(num_classes=1, input_shape=(None, None, 3), aux_head=True, **SMALL)
+    classifier = model.get_layer("classifier")
+    kernel = classifier.kernel
     kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
+    logits = kc.inference_model(model).predict(images(1, (64, 96)).astype(np.float32), verbose=0)
+    classifier.bias.assign([-np.median(logits)])
     return model
 
 
 def test_weights_of_one_class_say_so_and_load(model, tmp_path):
     file = tmp_path / "one.weights.h5"
     kc.inference_model(model).save_weights(file)
-    again = kc.CrossCBAM_M(weights=file, input_shape=(None, None, 3))
+    again = kc.CrossCBAM_M(weights=file, input_shape=(None, None, 3), **SMALL)
     assert again.output_shape == (None, None, None, 1)
     pixels = images(1, (64, 96)).astype(np.float32)
     logits = kc.inference_model(model).predict(pixels, verbose=0)

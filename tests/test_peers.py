@@ -36,9 +36,9 @@ def test_examples(module):
     ("name", "network", "size"),
     [
         ("stdc1-seg", "stdc_seg", (90, 120)),
-        ("stdc2-seg", "stdc_seg", (64, 96)),
+        pytest.param("stdc2-seg", "stdc_seg", (64, 96), marks=pytest.mark.slow),
         ("pp-liteseg-t", "pp_liteseg", (128, 256)),
-        ("pp-liteseg-b", "pp_liteseg", (128, 128)),
+        pytest.param("pp-liteseg-b", "pp_liteseg", (128, 128), marks=pytest.mark.slow),
     ],
 )
 def test_forward_is_that_of_pytorch(rng, name, network, size):
@@ -85,6 +85,8 @@ def test_exported_graphs_are_clean(tmp_path, capsys, name, nearest, linear):
     export_peers.main(export_peers.parse(options))
     assert "argmax equal on" in capsys.readouterr().out
 
+    description = kc.runtime.load(tmp_path / f"{name}.onnx").description
+    assert description.extra["optimized_for"] is None  # as nothing was asked for
     graph = onnx.load(tmp_path / f"{name}.onnx").graph
     operators = [node.op_type for node in graph.node]
     assert not {"Transpose", "BatchNormalization"} & set(operators)
@@ -111,7 +113,8 @@ def test_cross_cbam_takes_the_same_way():
 
 
 @pytest.mark.parametrize(
-    ("given", "optimize_for"), [([], None), (["none"], None), (["openvino"], "openvino")]
+    ("given", "optimize_for"),
+    [pytest.param(["none"], None, marks=pytest.mark.slow), (["openvino"], "openvino")],
 )
 def test_graphs_are_rewritten_on_request_alone(tmp_path, capsys, given, optimize_for):
     options = ["--size", "64x96", "--networks", "stdc1-seg", "--classes", "5"]

@@ -127,11 +127,12 @@ def test_int8_of_half_precision(set_policy, images, tmp_path):
 
 def test_cross_cbam_of_mixed_precision_from_a_file(set_policy, images, tmp_path):
     set_policy("mixed_bfloat16")
-    model = kc.CrossCBAM_M(num_classes=4, input_shape=(None, None, 3), aux_head=True)
+    narrow = {"num_classes": 4, "aux_head": True, "alpha": 0.125}
+    model = kc.CrossCBAM(input_shape=(None, None, 3), **narrow)
     model.save(tmp_path / "m.keras")
     set_policy("float32")
     loaded = keras.saving.load_model(tmp_path / "m.keras", compile=False)
-    expected = kc.CrossCBAM_M(num_classes=4, input_shape=(*SIZE, 3), aux_head=True)
+    expected = kc.CrossCBAM(input_shape=(*SIZE, 3), **narrow)
     expected.set_weights(model.get_weights())
     kc.export.to_saved_model(loaded, tmp_path / "m", input_size=SIZE)
     received = runtime.load(tmp_path / "m").logits(images)

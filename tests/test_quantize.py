@@ -1,5 +1,7 @@
 """INT8: real quantizers on small networks; what stays float, what is refused, what is reported."""
 
+import functools
+
 import keras
 import numpy as np
 import onnx
@@ -45,19 +47,28 @@ def float_file(trained, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def files(trained, float_file, frames, tmp_path_factory):
-    """That network in INT8 for every runtime, by name: the file and its report."""
-    folder, made = tmp_path_factory.mktemp("int8"), {}
-    for name, ending in ENDINGS.items():
-        path = folder / f"{name}{ending}"
+def int8_file(trained, float_file, frames, tmp_path_factory):
+    """That network in INT8 for a runtime: its file and its report."""
+    folder = tmp_path_factory.mktemp("int8")
+
+    @functools.cache
+    def make(name):
+        path = folder / f"{name}{ENDINGS[name]}"
         source = trained if name == "litert" else float_file
-        made[name] = path, quantize(source, path, frames, name, max_loss=8)
-    return made
+        return path, quantize(source, path, frames, name, max_loss=8)
+
+    return make
 
 
-@pytest.mark.parametrize("name", ENDINGS)
-def test_every_runtime_gets_a_file_that_says_what_it_is(files, name):
-    path, report = files[name]
+def quick(*names):
+    """All runtimes, of which these alone are not left out by `make test`."""
+    marks = {name: [] if name in names else pytest.mark.slow for name in ENDINGS}
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=m) for n, m in marks.items()])
+
+
+@quick("onnxruntime", "tensorrt")
+def test_every_runtime_gets_a_file_that_says_what_it_is(int8_file, name):
+    path, report = int8_file(name)
     convolutions = CONVOLUTIONS + (3 if name == "litert" else 0)  # made of average poolings
     assert report.convolutions == convolutions
     assert report.int8_convolutions == convolutions - GATES - 2  # nor the first and the last
@@ -72,17 +83,17 @@ def test_every_runtime_gets_a_file_that_says_what_it_is(files, name):
     assert run.description.extra["runtime"] == name
 
 
-@pytest.mark.parametrize("name", ENDINGS)
-def test_shipped_weights_lose_little(data_root, files, float_file, name):
+@quick("onnxruntime")
+def test_shipped_weights_lose_little(data_root, int8_file, float_file, name):
     """On every tenth frame of CamVid's val."""
     some = load_camvid(data_root / "camvid-480x360", "val").subset(range(0, 101, 10))
-    whole, int8 = (kc.evaluate(file, some)["mean_iou"] for file in (float_file, files[name][0]))
+    whole, int8 = (kc.evaluate(file, some)["mean_iou"] for file in (float_file, int8_file(name)[0]))
     assert whole > 0.5
     assert int8 > whole - 0.01
 
 
-def test_gates_and_what_follows_the_classifier_stay_float(files):
-    nodes = onnx.load(files["onnxruntime"][0]).graph.node
+def test_gates_and_what_follows_the_classifier_stay_float(int8_file):
+    nodes = onnx.load(int8_file("onnxruntime")[0]).graph.node
     scaled = {o for node in nodes if node.op_type == "DequantizeLinear" for o in node.output}
     made_by = {o: node for node in nodes for o in node.output}
     (upsampling,) = (node for node in nodes if "logits" in node.output)
@@ -94,9 +105,9 @@ def test_gates_and_what_follows_the_classifier_stay_float(files):
     assert not any(scaled.intersection(node.input) for node in sums)
 
 
-def test_tensorrt_gets_symmetric_scales_and_float_biases(files):
+def test_tensorrt_gets_symmetric_scales_and_float_biases(int8_file):
     """No bias is scaled, so none is the result of a DequantizeLinear."""
-    graph = onnx.load(files["tensorrt"][0]).graph
+    graph = onnx.load(int8_file("tensorrt")[0]).graph
     arrays = {array.name: numpy_helper.to_array(array) for array in graph.initializer}
     scaling = [n for n in graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
     zeros = [arrays[node.input[2]] for node in scaling]
@@ -108,7 +119,7 @@ def test_tensorrt_gets_symmetric_scales_and_float_biases(files):
     assert not any(scaled.intersection(node.input[2:]) for node in convolutions)
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_layers_are_excluded_by_name(float_file, frames, tmp_path, name):
     path = tmp_path / f"m{ENDINGS[name]}"
     options = {"exclude": ("first", "se_aspp"), "max_loss": 8}

@@ -95,10 +95,10 @@ def test_bands_are_the_whole_matrix(size, factor, most):
         ("labels", {"input_size": (None, None), "batch": None}),
     ],
 )
-def test_every_kind_of_file(network, tmp_path, output, options, rng):
+def test_every_kind_of_file(small_network, tmp_path, output, options, rng):
     assert output in OUTPUTS
     options = {"input_size": (64, 96), **options}
-    parity = kc.export.to_onnx(network, tmp_path / "m.onnx", output=output, **options)
+    parity = kc.export.to_onnx(small_network, tmp_path / "m.onnx", output=output, **options)
     assert parity.argmax_agreement >= 0.9999
     run = OnnxRuntime(tmp_path / "m.onnx")
     assert run.description.output == output
@@ -106,30 +106,30 @@ def test_every_kind_of_file(network, tmp_path, output, options, rng):
     assert len(run.description.extra["weights_sha256"]) == 64
     assert run.batch == options.get("batch", 1)
     images = rng.integers(0, 256, (1, 64, 96, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(run.labels(images), kc.runtime.load(network).labels(images))
+    np.testing.assert_array_equal(run.labels(images), kc.runtime.load(small_network).labels(images))
 
 
-def test_uint8_pixels_are_transposed_before_they_grow(network, tmp_path):
+def test_uint8_pixels_are_transposed_before_they_grow(small_network, tmp_path):
     path = tmp_path / "m.onnx"
     kc.export.to_onnx(
-        network, path, (64, 96), layout="nhwc", input="uint8", optimize_for="onnxruntime"
+        small_network, path, (64, 96), layout="nhwc", input="uint8", optimize_for="onnxruntime"
     )
     first, second, *_ = onnx.load(path).graph.node
     assert (first.op_type, second.op_type) == ("Transpose", "Cast")
 
 
-def test_tensorrt_casts_to_uint8_from_float(network, tmp_path):
+def test_tensorrt_casts_to_uint8_from_float(small_network, tmp_path):
     kc.export.to_onnx(
-        network, tmp_path / "m.onnx", (64, 96), output="labels", optimize_for="tensorrt"
+        small_network, tmp_path / "m.onnx", (64, 96), output="labels", optimize_for="tensorrt"
     )
     *_, float_cast, uint8_cast = onnx.load(tmp_path / "m.onnx").graph.node
     to = [node.attribute[0].i for node in (float_cast, uint8_cast)]
     assert to == [onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8]
 
 
-def test_wrong_runtime_is_refused(network, tmp_path):
+def test_wrong_runtime_is_refused(small_network, tmp_path):
     with pytest.raises(ValueError, match="Received: optimize_for='tflite'"):
-        kc.export.to_onnx(network, tmp_path / "m.onnx", (64, 96), optimize_for="tflite")
+        kc.export.to_onnx(small_network, tmp_path / "m.onnx", (64, 96), optimize_for="tflite")
 
 
 @pytest.mark.slow

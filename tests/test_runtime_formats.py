@@ -196,11 +196,11 @@ def test_saved_models(tmp_path, output, described):
     assert_is_the_network(run, output, count=2)
 
 
-def test_saved_model_that_keras_writes(network, tmp_path):
-    with_input_size(network, (32, 64)).export(tmp_path / "m", verbose=False)
+def test_saved_model_that_keras_writes(small_network, tmp_path):
+    with_input_size(small_network, (32, 64)).export(tmp_path / "m", verbose=False)
     pixels = images(2, (32, 64))
     received = kc.runtime.load(tmp_path / "m").logits(pixels)
-    np.testing.assert_allclose(received, kc.runtime.load(network).logits(pixels), atol=1e-3)
+    np.testing.assert_allclose(received, kc.runtime.load(small_network).logits(pixels), atol=1e-3)
 
 
 def test_images_of_another_shape_are_refused(tmp_path):

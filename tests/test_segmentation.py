@@ -261,8 +261,8 @@ def test_what_is_no_image_is_refused(wrong):
         kc.segment(Brightness(), wrong)
 
 
-def test_list_gives_a_list_each_at_its_own_size(network):
-    labels = kc.segment(network, [picture(40, 70), STREET], size=64)
+def test_list_gives_a_list_each_at_its_own_size(small_network):
+    labels = kc.segment(small_network, [picture(40, 70), STREET], size=64)
     assert [array.shape for array in labels] == [(40, 70), (563, 751)]
 
 
@@ -385,8 +385,8 @@ def test_long_and_narrow_images_are_not_enlarged_without_end(image, size, expect
     assert run.seen == [expected]
 
 
-def test_a_strip_goes_through_the_network(network):
-    assert kc.segment(network, np.zeros((1, 200, 3), np.uint8), size=64).shape == (1, 200)
+def test_a_strip_goes_through_the_network(small_network):
+    assert kc.segment(small_network, np.zeros((1, 200, 3), np.uint8), size=64).shape == (1, 200)
 
 
 def test_empty_and_missing_folders(tmp_path):

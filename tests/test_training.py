@@ -1,48 +1,37 @@
-"""Training: overfitting real frames in plain Keras, and recipes from beginning to end."""
+"""Trainings from beginning to end, again, and further; folders that are taken or refused."""
 
 import json
 import shutil
+import signal
 from dataclasses import asdict, replace
 
-import keras
 import numpy as np
 import pytest
-from trained import assert_same_arrays, log_of, run
+from trained import assert_same_arrays, assert_same_end, log_of, newest_checkpoint, run, start
 from training_program import TINY
 
 from keras_crosscbam import CrossCBAM, cli, evaluate
-from keras_crosscbam.datasets import CAMVID_CLASSES, IGNORE, load_camvid
-from keras_crosscbam.datasets.pipeline import training_batches
-from keras_crosscbam.training import (
-    Phase,
-    SegmentationCrossEntropy,
-    SegmentationMeanIoU,
-    recipes,
-)
+from keras_crosscbam.datasets import CAMVID_CLASSES, load_camvid
+from keras_crosscbam.training import recipes
 from keras_crosscbam.training.segmentation import phased_batches, train
-from keras_crosscbam.training.validation import SegmentationValidation
 
 
-def test_fit_overfits_ten_real_frames(data_root):
-    """The acceptance test of network, loss and metric: compile, fit, predict, nothing else."""
-    frames = load_camvid(data_root / "camvid-480x360", "train").subset(range(0, 360, 36))
-    # One crop of each frame, at twice its size: logits are made at 1/8 of the input, and so small
-    # an input should not consist of edges.
-    crops = training_batches(
-        frames, (96, 128), batch_size=10, scale_range=(2, 2), augmentations=(), stop_step=1
-    )
-    ((images, labels),) = crops.as_numpy_iterator()
-    model = CrossCBAM("stdc1", (96, 128, 3), num_classes=11, dropout_rate=0.0)
-    model.compile(
-        keras.optimizers.Adam(3e-3),
-        SegmentationCrossEntropy(),
-        metrics=[SegmentationMeanIoU(11)],
-    )
-    history = model.fit(images, labels, batch_size=10, epochs=70, verbose=0).history
-    right = model.predict(images, verbose=0).argmax(axis=-1) == labels
-    accuracy = right[labels != IGNORE].mean()
-    print(f"pixel accuracy {accuracy:.4f}, training mean IoU {history['mean_iou'][-1]:.4f}")
-    assert accuracy > 0.95
+@pytest.fixture(scope="module")
+def undisturbed(made_camvid, tmp_path_factory):
+    """The folder of a short training from beginning to end."""
+    out = tmp_path_factory.mktemp("runs") / "undisturbed"
+    assert run(made_camvid, out) == out / "best.weights.h5"
+    return out
+
+
+@pytest.fixture(scope="module")
+def killed(made_camvid, tmp_path_factory):
+    """The folder of the same training, whose process was killed writing its second checkpoint."""
+    out = tmp_path_factory.mktemp("runs") / "killed"
+    process = start(made_camvid, out, "second checkpoint half written")
+    error = process.communicate()[1]
+    assert process.returncode == -signal.SIGKILL, error
+    return out
 
 
 def test_a_run_leaves_its_description_log_checkpoints_and_weights(undisturbed):
@@ -61,7 +50,9 @@ def test_a_run_leaves_its_description_log_checkpoints_and_weights(undisturbed):
 
 def test_the_best_weights_give_the_logged_score(undisturbed, made_camvid):
     """The network without its auxiliary head, judged outside the training, with its names."""
-    best = CrossCBAM(input_shape=(None, None, 3), weights=undisturbed / "best.weights.h5")
+    best = CrossCBAM(
+        input_shape=(None, None, 3), weights=undisturbed / "best.weights.h5", **TINY.architecture
+    )
     assert best.classes.names == CAMVID_CLASSES.names
     scores = evaluate(best, load_camvid(made_camvid, "val"))
     logged = max(log_of(undisturbed), key=lambda row: row["val_mean_iou"])
@@ -70,15 +61,6 @@ def test_the_best_weights_give_the_logged_score(undisturbed, made_camvid):
     assert scores["classes_in_mean"] == logged["val_classes_in_mean"]
     for name, iou in scores["iou"].items():
         assert iou == pytest.approx(logged.get(f"val_iou_{name}", np.nan), abs=1e-6, nan_ok=True)
-
-
-def test_judging_at_another_size_equals_evaluation(network, data_root):
-    """Shrunk images and enlarged logits, in the graph and outside it, on smooth real frames."""
-    frames = load_camvid(data_root / "camvid-480x360", "val").subset([0, 50])
-    validated = SegmentationValidation(network, frames, (720, 960))()
-    expected = evaluate(network, frames, (720, 960))
-    assert validated["val_pixel_accuracy"] == pytest.approx(expected["pixel_accuracy"], abs=2e-3)
-    assert validated["val_mean_iou"] == pytest.approx(expected["mean_iou"], abs=2e-3)
 
 
 def test_a_finished_run_is_not_run_again(undisturbed, made_camvid):
@@ -118,52 +100,6 @@ def test_a_folder_of_another_run_is_refused(undisturbed, made_camvid, change, fr
         train(*sets, replace(TINY, **change), undisturbed)
 
 
-def test_averaged_slow_balanced_training_with_all_switches(undisturbed, made_camvid, tmp_path):
-    """Everything a recipe can turn on at once, from the weights of another run."""
-    recipe = replace(
-        TINY,
-        weights=str(undisturbed / "best.weights.h5"),
-        phases=(Phase(1, (64, 64)),),
-        backbone_rate=0.0,
-        accumulate=2,
-        ema=0.9,
-        balanced_sampling=True,
-        class_balance=0.5,
-        loss="ce:0.5,dice:0.5",
-        aux_loss="focal",
-        dtype_policy="mixed_float16",
-        steps_per_epoch=4,
-    )
-    best = run(made_camvid, tmp_path, recipe)
-    assert np.isfinite(log_of(tmp_path)[0]["loss"])
-    # A frozen encoder stays as it was, its statistics included; the rest has moved.
-    start = CrossCBAM(num_classes=11, input_shape=(64, 64, 3), weights=recipe.weights)
-    end = CrossCBAM(num_classes=11, input_shape=(64, 64, 3), weights=best)
-    moved = {
-        a.path for a, b in zip(start.weights, end.weights, strict=True) if not np.array_equal(a, b)
-    }
-    assert moved
-    assert not [path for path in moved if path.startswith(("stem", "stage"))]
-
-
-def test_an_ablated_network_without_auxiliary_loss(made_camvid, tmp_path):
-    switches = {"use_se_aspp": False, "fusion": None}
-    recipe = replace(TINY, architecture=switches, aux_weight=0.0, phases=(Phase(1, (64, 64)),))
-    best = run(made_camvid, tmp_path, recipe)
-    (row,) = log_of(tmp_path)
-    assert row["loss"] == pytest.approx(row["main_loss"])
-    baseline = CrossCBAM(input_shape=(None, None, 3), num_classes=11, weights=best, **switches)
-    scores = evaluate(baseline, load_camvid(made_camvid, "val"))
-    assert scores["mean_iou"] == pytest.approx(row["val_mean_iou"], abs=1e-6)
-
-
-def test_unknown_weights_leave_the_dtype_policy_alone(made_camvid, tmp_path):
-    mixed = replace(TINY, dtype_policy="mixed_float16", weights="nonsense")
-    with pytest.raises(ValueError, match="No weights 'nonsense'"):
-        run(made_camvid, tmp_path, mixed)
-    assert keras.config.dtype_policy().name == "float32"
-
-
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_bad_data_is_found_before_the_training(made_camvid, tmp_path, split):
     sets = {name: load_camvid(made_camvid, name) for name in ("train", "val")}
@@ -195,3 +131,35 @@ def test_the_same_seed_gives_the_same_weights(undisturbed, killed):
         sorted(out.glob("checkpoints/step-000000003-*")) for out in (killed, undisturbed)
     )
     assert_same_arrays(mine, other)
+
+
+def test_a_run_killed_while_it_wrote_a_checkpoint_resumes(
+    undisturbed, killed, made_camvid, tmp_path
+):
+    resumed = shutil.copytree(killed, tmp_path / "resumed")
+    assert list(resumed.glob("checkpoints/unfinished*"))
+    run(made_camvid, resumed)
+    assert_same_end(resumed, undisturbed)
+
+
+def test_a_damaged_checkpoint_is_passed_over(undisturbed, made_camvid, tmp_path, caplog):
+    resumed = shutil.copytree(undisturbed, tmp_path / "resumed")
+    newest = newest_checkpoint(resumed)
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    run(made_camvid, resumed)
+    assert f"{newest.name} is damaged" in caplog.text
+    assert_same_end(resumed, undisturbed)
+
+
+def test_a_folder_from_before_a_field_existed_goes_on(undisturbed, made_camvid, tmp_path):
+    """What the field's default says is what was done then."""
+    folder = shutil.copytree(undisturbed, tmp_path / "old")
+    described = json.loads((folder / "run.json").read_text())
+    for name in ("teacher", "temperature", "teacher_architecture", "narrowed_from"):
+        del described["recipe"][name]
+    (folder / "run.json").write_text(json.dumps(described))
+    assert run(made_camvid, folder) == folder / "best.weights.h5"
+    with pytest.raises(ValueError, match=r"other recipe \(temperature was 1.0 and is 2.0 now\)"):
+        run(made_camvid, folder, replace(TINY, temperature=2.0))

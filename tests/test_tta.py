@@ -92,10 +92,10 @@ def test_a_network_of_fixed_size_has_a_mirror_image():
     assert run.seen == [(12, 16)] * 2
 
 
-def test_the_commands_take_views(network, made_camvid, tmp_path, capsys):
+def test_the_commands_take_views(small_network, made_camvid, tmp_path, capsys):
     """As `evaluate` and `predict` print and write it, against the same in Python."""
     path = tmp_path / "network.keras"
-    network.save(path)
+    small_network.save(path)
     many = TTARuntime(kc.runtime.load(path), scales=(0.5, 1.0), flip=True)
     data = load_camvid(made_camvid, "val")
     views = ["--model", str(path), "--data", str(made_camvid), "--flip", "--scales", "0.5", "1"]

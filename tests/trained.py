@@ -77,3 +77,15 @@ def assert_same_arrays(file, other, atol=0):
     worst = max(differences, key=differences.get)
     print(f"{file.name}: max difference {differences[worst]:.1e} at {worst}")
     assert differences[worst] <= atol
+
+
+def assert_same_end(out, expected):
+    """The same log, the same weights to the last bit, and nothing half-written."""
+    assert [row["step"] for row in log_of(out)] == [row["step"] for row in log_of(expected)]
+    for row, wanted in zip(log_of(out), log_of(expected), strict=True):
+        assert {k: v for k, v in row.items() if k != "images_per_second"} == {
+            k: v for k, v in wanted.items() if k != "images_per_second"
+        }
+    assert_same_arrays(newest_checkpoint(out), newest_checkpoint(expected))
+    assert_same_arrays(out / "best.weights.h5", expected / "best.weights.h5")
+    assert not list(out.glob("**/unfinished*"))

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import keras
+from small_network import SMALL
 
 from keras_crosscbam import cli
 from keras_crosscbam.datasets import load_camvid
@@ -25,10 +26,11 @@ from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.distribution import Replicas
 from keras_crosscbam.training.segmentation import train
 
-# Two epochs of three steps, each epoch a phase of its own.
+# Two epochs of three steps, each epoch a phase of its own, for which the training is traced anew.
 TINY = Recipe(
     name="tiny",
     variant="M",
+    architecture=SMALL,
     phases=(Phase(1, (64, 64)), Phase(1, (48, 80))),
     batch_size=2,
     validation_freq=1,

@@ -127,7 +127,7 @@ def load_model(args):
     if args.model is not None:
         return args.model, None
     import keras_crosscbam as kc
-    from keras_crosscbam.models.manifest import find_weights
+    from keras_crosscbam.models.weights import find_weights
 
     variant = named_variant(args)
     build = getattr(kc, f"CrossCBAM_{variant.name}")

@@ -120,7 +120,7 @@ def test_a_link_to_a_missing_class_is_reported(tmp_path):
     for name in ("cat/a.png", "dog/b.png"):
         save(tmp_path / "train" / name)
     (tmp_path / "train/bird").symlink_to("/gone")
-    with pytest.raises(ValueError, match="train/bird: a link to /gone, which is not there"):
+    with pytest.raises(ValueError, match="train/bird: a link to /gone, which does not exist"):
         load_image_folders(tmp_path, "train")
 
 

@@ -92,7 +92,11 @@ def test_two_inputs_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("image", "output", "message"),
     [
-        (Tensor((1, 3, 8), "float32"), Tensor((1, 4, 8, 8), "float32"), "expected an input of RGB"),
+        (
+            Tensor((1, 3, 8), "float32"),
+            Tensor((1, 4, 8, 8), "float32"),
+            "expected an input of float or uint8 pixels",
+        ),
         (Tensor((1, 4, 8, 8), "float32"), Tensor((1, 4, 8, 8), "float32"), "shape [1, 4, 8, 8]"),
         (Tensor((1, 3, 8, 8), "int8"), Tensor((1, 4, 8, 8), "float32"), "Received: int8 of shape"),
         (Tensor(None, "float32"), Tensor((1, 4, 8, 8), "float32"), "float32 of shape None"),
@@ -125,7 +129,11 @@ def test_missing_packages_are_named_with_their_extra(tmp_path, monkeypatch, file
     ("file", "options", "message"),
     [
         ("m.onnx", {"engine": "litert"}, "`engine` must be one of .*'openvino'.* Received: 'lit"),
-        ("m.onnx", {"precision": "bf16"}, "m.onnx runs in onnxruntime, where `precision` cannot"),
+        (
+            "m.onnx",
+            {"precision": "bf16"},
+            "m.onnx runs in onnxruntime, which does not support `precision`",
+        ),
         ("m.xml", {"device": "cuda"}, "does not support `device`; supported by .'onnxruntime'"),
         ("m.keras", {"threads": 2}, "m.keras runs in keras, which does not support `threads`"),
         ("m.onnx", {"threads": 0}, "`threads` must be a positive integer. Received: 0"),

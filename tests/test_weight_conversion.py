@@ -279,7 +279,7 @@ HEAD = "decode_head."
         (
             {f"{HEAD}lite_aspp.extra.weight": torch.zeros(256, 1024, 1, 1)},
             {},
-            r"2 arrays in decode_head\.lite_aspp have the shape",
+            r"expected one array in decode_head\.lite_aspp with the shape",
         ),
         ({f"{HEAD}lite_aspp.bottleneck.conv.weight": None}, {}, "not the authors'"),
         (

@@ -27,7 +27,7 @@ class Function:
         return self._call(*args)
 
     def __setattr__(self, name, value):
-        raise ForbiddenNameError("a pickle tries to change a function")
+        raise ForbiddenNameError("a change of a function")
 
 
 class _Dtype:

@@ -308,7 +308,7 @@ def test_classes_that_training_never_sees(ids_tree):
 def test_images_in_both_splits(ids_tree):
     shutil.copy(ids_tree / "images/train/2.png", ids_tree / "images/val/5.png")
     (warning,) = messages(inspect_dataset(ids_tree), "warning")
-    assert re.match(r"val: 1 images are in train too.*images/val/5.png$", warning)
+    assert re.match(r"val: 1 images are also in train.*images/val/5.png$", warning)
 
 
 def test_masks_with_another_orientation_than_their_images(ids_tree):

@@ -113,7 +113,7 @@ def test_other_networks_are_refused(image, output, message):
 @pytest.mark.parametrize(
     ("file", "module", "extra"),
     [
-        ("m.onnx", "onnxruntime", "onnx"),
+        ("m.onnx", "onnxruntime", "runtime"),
         ("m.xml", "openvino", "openvino"),
         ("m.tflite", "ai_edge_litert.interpreter", "litert"),
     ],

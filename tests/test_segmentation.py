@@ -1,7 +1,6 @@
 """Prediction on files as people have them: any size, mode and orientation, some of them broken."""
 
 import struct
-import sys
 import zlib
 
 import numpy as np
@@ -343,10 +342,10 @@ def test_a_few_bright_pixels_do_not_hide_a_smaller_range(tmp_path):
 def test_no_memory_for_a_picture_is_said_as_such(tmp_path, monkeypatch):
     Image.fromarray(picture()).save(tmp_path / "a.png")
 
-    def exhausted(path, value_range):
+    def exhausted(path, channels, value_range):
         raise MemoryError
 
-    monkeypatch.setattr(sys.modules["keras_crosscbam.segmentation"], "read_image", exhausted)
+    monkeypatch.setattr("keras_crosscbam.segmentation.read_channels", exhausted)
     (result,) = segment_files(Brightness(), tmp_path, tmp_path / "out")
     assert result.error == f"{tmp_path / 'a.png'}: not enough memory (MemoryError)"
 

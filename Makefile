@@ -20,7 +20,7 @@ lint: $(VENV)/.dev ## style, format and types, without changing anything
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.dev ## put the format right
+format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

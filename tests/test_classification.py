@@ -410,7 +410,7 @@ def test_missing_folders_are_named(tmp_path):
 
 def test_one_class_is_too_few(tree):
     shutil.rmtree(tree / "train" / "b")
-    with raises_naming(tree, "two classes or more"):
+    with raises_naming(tree, "at least two classes"):
         load_image_folders(tree, "train")
 
 

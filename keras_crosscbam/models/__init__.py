@@ -2,7 +2,7 @@
 
 from keras_crosscbam.manifest import list_weights
 from keras_crosscbam.models.cross_cbam import CrossCBAM
-from keras_crosscbam.models.cross_cbam_variants import (
+from keras_crosscbam.models.cross_cbam_builders import (
     CrossCBAM_L,
     CrossCBAM_L1,
     CrossCBAM_L2,

@@ -1,15 +1,15 @@
-"""The libraries that read and write videos, or the sentence that says how to get them."""
+"""Imports the libraries that read and write videos, or says how to install them."""
 
 import importlib
 
 
 def pyav():
-    """PyAV, which decodes and encodes by FFmpeg."""
+    """Returns PyAV, which decodes and encodes with FFmpeg."""
     return _library("av", "PyAV")
 
 
 def opencv():
-    """OpenCV, which knows the webcams of every operating system by a number."""
+    """Returns OpenCV, which numbers the webcams of every operating system."""
     return _library("cv2", "OpenCV")
 
 

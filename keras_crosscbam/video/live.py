@@ -1,14 +1,13 @@
-"""The newest frame of a camera, whatever the time that each one takes."""
+"""Skips frames of a live source that arrive during processing."""
 
 import threading
 
 
 def newest(frames):
-    """Yields the frames of a live source, but for those that go by while one is being used.
+    """Yields the newest frame of a live source and skips those that arrive during processing.
 
-    A camera does not wait: frames that nobody takes would pile up, and what is shown would be ever
-    further behind. Another thread reads them as they come and keeps the last one. The frame that
-    the source ends with is yielded too.
+    Without skipping, a queue would grow and the output would be delayed more and more. Another
+    thread reads the frames and keeps the last one. The last frame of the source is always yielded.
 
     Args:
         frames: an iterator; its error is raised after the frame before it.

@@ -1,4 +1,4 @@
-"""One line that says how far a video is: frames, frames/s, time left."""
+"""Progress of a video: frames, frames/s, time left."""
 
 import sys
 import time
@@ -19,10 +19,10 @@ class Progress:
         self._count = 0
 
     def update(self, position):
-        """One more frame is done.
+        """Counts a processed frame.
 
         Args:
-            position: seconds of the part that are done, of the video's own time.
+            position: seconds of the requested part that are processed, in the time of the video.
         """
         self._count += 1
         now = time.monotonic()

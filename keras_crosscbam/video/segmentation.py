@@ -1,4 +1,4 @@
-"""From the frames of a video to labels, an overlay, and the shares of the classes over time."""
+"""Segments videos and writes labels, an overlay and class shares."""
 
 from __future__ import annotations
 
@@ -58,45 +58,44 @@ def segment_video(
         >>> for frame, labels in kc.segment_video(model, "drive.mp4", "overlay.mp4"):
         ...     print((labels == 3).mean())  # doctest: +SKIP
 
-    Frames are decoded, run through the network, drawn and encoded in threads of their own. Of a
-    camera or a stream, frames that come while the network is busy are left out. Frames that cannot
-    be decoded are left out, and a warning in the end says how many. However it ends, by the end of
-    the video, an error, Ctrl-C or because the iterator is closed, the files hold what was done.
+    Decoding, the network, and drawing with encoding run in separate threads. For a camera or a
+    stream, frames that arrive while the network is busy are skipped. Frames that cannot be decoded
+    are skipped, and a warning at the end says how many. The files contain all frames processed so
+    far, also after an error, Ctrl-C or closing the iterator.
 
     Args:
         model: a `keras.Model`, a `Runtime`, or a path that `keras_crosscbam.runtime.load` takes.
         source: path of a video or of a folder of images, the address of a stream (`rtsp://...`,
             `http://...`), or the number of a webcam.
-        out: path of the overlay, an `.mp4` file in H.264, with the frames' own times; None for no
-            such file.
-        labels: folder for the labels of each frame as `000000.png`, ..., by the frames' numbers.
-        shares: path of a `.csv` file for the share of each class in each frame; a plot of them lies
-            beside it as `.png`.
+        out: path of the overlay, an `.mp4` file in H.264 with the times of the frames, or None.
+        labels: folder for the labels of each frame, `000000.png` and so on, or None.
+        shares: path of a `.csv` file for the share of each class in each frame; a plot of them is
+            written next to it as `.png`.
         size: as in `keras_crosscbam.segment`.
         classes: as in `keras_crosscbam.runtime.load`.
         every: 2 takes every second frame, and so on.
-        start: seconds of the video to leave out in the beginning.
-        duration: seconds of it to do; None for all that follows.
+        start: seconds to skip at the beginning of the video.
+        duration: seconds to process; None for the rest of the video.
         smoothing: weight, 0 to below 1, of the earlier frames in the scores:
-            `smoothing * earlier + (1 - smoothing) * scores`. It calms labels that flicker, and
-            delays what moves.
+            `smoothing * earlier + (1 - smoothing) * scores`. It reduces flicker, but moving
+            objects lag behind.
         threshold: as in `keras_crosscbam.segment`.
         shown: names of the classes that the overlay draws, in any case; None for all.
-        batch: how many frames to run at once; None for the number that the network is fixed to, or
-            else 1.
+        batch: how many frames to run at once; None for the fixed batch size of the network, or
+            1.
         rate: frames/s of a folder of images.
         progress: whether to print frames, frames/s and the time left.
         show: whether to show the overlay in a window; closing it ends the iterator.
 
     Returns:
         An iterator over `(frame, labels)`: uint8 RGB `(height, width, 3)` and uint8 labels
-        `(height, width)`. Nothing is done before it is used.
+        `(height, width)`. Processing starts when it is first used.
 
     Raises:
-        ValueError: for a source that is not there or not readable, and for arguments out of range
-            or that do not fit the network.
+        ValueError: if the source does not exist or cannot be read, and for arguments that are out
+            of range or do not fit the network.
         ImportError: if PyAV, or OpenCV for a webcam, is not installed.
-        SourceLostError: a `RuntimeError`, after its last frame, for a camera that went away.
+        SourceLostError: a `RuntimeError`, raised after the last frame of a lost camera or stream.
     """
     _check(every, start, duration, smoothing)
     check_threshold(threshold)
@@ -174,7 +173,7 @@ def _segmented(run, video, part, options, sinks, screen):
 
 
 def _length(video, part):
-    """How many seconds of a video are to be done; None if nobody knows."""
+    """Returns the duration of the requested part in seconds, or None if it is unknown."""
     if video.seconds is None:
         return part["duration"]
     left = max(video.seconds - part["start"], 0)
@@ -184,12 +183,12 @@ def _length(video, part):
 def _warn_of_broken(video):
     if video.broken:
         logger.warning(
-            "%s: %d frames could not be decoded and were left out", video.name, video.broken
+            "%s: %d frames could not be decoded and were skipped", video.name, video.broken
         )
 
 
 class _Finish:
-    """From an item that has gone through the network to its frame and labels."""
+    """Computes the labels of a frame from the output of the network."""
 
     def __init__(self, run, smoothing, threshold):
         self._run, self._smoothing, self._threshold = run, smoothing, threshold
@@ -213,7 +212,7 @@ class _Finish:
 
 
 class _Sinks:
-    """Where the results of each frame go: overlay, labels, shares."""
+    """Writes the results of each frame: overlay, labels, shares."""
 
     def __init__(self, video, out, labels, shares, classes, names, every):
         self._classes, self._names, self._labels = classes, names, labels

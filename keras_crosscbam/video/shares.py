@@ -1,4 +1,4 @@
-"""How much of each frame every class takes, over time: a table and a plot."""
+"""Class shares of the frames of a video, as a table and a plot."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ UNLABELED = "unlabeled"
 
 
 class ShareTable:
-    """Writes the shares of the classes as CSV, frame by frame, and in the end as a plot.
+    """Writes the shares of the classes as CSV, frame by frame, and as a plot at the end.
 
         >>> from keras_crosscbam.video.shares import ShareTable
         >>> table = ShareTable("shares.csv", classes)  # doctest: +SKIP
         >>> table.add(0, 0.0, labels)  # doctest: +SKIP
         >>> table.close()  # doctest: +SKIP
 
-    The columns are `frame`, its number, `seconds`, the share of the pixels of each class, 0..1, and
-    `unlabeled`, that of the label 255. Each row is in the file as soon as its frame is done.
+    The columns are `frame` (its number), `seconds`, the share of the pixels of each class, 0..1,
+    and `unlabeled`, the share of the label 255. Each row is written when its frame is processed.
 
     Args:
-        path: `pathlib.Path` of the CSV file; the plot lies beside it, as `.png`.
+        path: `pathlib.Path` of the CSV file; the plot is written next to it as `.png`.
         classes: the `ClassTable`.
     """
 

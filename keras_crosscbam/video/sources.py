@@ -31,7 +31,7 @@ TIMEOUT = 10
 
 
 class SourceLostError(RuntimeError):
-    """A camera or stream went away; the frames before are done."""
+    """Raised if a camera or stream is lost. The frames before it are already processed."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Frame:
     """A frame of a source.
 
     Attributes:
-        index: its number, from 0 for the first one at or after the start asked for.
-        seconds: when it is shown, from the beginning of the source.
+        index: its number; 0 is the first frame at or after the requested start.
+        seconds: its time from the beginning of the source.
         image: uint8 RGB `(height, width, 3)`, upright.
     """
 
@@ -50,7 +50,7 @@ class Frame:
 
 
 def is_video(source):
-    """Whether a text or path stands for a video file, a stream or a webcam, by its name alone.
+    """Returns whether a name is that of a video file, a stream or a webcam.
 
     >>> from keras_crosscbam.video import is_video
     >>> is_video("drive.MP4"), is_video("rtsp://camera/1"), is_video("0"), is_video("a.jpg")
@@ -61,7 +61,7 @@ def is_video(source):
 
 
 def result_name(source):
-    """What the results of a source are called.
+    """Returns the name for the result files of a source.
 
     >>> from keras_crosscbam.video.sources import result_name
     >>> result_name("clips/drive.mp4"), result_name("0"), result_name("rtsp://me:secret@cam/1")
@@ -84,7 +84,7 @@ def _is_webcam(text):
 
 
 def open_source(source, rate=25):
-    """Opens what frames come from.
+    """Opens a source of frames.
 
     Args:
         source: path of a video file or of a folder of images, the address of a stream
@@ -95,7 +95,7 @@ def open_source(source, rate=25):
         A `Video`, `Webcam` or `ImageFolder`.
 
     Raises:
-        ValueError: for what is not there or not readable, with its name.
+        ValueError: if the source does not exist or cannot be read; the message names it.
         ImportError: if the library for it is not installed.
     """
     text = os.fspath(source) if not isinstance(source, int) else str(source)
@@ -107,15 +107,15 @@ def open_source(source, rate=25):
 
 
 class Source:
-    """What frames come from.
+    """A source of frames.
 
     Attributes:
-        name: for messages.
+        name: its name in messages.
         rate: frames/s, on average.
-        seconds: how long it is, or None if it does not say.
-        is_live: whether frames are of this moment, and go by if nobody takes them.
-        aspect: width of a pixel by its height.
-        broken: how many frames were left out so far because they could not be decoded.
+        seconds: its duration, or None if it is unknown.
+        is_live: whether the source is live, so that frames that are not read are lost.
+        aspect: width of a pixel divided by its height.
+        broken: number of frames skipped so far because they could not be decoded.
     """
 
     def __init__(self, name, rate, seconds=None, is_live=False, aspect=1):
@@ -127,7 +127,7 @@ class Source:
         raise NotImplementedError
 
     def close(self):
-        """Lets go of the file or the device."""
+        """Closes the file or device."""
 
     def frames(self, every=1, start=0.0, duration=None):
         """Yields each `every`-th `Frame` of the part that begins at `start`, in seconds."""
@@ -145,8 +145,8 @@ class Source:
 class Video(Source):
     """A video file or a stream, decoded by FFmpeg.
 
-    Frames are turned as the file says that they are to be shown. What cannot be decoded, or was
-    decoded from damaged data, is counted in `broken`.
+    Frames are rotated as the file specifies. Frames that cannot be decoded, or were decoded from
+    damaged data, are counted in `broken`.
     """
 
     def __init__(self, address):
@@ -196,7 +196,7 @@ class Video(Source):
                 packet = next(packets, None)
             except (self._av.FFmpegError, OSError) as error:
                 if self.is_live:
-                    raise SourceLostError(f"{self.name} went away: {_reason(error)}") from error
+                    raise SourceLostError(f"{self.name} is lost: {_reason(error)}") from error
                 self.broken += 1
                 return
             if packet is None:
@@ -234,7 +234,7 @@ class Webcam(Source):
         self._cv2 = opencv()
         self._capture = self._cv2.VideoCapture(number)
         if not self._capture.isOpened():
-            raise ValueError(f"There is no camera number {number}, or another program has it.")
+            raise ValueError(f"There is no camera number {number}, or another program uses it.")
         rate = self._capture.get(self._cv2.CAP_PROP_FPS)
         super().__init__(f"camera {number}", rate if 0 < rate <= 1000 else 25.0, is_live=True)
 
@@ -243,7 +243,7 @@ class Webcam(Source):
         while True:
             there, image = self._capture.read()
             if not there:
-                raise SourceLostError(f"{self.name} went away")
+                raise SourceLostError(f"{self.name} is lost")
             seconds = time.monotonic() - began
             yield seconds, lambda image=image: np.ascontiguousarray(image[..., ::-1])
 

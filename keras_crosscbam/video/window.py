@@ -1,20 +1,20 @@
-"""A window that shows frames as they are done."""
+"""A window that shows frames."""
 
 from PIL import Image
 
 
 class Window:
-    """A window on the screen, by tkinter, which comes with Python.
+    """A window on the screen, using tkinter.
 
     Args:
-        title: of the window.
+        title: title of the window.
 
     Attributes:
         is_open: False once the user has closed it.
 
     Raises:
-        ValueError: where there is no display.
-        ImportError: where Python came without tkinter.
+        ValueError: if there is no display.
+        ImportError: if Python has no tkinter.
     """
 
     def __init__(self, title):
@@ -24,7 +24,7 @@ class Window:
             from PIL import ImageTk
         except ImportError as error:
             raise ImportError(
-                "A window needs tkinter, which this Python came without (on Debian and Ubuntu: "
+                "A window needs tkinter, which this Python does not have (on Debian and Ubuntu: "
                 "`apt install python3-tk python3-pil.imagetk`)."
             ) from error
         try:

@@ -1,4 +1,4 @@
-"""H.264 videos that can be played whatever ends their writing."""
+"""Writes H.264 videos that can be played even if writing is interrupted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BT709 = 1  # the number of the standard in H.264
 
 
 class VideoWriter:
-    """Writes an MP4 file in H.264 of frames at the times that they are given for.
+    """Writes frames with their times to an MP4 file in H.264.
 
         >>> import numpy as np
         >>> from keras_crosscbam.video.writer import VideoWriter
@@ -23,17 +23,17 @@ class VideoWriter:
         >>> writer.write(np.zeros((90, 120, 3), np.uint8), seconds=0.0)  # doctest: +SKIP
         >>> writer.close()  # doctest: +SKIP
 
-    The file grows by fragments of about a second, which can be played as soon as they are there.
-    On closing it becomes an ordinary MP4 file; a process that is killed leaves the fragments.
+    The file is written in fragments of about one second that can be played at once. `close` makes
+    it an ordinary MP4 file; a killed process leaves the fragments.
 
     Args:
-        path: of the file; replaced if it is there.
+        path: path of the file; an existing file is replaced.
         rate: frames/s, on average.
-        aspect: width of a pixel by its height.
+        aspect: width of a pixel divided by its height.
 
     Raises:
         ImportError: if PyAV is not installed.
-        ValueError: for a path of another ending, and for an FFmpeg without an encoder for H.264.
+        ValueError: if the path does not end in `.mp4` or FFmpeg has no encoder for H.264.
         OSError: if the file cannot be written.
     """
 

@@ -1,4 +1,7 @@
-"""Reads mask files as ids or colors."""
+"""Reads mask files as ids or colors.
+
+`IndexEncoding` and `ColorEncoding` in `keras_crosscbam.classes` turn these into labels.
+"""
 
 from collections import defaultdict
 from dataclasses import dataclass

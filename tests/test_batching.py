@@ -154,7 +154,7 @@ def test_one_image_that_fails_does_not_cost_its_batch(tmp_path, batch):
         labels = np.asarray(Image.open(tmp_path / "out" / f"{index}_labels.png"))
         np.testing.assert_array_equal(labels, Brightness()(read_image(tmp_path / f"{index}.png")))
     files = sorted(tmp_path.glob("*.png"))
-    with pytest.raises(PredictionError, match=r"2 of 5 images .*2.png.*too much.*3.png"):
+    with pytest.raises(PredictionError, match=r"2 of 5 images.*2.png.*too much.*3.png"):
         write_predictions(Brightness(), files, tmp_path / "predicted", batch=batch)
     assert sorted(p.name for p in (tmp_path / "predicted").iterdir()) == [
         "0.png",

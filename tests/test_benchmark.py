@@ -329,7 +329,7 @@ def test_sizes_must_agree_unless_it_is_asked_otherwise(tiny_files, image):
     with pytest.raises(ValueError, match=r"a.onnx 1x32x48, flat.onnx 1x16x48. Pass mixed_sizes"):
         benchmark(models, scopes="network", **settings)
     report = benchmark(models, scopes="network", mixed_sizes=True, **settings)
-    assert any("different sizes" in warning for warning in report.warnings())
+    assert any("different image sizes" in warning for warning in report.warnings())
 
 
 def test_ratios_are_of_the_time_per_image(image):

@@ -130,7 +130,7 @@ def test_a_file_that_may_not_grow_leaves_the_best_before(tmp_path):
     before = path.read_bytes()
     with files_up_to(50_000), pytest.raises(RuntimeError) as raised:
         callback.on_epoch_end(1, {})
-    assert str(raised.value).startswith(f"{path} cannot be written (File too large). Put that")
+    assert str(raised.value).startswith(f"{path} cannot be written (File too large). Fix this")
     assert str(raised.value).endswith("it resumes from the last checkpoint.")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -143,7 +143,7 @@ def test_a_damaged_file_of_weights_is_named(tmp_path, damage):
     model, path = compiled(), tmp_path / "best.weights.h5"
     keep_best(model, path, [0.7], epochs=1).on_epoch_end(0, {})
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=r"best\.weights\.h5 is damaged \(.*remove it"):
+    with pytest.raises(ValueError, match=r"best\.weights\.h5 is damaged \(.*Remove it"):
         best_score(path)
 
 

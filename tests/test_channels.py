@@ -303,7 +303,7 @@ def test_the_contents_of_a_data_set_depend_on_the_channels(tmp_path):
     gray = load_folder(root, "train")
     color = SegmentationDataset("made", gray.pairs, gray.classes, gray.encoding)
     assert color[0][0].shape == (24, 40, 3)
-    digests = [data.read_through()[1] for data in (gray, color)]
+    digests = [data.read_all()[1] for data in (gray, color)]
     assert digests[0]["labels"] == digests[1]["labels"]
     assert digests[0]["images"] != digests[1]["images"]
 
@@ -370,7 +370,7 @@ def test_other_numbers_of_channels_name_both_counts(tmp_path, photo):
         four.logits(np.zeros((1, 32, 48, 3), np.uint8))
     with pytest.raises(ValueError, match=r"uint8 array \(height, width, 4\)\. Received: .*14, 3\)"):
         kc.segment(four, photo[..., :3])
-    message = r"takes images of 3 channels, and those of the data set 'made' have 4"
+    message = r"takes images of 3 channels, but those of the data set 'made' have 4"
     with pytest.raises(ValueError, match=message):
         evaluate(named(3), dataset(tmp_path, 4))
 
@@ -404,7 +404,7 @@ def test_a_file_from_elsewhere_with_four_channels(tmp_path, rng, layout):
 
 
 def test_the_mirror_image_of_four_channels(photo):
-    run = kc.runtime.Averaged(kc.runtime.load(small(4, size=(None, None))), (0.5, 1.0), flip=True)
+    run = kc.runtime.TTARuntime(kc.runtime.load(small(4, size=(None, None))), (0.5, 1.0), flip=True)
     assert run.channels == 4
     assert run(photo).shape == (10, 14)
 
@@ -465,7 +465,7 @@ def test_splits_of_different_channels_are_refused(tmp_path):
 
     gray = load_folder(make_folder(tmp_path / "data", 1), "train")
     color = SegmentationDataset("made", gray.pairs, gray.classes, gray.encoding)
-    with pytest.raises(ValueError, match=r"same number of channels\. Received: 1 and 3"):
+    with pytest.raises(ValueError, match=r"same number of image channels\. Received: 1 and 3"):
         train(gray, color, TINY, tmp_path / "run")
 
 

@@ -229,7 +229,7 @@ def test_fine_tuning_on_as_many_classes_starts_with_a_new_head(recipe, caplog):
         deepen=lambda model, _: model,
         narrow=lambda model, *_: model,
     )
-    own = SimpleNamespace(classes=class_table(ELEVEN))
+    own = SimpleNamespace(classes=class_table(ELEVEN), channels=3)
     recipe = with_settings(RECIPES[recipe], [])
     model = _training_model(own, recipe, run, [])
     assert model.classes.names == ELEVEN

@@ -384,7 +384,7 @@ def test_the_same_class_in_two_folders_is_one(tmp_path):
     shutil.rmtree(second / "val" / "c")
     with raises_naming(second / "val" / "c", "no such file or folder"):
         load_image_folders([first, second], "val")
-    with raises_naming("must differ", first, first):
+    with raises_naming("must be different", first, first):
         load_image_folders([first, first / "."], "train")
     with raises_naming(tmp_path / "third", "expected files train/CLASS/IMAGE"):
         load_image_folders([first, tmp_path / "third"], "train")

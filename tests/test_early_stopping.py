@@ -89,7 +89,7 @@ def fit(out, recipe=RECIPE, extra=()):
             lambda shard: tf.data.Dataset.from_tensors((inputs, targets)).repeat(),
             validation=lambda: {SCORE: SCORES[next(epochs)]},
             monitor=SCORE,
-            kept=model,
+            model_to_save=model,
             files_of=None,
             scores={},
             extra=extra,

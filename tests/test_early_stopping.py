@@ -120,7 +120,7 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path, capsys, epoch):
     assert_same_arrays(whole, resumed)
     capsys.readouterr()
     assert fit(tmp_path / "whole") == [1, 2, 3, 4]
-    assert "already finished, 4 of 6 epochs; Nothing to train" in capsys.readouterr().out
+    assert "already finished, 4 of 6 epochs. Nothing to train" in capsys.readouterr().out
 
 
 def test_without_early_stopping_all_epochs_are_trained(tmp_path):

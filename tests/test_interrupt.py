@@ -110,7 +110,7 @@ def test_other_commands_end_in_one_line(tmp_path):
     wait_for(process, lambda: len(list(out.glob("*_overlay.png"))) > 2)
     errors = interrupt(process)
     assert errors.splitlines()[-1] == (
-        "crosscbam segment: interrupted. The same command starts from the beginning."
+        "crosscbam segment: interrupted. Finished results are in the output folder."
     )
     assert_nothing_unfinished(out)
     for path in out.iterdir():

@@ -86,7 +86,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog)
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "run").write_text("a file")
     with (
-        pytest.raises(RuntimeError, match=r"run cannot be written \(File exists\). Put that"),
+        pytest.raises(RuntimeError, match=r"run cannot be written \(File exists\). Fix this"),
         only_process(tmp_path / "run"),
     ):
         pass

@@ -199,9 +199,9 @@ def test_a_table_of_one_logit_has_two_names():
 
 
 def test_a_softmax_over_one_class_is_refused():
-    with pytest.raises(ValueError, match="softmax over one class is 1 everywhere"):
+    with pytest.raises(ValueError, match="softmax over one class is always 1"):
         kc.CrossCBAM_M(num_classes=1, classifier_activation="softmax")
-    with pytest.raises(ValueError, match="softmax over one class is 1 everywhere"):
+    with pytest.raises(ValueError, match="softmax over one class is always 1"):
         kc.STDC1(num_classes=1)
     with pytest.raises(ValueError, match=r"`num_classes` must be at least 1\. Received: 0"):
         kc.CrossCBAM_M(num_classes=0)

@@ -138,7 +138,7 @@ def _strips(image, labels, classes, opacity, shown):
     for top in range(0, len(image), 64):
         rows = slice(top, top + 64)
         colors = Image.fromarray(labels[rows])
-        colors.putpalette(palette)
+        colors.putpalette(palette.tobytes())
         mask = Image.fromarray(weights[labels[rows]])
         strip = Image.composite(colors.convert("RGB"), Image.fromarray(as_rgb(image[rows])), mask)
         yield top, strip

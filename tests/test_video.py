@@ -209,7 +209,7 @@ def test_only_some_classes_are_drawn(clip, tmp_path):
     frame, _ = pairs[5]
     np.testing.assert_allclose(pictures[5][:48, 24:64], frame[:, 24:], atol=12)
     assert pictures[5][24, 5, 0] > pictures[5][24, 5, 2] + 60
-    with pytest.raises(ValueError, match=r"No class is called 'road'. The classes are Dark"):
+    with pytest.raises(ValueError, match=r"No class is named 'road'. The classes are Dark"):
         kc.segment_video(Brightness(), clip, shown=["road"])
 
 

@@ -474,7 +474,9 @@ def test_links_that_lead_nowhere_are_named(tmp_path, name):
     for folder in ("images", "masks"):
         (tmp_path / folder / "train" / name).symlink_to("/gone")
     for load in (load_folder, split_images):
-        with pytest.raises(ValueError, match=f"images/train/{name}: a link to /gone, which does not exist"):
+        with pytest.raises(
+            ValueError, match=f"images/train/{name}: a link to /gone, which does not exist"
+        ):
             load(tmp_path, "train")
 
 

@@ -131,9 +131,10 @@ def test_16_bits_of_a_smaller_range(tmp_path, kind, top):
     np.testing.assert_array_equal(read_image(file, (0, top)), in_8_bits(seen, 0, top))
     np.testing.assert_array_equal(read_image(file, (0, 65535)), in_8_bits(seen, 0, 65535))
     bright = in_8_bits(seen, 0, top)[..., 0] > 127
-    for source in (file, Image.open(file)):
-        labels = kc.segment(Brightness(), [source], value_range=(0, top))[0]
-        np.testing.assert_array_equal(labels, bright)
+    with Image.open(file) as opened:
+        for source in (file, opened):
+            labels = kc.segment(Brightness(), [source], value_range=(0, top))[0]
+            np.testing.assert_array_equal(labels, bright)
 
 
 @KINDS

@@ -9,11 +9,8 @@ import statistics
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
-
 import keras_crosscbam as kc
+from keras_crosscbam.cli.quiet import quiet_tensorflow
 from keras_crosscbam.images import STREET, read_image
 from keras_crosscbam.segmentation import segment_files
 
@@ -23,6 +20,8 @@ def main():
     parser.add_argument("image", type=Path, nargs="?", default=STREET)
     parser.add_argument("--out", type=Path, default=Path("demo-out"))
     args = parser.parse_args()
+    quiet_tensorflow()
+    import keras
 
     (weights,) = (w for w in kc.list_weights()["camvid"] if w["architecture"].endswith("stdc1"))
     model = kc.CrossCBAM_M(weights="camvid", input_shape=(None, None, 3))

@@ -133,7 +133,7 @@ def test_the_command_sets_the_field_of_the_recipe(made_camvid, tmp_path, monkeyp
     def train(train_set, val_set, recipe, out):
         given.append(recipe.early_stopping)
 
-    monkeypatch.setattr("keras_crosscbam.training.segmentation.train", train)
+    monkeypatch.setattr("keras_crosscbam.training.train", train)
     words = ["train", "--data", str(made_camvid), "--out", str(tmp_path)]
     assert cli.main([*words, "--early-stopping", "3"]) == 0
     assert cli.main(words) == 0

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_network
 from PIL import Image
 
 import keras_crosscbam as kc
 from keras_crosscbam.batching import outputs
+from keras_crosscbam.cli import main
 from keras_crosscbam.datasets import CAMVID_CLASSES, ClassTable
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.video import SourceLostError, is_video, sources
@@ -111,6 +113,19 @@ def test_overlay(clip, tmp_path):
     legend = pictures[0][:, 64:].reshape(-1, 3).astype(int)
     for color in TABLE.colors:
         assert np.abs(legend - color).max(axis=1).min() < 40
+
+
+def test_the_command_writes_overlay_shares_and_labels(clip, tmp_path, capsys):
+    model, out = tmp_path / "m.onnx", tmp_path / "out"
+    tiny_network.onnx_file(model, size=(None, None))
+    assert main(["segment", str(clip), "--model", str(model), "--out", str(out), "--labels"]) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "clip_overlay.mp4", "clip_shares.csv", "clip_shares.png", "clip_labels"
+    }  # fmt: skip
+    assert (
+        len(decoded(out / "clip_overlay.mp4")[0]) == len([*(out / "clip_labels").iterdir()]) == 10
+    )
+    assert "10 frames" in capsys.readouterr().out
 
 
 def test_finished_overlay_is_an_ordinary_file(clip, tmp_path):

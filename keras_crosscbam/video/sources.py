@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def open_source(source, rate=25):
     return Video(text)
 
 
-class Source:
+class Source(ABC):
     """A source of frames.
 
     Attributes:
@@ -122,11 +123,11 @@ class Source:
         self.name, self.rate, self.seconds, self.is_live = name, rate, seconds, is_live
         self.aspect, self.broken = aspect, 0
 
+    @abstractmethod
     def images(self, start):
         """Yields `(seconds, image)` of each frame, the first one at `start` seconds or before."""
-        raise NotImplementedError
 
-    def close(self):
+    def close(self):  # noqa: B027 - a folder has nothing to close
         """Closes the file or device."""
 
     def frames(self, every=1, start=0.0, duration=None):

@@ -17,7 +17,6 @@ from keras_crosscbam.training import (
 )
 from keras_crosscbam.training.callbacks import (
     EpochLog,
-    KeepBest,
     LogAndCheckpoint,
     Progress,
     SeedDropout,
@@ -26,6 +25,7 @@ from keras_crosscbam.training.callbacks import (
     ema_weights,
 )
 from keras_crosscbam.training.checkpoints import Checkpoints
+from keras_crosscbam.training.keep_best import KeepBest
 from keras_crosscbam.training.segmentation import progress_scores
 
 

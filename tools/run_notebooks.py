@@ -51,6 +51,7 @@ def run(path, folder, timeout=600):
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
+        coalesce_streams=True,
     )
     client.execute(env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ})
     return notebook

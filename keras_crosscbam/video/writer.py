@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -46,8 +46,11 @@ class VideoWriter:
         path = Path(path)
         self._av, self._path, self._rate = pyav(), path, rate
         self._aspect = Fraction(aspect).limit_denominator(1000)
-        self._container = self._stream = self._size = None
-        self._began, self._last = None, -1
+        self._container: Any = None
+        self._stream: Any = None
+        self._size: Any = None
+        self._began: float | None = None
+        self._last = -1
         if path.suffix.lower() != ".mp4":
             raise ValueError(f"Videos are written as .mp4. Received: {path}")
         self._encoder = next((name for name in ("libx264", "libopenh264") if self._has(name)), None)

@@ -34,9 +34,9 @@ FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
 class Batcher:
     """Runs the network on requests, in one thread and in batches.
 
-    A batch is full, or its first request has waited for `max_wait` seconds. The image and the
-    labels of a request are only in memory during its batch, and the number of waiting requests is
-    limited.
+    A batch is run when it is full, or when its first request has waited for `max_wait` seconds.
+    Decoded images are only in memory while their batch is run, and the number of waiting requests
+    is limited.
     """
 
     def __init__(self, run, size, max_pixels, max_batch, max_wait, max_waiting=64):
@@ -148,6 +148,11 @@ def create_app(run, size, max_bytes, max_pixels, max_batch, max_wait):
     """
     run.check_size(size)
     check_batch(run, run.batch or max_batch)
+    if max_pixels > Image.MAX_IMAGE_PIXELS:
+        raise ValueError(
+            f"`max_pixels` must be at most {Image.MAX_IMAGE_PIXELS}, the limit of Pillow. "
+            f"Received: {max_pixels}"
+        )
     batcher = Batcher(run, size, max_pixels, max_batch, max_wait)
 
     @contextlib.asynccontextmanager

@@ -204,6 +204,18 @@ def test_more_waiting_requests_than_allowed_are_refused(network_file):
     assert asyncio.run(two()) == 503
 
 
+def test_arguments_out_of_range(network_file):
+    run = kc.runtime.load(network_file)
+    for wrong, message in (
+        ({"size": 5}, "is fixed to 16x24 pixels"),
+        ({"max_batch": 0}, "`batch` must be a positive number"),
+        ({"max_pixels": 10**9}, "`max_pixels` must be at most 89478485"),
+    ):
+        right = {"size": None, "max_bytes": 1, "max_pixels": 1, "max_batch": 1, "max_wait": 0.0}
+        with pytest.raises(ValueError, match=message):
+            serve.create_app(run, **{**right, **wrong})
+
+
 # As a program of its own
 
 WRAPPED = """

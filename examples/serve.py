@@ -107,8 +107,10 @@ def read(body, channels, max_pixels):
     """Returns an image file, given as bytes, as uint8 `(height, width, channels)`."""
     try:
         with Image.open(io.BytesIO(body), formats=FORMATS) as image:
-            # The size is in the header; the pixels are not decoded yet.
-            if image.width * image.height > max_pixels:
+            # The size is in the header; the pixels are not decoded yet. Frames of an animation
+            # are only read for networks of other than one or three channels, as channels.
+            frames = 1 if channels in (1, 3) else getattr(image, "n_frames", 1)
+            if image.width * image.height * frames > max_pixels:
                 raise Image.DecompressionBombError
             return to_channels(image, channels)
     except Image.DecompressionBombError:

@@ -140,6 +140,15 @@ def test_what_is_refused(client, body, status, sentence):
     assert set(answered.json()) == {"detail"}
 
 
+def test_frames_of_an_animation_count_if_they_are_read():
+    frames = [Image.new("RGBA", (60, 60), (i, 0, 0, 255)) for i in range(3)]
+    file = io.BytesIO()
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:])
+    assert serve.read(file.getvalue(), 3, MAX_PIXELS).shape == (60, 60, 3)
+    with pytest.raises(serve.HTTPException, match=f"413: The image has more than {MAX_PIXELS}"):
+        serve.read(file.getvalue(), 12, MAX_PIXELS)
+
+
 def test_a_form_is_refused(client):
     answered = client.post("/segment", files={"image": b"1"})
     assert answered.status_code == 415

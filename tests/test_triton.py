@@ -1,17 +1,20 @@
 """Model repositories of Triton: the folder, and a configuration that says what the graph says."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import tiny_network
 import triton_config
+from cards import need_rtx
 from PIL import Image
 
 import keras_crosscbam as kc
 from keras_crosscbam import cli
 from keras_crosscbam.export.triton import to_triton
-from keras_crosscbam.runtime.description import Description, write_beside
+from keras_crosscbam.runtime.description import Description, read_beside, write_beside
 from keras_crosscbam.runtime.onnx import OnnxRuntime
 
 ORT_TYPES = {"FP32": "tensor(float)", "UINT8": "tensor(uint8)", "INT64": "tensor(int64)"}
@@ -201,3 +204,19 @@ def test_command_exports_into_a_repository(capsys, small_network, tmp_path):
     assert names == list(small_network.classes.names)
     labels = kc.segment(placed, image)
     assert np.array_equal(labels, kc.segment(tmp_path / "road.onnx", image))
+
+
+@pytest.mark.slow
+def test_command_refuses_a_real_engine_of_rtx(capsys, small_network, tmp_path):
+    need_rtx()
+    small_network.save(tmp_path / "m.keras")
+    places = ["--out", tmp_path / "m.engine", "--triton", tmp_path / "models"]
+    arguments = ["--model", tmp_path / "m.keras", "--to", "tensorrt", "--size", "64x96", *places]
+    assert cli.main(["export", *map(str, arguments)]) == 2
+    expected = "m.engine: Triton runs engines of TensorRT. Received: an engine of TensorRT-RTX"
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
+    # The description of an engine is that of its graph, which `to_triton` compares.
+    descriptions = read_beside(tmp_path / "m.engine"), OnnxRuntime(tmp_path / "m.onnx").description
+    engine, graph = (replace(description, extra={}) for description in descriptions)
+    assert engine == graph

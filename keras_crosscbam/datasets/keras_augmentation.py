@@ -118,7 +118,7 @@ class KerasAugmentation:
             if self._makes_up in str(error):
                 return self._makes_up
             raise ValueError(
-                f"{self._name} cannot augment images together with labels; see the error above."
+                f"{self._name} cannot augment images together with labels: {one_line(error)}"
             ) from error
         left = {label for draw in drawn for label in np.unique(draw["segmentation_masks"])}
         if not left.issubset(classes):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_crosscbam.classes import IGNORE
+from keras_crosscbam.runtime.errors import one_line
 from keras_crosscbam.tf_data import tf
 
 

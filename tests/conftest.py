@@ -17,9 +17,10 @@ import pytest
 from PIL import Image
 from small_network import SMALL
 
-# Files that take a minute come first, so that no worker is left with one at the end.
+# The longest files come first, so that no worker is left with one at the end.
 LONGEST = ("test_training", "test_distillation", "test_export", "test_training_networks")
 LONGEST += ("test_classification", "test_rewrites", "test_formats", "test_backends")
+LONGEST += ("test_weight_conversion", "test_weights")
 
 
 def pytest_collection_modifyitems(items):

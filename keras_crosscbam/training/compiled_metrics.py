@@ -11,10 +11,11 @@ def build_metrics(model, labels):
 
         >>> import keras
         >>> from keras_crosscbam.training.compiled_metrics import build_metrics
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> image = keras.Input((4,))
+        >>> model = keras.Model(image, keras.layers.Dense(3)(image))
         >>> model.compile(loss="mse", metrics=["mae"])
-        >>> build_metrics(model, keras.KerasTensor((None, 3)))
-        >>> [metric.name for metric in model.metrics]
+        >>> build_metrics(model, labels=model.output)
+        >>> sorted(model.get_metrics_result())
         ['loss', 'mae']
 
     Args:

@@ -84,7 +84,7 @@ class Profile:
         return sorted(self._sums("operator"), key=lambda entry: -entry.milliseconds)
 
     def _sums(self, attribute):
-        groups: dict[str, list[float]] = {}
+        groups = {}
         for node in self.nodes:
             groups.setdefault(getattr(node, attribute), []).append(node.milliseconds)
         return [

@@ -25,6 +25,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import keras
 from front_networks import NETWORKS, REFERENCE, build
 from front_picture import draw
 from front_table import table
@@ -156,6 +157,7 @@ def train_network(args, name, group):
     result = result_of(args.out, name, group)
     if result.exists():
         return
+    keras.utils.clear_session()  # frees the memory of earlier networks
     train_set, held_out, recipe = hold_out(args.data, group, recipe_of(args))
     folder = args.out / "runs" / f"{name}-without-{group}"
     print(f"{name} without {group}: {folder}", flush=True)
@@ -185,6 +187,7 @@ def trained_model(args, name, group, size, classes):
         raise ValueError(
             f"{args.out} has no result of {name} without {group}. Run the stage train first."
         )
+    keras.utils.clear_session()  # frees the memory of earlier networks
     model = build(name, args.encoder_weights, (*size, 3), classes)
     model.load_weights(args.out / "runs" / f"{name}-without-{group}" / "best.weights.h5")
     return model

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from front_networks import NETWORKS, REFERENCE
-from front_table import fronts, points_of, read_manifest, shipped, starts
+from front_table import fronts, points_of, read_manifest, scores_of, shipped, starts
 from front_timing import RUNTIMES
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
@@ -37,8 +37,9 @@ def draw(found, manifest=None):
     _legend(drawing, size)
     everything = {key: points_of(found, size, key) for key in keys}
     full = {name: 100 * entry["test_mean_iou"] for name, entry in shipped(manifest).items()}
-    heights = [accuracy for points in everything.values() for _, accuracy in points.values()]
-    y_ticks = ticks([*heights, *(full.values() if heights else [])], 5)
+    heights = [*full.values()]
+    for points in everything.values():
+        heights += [score for name in points for score in scores_of(found, name)]
     for number, key in enumerate(keys):
         row, column = divmod(number, COLUMNS)
         times = found["times"][size][key]
@@ -46,7 +47,7 @@ def draw(found, manifest=None):
             drawing,
             70 + column * (PANEL[0] + 90),
             ticks([0, *(interval.median for interval in times.values())], 0.25),
-            y_ticks,
+            ticks(heights, 5),
             (RUNTIMES[key].title, f"time relative to {NETWORKS[REFERENCE].title}", "mean IoU, %"),
             top=110 + row * (PANEL[1] + 110),
             title_offset=-10,
@@ -81,8 +82,13 @@ def _legend(drawing, size):
         drawing.dot(x, 48, color, radius=5, hollow=hollow)
         drawing.text(x + 9, 52, text)
         x += 30 + 6.5 * len(text)
-    text = "Areas: parameters. Lines: fronts, dashed for random starts. Diamonds: shipped weights "
-    drawing.text(20, 72, text + "after full training, on test frames (not comparable)", size=11)
+    text = (
+        "Areas: parameters. Bars: the drives, dots: their mean. Lines: fronts, dashed for random "
+    )
+    text += (
+        "starts. Diamonds: shipped weights after full training, on test frames (not comparable)."
+    )
+    drawing.text(20, 72, text, size=11)
 
 
 def _panel(axes, found, points, full):
@@ -96,6 +102,8 @@ def _panel(axes, found, points, full):
         facts = next(iter(found["accuracy"][name].values()))
         radius = 2.2 * math.sqrt(facts["parameters"] / 1e6)
         x, y, color = axes.x(time), axes.y(accuracy), OURS if NETWORKS[name].ours else PEER
+        lowest, *_, highest = sorted([*scores_of(found, name), accuracy])
+        axes.drawing.line((x, axes.y(lowest)), (x, axes.y(highest)), color=color, width=1)
         axes.drawing.dot(x, y, color, radius=radius, hollow=not starts(name))
         taken.append((x - radius, y - radius, x + radius, y + radius))
         labels.append((x, y, radius, NETWORKS[name].title, color))
@@ -106,13 +114,14 @@ def _panel(axes, found, points, full):
         taken.append((x - r, y - r, x + r, y + r))
         labels.append((x, y, r, NETWORKS[name].title, OURS))
     for x, y, radius, text, color in labels:
-        box, (at_x, at_y, anchor) = _free_place(taken, x, y, radius, 6 * len(text))
+        edges = axes.left, axes.left + axes.width
+        box, (at_x, at_y, anchor) = _free_place(taken, x, y, radius, 6 * len(text), edges)
         taken.append(box)
         axes.drawing.text(at_x, at_y, text, anchor, size=11, color=color)
 
 
-def _free_place(taken, x, y, radius, width):
-    """Returns the box and the position of a label that covers nothing, if there is one."""
+def _free_place(taken, x, y, radius, width, edges):
+    """Returns the box and the position of a label between edges that covers nothing, if any."""
     right, left, gap = x + radius + 3, x - radius - 3, radius + 3
     places = [
         ((right, y - 7, right + width, y + 5), (right, y + 4, "start")),
@@ -120,9 +129,11 @@ def _free_place(taken, x, y, radius, width):
         ((x - width / 2, y - gap - 11, x + width / 2, y - gap), (x, y - gap - 2, "middle")),
         ((x - width / 2, y + gap, x + width / 2, y + gap + 11), (x, y + gap + 9, "middle")),
     ]
-    return next(
-        (place for place in places if not any(_overlap(place[0], b) for b in taken)), places[0]
-    )
+    for box, place in places:
+        inside = edges[0] <= box[0] and box[2] <= edges[1]
+        if inside and not any(_overlap(box, other) for other in taken):
+            return box, place
+    return places[0]
 
 
 def _overlap(one, other):

@@ -60,10 +60,15 @@ def accuracy_of(found):
     Networks without a result for each group are left out.
     """
     return {
-        name: 100 * statistics.mean(results[group]["mean_iou"] for group in found["groups"])
+        name: statistics.mean(scores_of(found, name))
         for name, results in found["accuracy"].items()
         if set(found["groups"]) <= set(results)
     }
+
+
+def scores_of(found, name):
+    """Returns the mean IoU of a network in percent on each group, in their order."""
+    return [100 * found["accuracy"][name][group]["mean_iou"] for group in found["groups"]]
 
 
 def shipped(manifest):

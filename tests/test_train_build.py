@@ -7,7 +7,7 @@ import logging
 import keras
 import numpy as np
 import pytest
-from trained import log_of, run
+from trained import assert_same_arrays, log_of, run
 from training_program import TINY
 
 import keras_crosscbam as kc
@@ -26,7 +26,24 @@ def small(filters, input_shape, classes):
     return keras.Model(image, ResizeLike(name="resize")([x, image]), name="small")
 
 
-def test_another_network_is_trained_saved_and_resumed(made_camvid, tmp_path, capsys):
+class Interruption(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(made_camvid, tmp_path):
+    recipe = dataclasses.replace(SHORT, phases=(Phase(2, (32, 48)),), steps_per_epoch=1)
+    build = functools.partial(small, 4)
+    expected = run(made_camvid, tmp_path / "whole", recipe, build=build)
+    with pytest.raises(KeyboardInterrupt):
+        run(made_camvid, tmp_path / "parts", recipe, build=build, callbacks=[Interruption()])
+    resumed = run(made_camvid, tmp_path / "parts", recipe, build=build)
+    assert [row["epoch"] for row in log_of(tmp_path / "parts")] == [1, 2]
+    assert_same_arrays(resumed, expected)
+
+
+def test_another_network_is_trained_saved_and_kept(made_camvid, tmp_path):
     build = functools.partial(small, 4)
     best = run(made_camvid, tmp_path, SHORT, build=build)
     keras.utils.set_random_seed(SHORT.seed)
@@ -40,7 +57,6 @@ def test_another_network_is_trained_saved_and_resumed(made_camvid, tmp_path, cap
     val_set = kc.datasets.load_camvid(made_camvid, "val")
     scores = kc.evaluate(trained, val_set)
     assert row["val_mean_iou"] == pytest.approx(scores["mean_iou"], abs=1e-6)
-    assert "main_mean_iou" not in row or 0 <= row["main_mean_iou"] <= 1
 
     # Again: finished, with nothing to train; another network or that of the recipe is refused.
     before = best.read_bytes()

@@ -21,11 +21,9 @@ from keras_crosscbam.training.callbacks import (
     Progress,
     SeedDropout,
     StopOnNaN,
-    best_score,
-    ema_weights,
 )
 from keras_crosscbam.training.checkpoints import Checkpoints
-from keras_crosscbam.training.keep_best import KeepBest
+from keras_crosscbam.training.keep_best import KeepBest, best_score, ema_weights
 from keras_crosscbam.training.segmentation import progress_scores
 
 

@@ -233,7 +233,7 @@ def collect(args):
         - `"accuracy"`: by network and group, the result of its training.
         - `"times"`: by size as text, runtime and network, an `Interval` relative to `REFERENCE`.
         - `"int8"`: by network, runtime and group, the mean IoU of `"fp32"` and `"int8"`.
-        - `"machine"`: name of the processor of the times; None without times.
+        - `"machine"`: processor and number of threads of the times; None without times.
     """
     found = {
         "groups": args.hold_out,
@@ -257,7 +257,8 @@ def collect(args):
         if (file := report_of(args.out, key, size)).is_file():
             report = Report.from_json(file.read_text())
             found["times"].setdefault(shape_text(size), {})[key] = ratios(report)
-            found["machine"] = report.machine.get("cpu")
+            threads = report.setting["threads"] or len(report.setting["affinity"] or ())
+            found["machine"] = f"{report.machine['cpu']}, {threads} threads"
     return found
 
 

@@ -9,7 +9,7 @@ import statistics
 from pathlib import Path
 
 from front_networks import NETWORKS
-from front_timing import RUNTIMES
+from front_timing import RUNTIMES, shape_text
 
 from keras_crosscbam.variants import VARIANTS
 
@@ -106,31 +106,38 @@ def table(found, manifest=None):
 
 
 def _caption(found):
-    settings = found["settings"]
-    text = "Mean IoU in percent on each held-out drive; time relative to STDC1-Seg's in the same "
-    text += "runtime, with 95 % intervals. Bold: on the front of the runtime among the networks "
-    text += (
-        "with the same kind of start. Loss: points of mean IoU lost in INT8, mean of the drives."
-    )
-    if settings:
-        height, width = settings["crop"]
-        text += (
-            f" Trained for {settings['epochs']} epochs of {settings['steps_per_epoch']} steps with "
-            f"{settings['batch_size']} crops of {height}x{width}; encoder weights: "
+    sentences = [
+        "Mean IoU in percent on each held-out drive; time relative to STDC1-Seg's in the same "
+        "runtime, with 95 % intervals.",
+        "Bold: on the front of the runtime among the networks with the same kind of start.",
+    ]
+    losses = [
+        result
+        for by_runtime in found["int8"].values()
+        for by_group in by_runtime.values()
+        for result in by_group.values()
+    ]
+    if losses:
+        sizes = ", ".join(sorted({shape_text(result["size"]) for result in losses}))
+        sentences.append(f"Loss: points of mean IoU lost in INT8 at {sizes}, mean of the drives.")
+    if settings := found["settings"]:
+        sentences.append(
+            f"Trained for {settings['epochs']} epochs of {settings['steps_per_epoch']} steps with "
+            f"{settings['batch_size']} crops of {shape_text(settings['crop'])}; encoder weights: "
             f"`{settings['encoder_weights']}`."
         )
         if settings["set"]:
-            text += f" Changed settings: {', '.join(settings['set'])}."
+            sentences.append(f"Changed settings: {', '.join(settings['set'])}.")
     if found["machine"]:
-        text += f" Times on {found['machine']}."
-    return text
+        sentences.append(f"Times on {found['machine']}.")
+    return " ".join(sentences)
 
 
 def _main_table(found, size):
     accuracy = accuracy_of(found)
     header = ["network", "start", "parameters, M", "GMACs at 512x1024"]
-    header += [*found["groups"], "mean", *_time_titles(found, size, with_loss=True)]
-    times = {row[0]: row[1:] for row in _time_rows(found, size, with_loss=True)}
+    header += [*found["groups"], "mean", *_time_titles(found, size)]
+    times = {row[0]: row[1:] for row in _time_rows(found, size)}
     rows = []
     ranked = sorted(found["accuracy"], key=lambda name: -accuracy.get(name, -math.inf))
     for name in ranked:
@@ -156,16 +163,16 @@ def _percent(result):
     return EMPTY if result is None else f"{100 * result['mean_iou']:.2f}"
 
 
-def _time_titles(found, size, with_loss=False):
+def _time_titles(found, size):
     titles = []
     for key in found["times"].get(size, {}):
         titles.append(RUNTIMES[key].title)
-        if with_loss and RUNTIMES[key].int8:
+        if RUNTIMES[key].int8:
             titles.append("loss")
     return titles
 
 
-def _time_rows(found, size, with_loss=False):
+def _time_rows(found, size):
     """Returns the cells of the networks in one of the runtimes: title, times, and losses."""
     times = found["times"].get(size, {})
     best = {key: set().union(*fronts(points_of(found, size, key))) for key in times}
@@ -174,7 +181,7 @@ def _time_rows(found, size, with_loss=False):
         row = [network.title]
         for key, intervals in times.items():
             row.append(_interval(intervals.get(name), name in best[key]))
-            if with_loss and RUNTIMES[key].int8:
+            if RUNTIMES[key].int8:
                 row.append(_loss(found["int8"].get(name, {}).get(key, {}), found["groups"]))
         if any(cell != EMPTY for cell in row[1:]) or name in found["accuracy"]:
             rows.append(row)
@@ -184,9 +191,9 @@ def _time_rows(found, size, with_loss=False):
 def _interval(interval, bold):
     if interval is None:
         return EMPTY
-    if interval.low == interval.high:
-        return f"**{interval.median:.2f}**" if bold else f"{interval.median:.2f}"
     median = f"**{interval.median:.2f}**" if bold else f"{interval.median:.2f}"
+    if interval.low == interval.high:
+        return median
     return f"{median} ({interval.low:.2f}..{interval.high:.2f})"
 
 

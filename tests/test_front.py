@@ -140,6 +140,7 @@ def test_table_has_both_drives_the_times_and_the_losses():
     assert larger["STDC1-Seg"] == ["**1.00**"]
     assert shipped["M, `camvid`"] == ["600x800", "72.46", "63.65"]
     assert "20 epochs of 33 steps with 8 crops of 256x320" in text
+    assert "lost in INT8 at 360x480, mean of the drives. " in text
     assert "Times on a processor." in text
 
 

@@ -123,6 +123,7 @@ class KernelAttention(layers.Layer):
     def build(self, input_shape):
         self.keys.build(input_shape)
         self.values = _Swapped(self.keys, input_shape[-1], dtype=self.dtype_policy, name="values")
+        self.values.build((*input_shape[:-1], KEYS))
 
     def call(self, x):
         return self.values(_normalized(self.keys(x)))
@@ -151,6 +152,12 @@ class _Swapped(layers.Conv2D):
 
     def build(self, input_shape):
         self.bias = None
+
+    def save_own_variables(self, store):
+        pass  # the other layer saves the kernel
+
+    def load_own_variables(self, store):
+        pass
 
     @property
     def kernel(self):

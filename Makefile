@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all lint format wheel docs clean
+.PHONY: demo test test-all notebooks lint format wheel docs clean
 
 demo: $(VENV)/.installed ## segment the street photograph with the shipped weights
 	$(BIN)/python examples/demo.py --out demo-out
@@ -14,6 +14,9 @@ test: $(VENV)/.dev ## the tests, but for those that take minutes
 
 test-all: $(VENV)/.dev ## all tests
 	$(BIN)/python -m pytest
+
+notebooks: $(VENV)/.dev ## run the example notebooks
+	$(BIN)/python -m pytest tests/test_notebooks.py
 
 lint: $(VENV)/.dev ## style, format and types, without changing anything
 	$(BIN)/ruff check .

@@ -53,6 +53,7 @@ def main():
             steps_per_epoch=steps,
             epochs=args.epochs,
             validation_data=evaluation_batches(val),
+            shuffle=False,  # the batches are shuffled already
         )
     model.save(args.out)
     print(f"{args.out}: val mIoU {100 * kc.evaluate(args.out, val)['mean_iou']:.2f} %")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         training,
         visualize,
     )
+    from keras_crosscbam.benchmark.estimation import estimate
+    from keras_crosscbam.benchmark.profiling import profile
     from keras_crosscbam.evaluation import evaluate
     from keras_crosscbam.explanation import explain
     from keras_crosscbam.manifest import list_weights
@@ -73,6 +75,7 @@ __all__ = [
     "convert_weights",
     "datasets",
     "doctor",
+    "estimate",
     "evaluate",
     "explain",
     "export",
@@ -83,6 +86,7 @@ __all__ = [
     "list_models",
     "list_weights",
     "models",
+    "profile",
     "runtime",
     "segment",
     "segment_video",
@@ -98,12 +102,14 @@ __getattr__, __dir__ = lazy_names(
         **{name: "models" for name in __all__ if name[0].isupper()},
         "Tiled": "tiling",
         "convert_weights": "weight_conversion",
+        "estimate": "benchmark",
         "evaluate": "evaluation",
         "explain": "explanation",
         "freeze_backbone": "models",
         "inference_model": "models",
         "list_models": "variants",
         "list_weights": "manifest",
+        "profile": "benchmark",
         "segment": "segmentation",
         "segment_video": "video",
         "with_input_size": "models",

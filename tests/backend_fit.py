@@ -90,14 +90,13 @@ def refused(channels):
     return said
 
 
-def main(folder):
+def results(folder):
     names = ("mean_iou", "my_iou")
-    results = {
+    return {
         "callbacks": {name: callbacks(Path(folder) / name, name) for name in names},
         "refused": {channels: refused(channels) for channels in (1, 2, 4)},
     }
-    print(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(json.dumps(results(*sys.argv[1:])))

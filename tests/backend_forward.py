@@ -2,7 +2,7 @@
 
     python backend_forward.py FOLDER OUTPUTS.npz
 
-FOLDER holds `images.npz` and the weights of two networks, `model.weights.h5` and half as wide
+FOLDER holds `images.npz` and the weights of a large and of a small network, `model.weights.h5` and
 `small.weights.h5`. OUTPUTS.npz gets the large one's logits of both heads and its encoder's feature
 maps, the small one's logits, and those as they are taught to the large one.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from small_network import SMALL
 
 import keras_crosscbam
 from keras_crosscbam.models.weights import find_weights
@@ -24,7 +25,7 @@ def build_models():
     common = {"input_shape": IMAGE_SHAPE, "num_classes": 5}
     return {
         "model": keras_crosscbam.CrossCBAM_M(**common, aux_head=True),
-        "small": keras_crosscbam.CrossCBAM_S(**common),
+        "small": keras_crosscbam.CrossCBAM(**common, **SMALL),
     }
 
 

@@ -412,7 +412,7 @@ def test_the_mirror_image_of_four_channels(photo):
 @pytest.mark.parametrize(
     ("channels", "name", "write"),
     [
-        (1, "m.onnx", kc.export.to_onnx),
+        pytest.param(1, "m.onnx", kc.export.to_onnx, marks=pytest.mark.slow),
         (4, "m.onnx", kc.export.to_onnx),
         (4, "m.tflite", kc.export.to_litert),
         pytest.param(1, "m.tflite", kc.export.to_litert, marks=pytest.mark.slow),

@@ -29,12 +29,15 @@ from keras_crosscbam.training.classification import (
     pretrain,
 )
 
+ALPHA = 0.125
 # Two epochs of two steps. Only the last one is judged.
 TINY = PretrainingRecipe(
     name="tiny",
     backbone="stdc1",
+    alpha=ALPHA,
     phases=(Phase(2, (32, 32)),),
     batch_size=4,
+    optimizer="sgd",
     warmup_steps=1,
     validation_size=32,
     jit_compile=False,
@@ -96,8 +99,9 @@ def test_a_run_leaves_its_description_log_and_checkpoints(undisturbed, folders):
 
 
 def test_the_encoder_goes_into_a_segmentation_network(undisturbed):
-    classifier = STDC1(num_classes=2, weights=undisturbed / "best.weights.h5")
-    network = CrossCBAM_M(num_classes=3, backbone_weights=undisturbed / "best.weights.h5")
+    best = undisturbed / "best.weights.h5"
+    classifier = STDC1(num_classes=2, alpha=ALPHA, weights=best)
+    network = CrossCBAM_M(num_classes=3, alpha=ALPHA, backbone_weights=best)
     compared = 0
     for layer in network.layers:
         if not is_backbone(layer.name) or not layer.weights:
@@ -107,7 +111,7 @@ def test_the_encoder_goes_into_a_segmentation_network(undisturbed):
         ):
             np.testing.assert_array_equal(array, expected)
             compared += 1
-    fresh = STDC1(include_top=False)
+    fresh = STDC1(include_top=False, alpha=ALPHA)
     assert compared == len(fresh.weights)
     # They are trained ones: the statistics of BatchNormalization have moved.
     mean = network.get_layer("stem_conv1").weights[-2]
@@ -118,6 +122,7 @@ def test_the_log_holds_the_accuracy_of_the_kept_weights(undisturbed, folders):
     model = STDC1(
         input_shape=(None, None, 3),
         num_classes=2,
+        alpha=ALPHA,
         classifier_activation=None,
         weights=undisturbed / "best.weights.h5",
     )

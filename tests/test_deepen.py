@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trained import run
+from trained import model_at_start, run
 from training_program import TINY
 
 import keras_crosscbam as kc
@@ -82,7 +82,16 @@ def test_only_a_whole_stdc1_can_be_deepened(tmp_path):
         deepened(replace(weights, variables={"classifier": weights.variables["stem_conv1/conv"]}))
 
 
-def test_a_training_starts_from_it(made_camvid, tmp_path):
+def trained_deep(root, out, recipe):
+    """The network after a training."""
+    best = run(root, out, recipe)
+    return kc.CrossCBAM("stdc2", num_classes=11, weights=best, **TINY.architecture)
+
+
+@pytest.mark.parametrize(
+    "train", [model_at_start, pytest.param(trained_deep, marks=pytest.mark.slow)]
+)
+def test_a_training_starts_from_it(made_camvid, tmp_path, train):
     """With a rate of 0 the weights stay as they were, statistics apart."""
     keras.utils.set_random_seed(1)
     shallow = kc.CrossCBAM("stdc1", (None, None, 3), num_classes=11, **TINY.architecture)
@@ -95,8 +104,7 @@ def test_a_training_starts_from_it(made_camvid, tmp_path):
         end_learning_rate=0.0,
         deepened_from=str(tmp_path / "s.weights.h5"),
     )
-    best = run(made_camvid, tmp_path / "run", recipe)
-    deep = kc.CrossCBAM("stdc2", num_classes=11, weights=best, **TINY.architecture)
+    deep = train(made_camvid, tmp_path / "run", recipe)
     for name in ("stage4_block2_conv3", "classifier"):
         kernels = (model.get_layer(name).weights[0] for model in (shallow, deep))
         np.testing.assert_array_equal(*kernels)

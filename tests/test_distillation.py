@@ -360,25 +360,52 @@ def divergence(model, teacher, root):
     return numpy_distillation(np.where(labels == IGNORE, IGNORE, 0), *scores, 1.0)
 
 
-def test_a_student_gets_closer_to_its_teacher(teacher_file, made_camvid, tmp_path):
-    recipe = taught(
+def student(weights=None, **options):
+    common = {"input_shape": (None, None, 3), "classes": kc.datasets.CAMVID_CLASSES, **NARROW}
+    return kc.CrossCBAM(weights=weights, **common, **options)
+
+
+@pytest.fixture(scope="module")
+def lessons(teacher_file):
+    """A recipe of forty steps with a teacher."""
+    return taught(
         str(teacher_file), steps_per_epoch=20, learning_rate=5e-3, distillation_weight=10.0
     )
-    best = run(made_camvid, tmp_path / "taught", recipe)
-    alone = run(made_camvid, tmp_path / "alone", replace(recipe, teacher=None))
-    first, last = (row["distilled_loss"] for row in log_of(tmp_path / "taught"))
+
+
+@pytest.fixture(scope="module")
+def taught_run(lessons, made_camvid, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "taught"
+    run(made_camvid, out, lessons)
+    return out
+
+
+def test_a_student_gets_closer_to_its_teacher(taught_run, made_camvid, tmp_path):
+    first, last = (row["distilled_loss"] for row in log_of(taught_run))
     assert last < 0.8 * first
-    students = [
-        kc.CrossCBAM(input_shape=(None, None, 3), num_classes=11, weights=file, **NARROW)
-        for file in (best, alone)
-    ]
-    near, far = (divergence(student, network(), made_camvid) for student in students)
-    print(f"divergence from the teacher {near:.2f}, without one {far:.2f}")
+    best = taught_run / "best.weights.h5"
+    near, far = (divergence(s, network(), made_camvid) for s in (student(best), student()))
+    print(f"divergence from the teacher {near:.2f}, before the training {far:.2f}")
     assert near < 0.8 * far
     # Neither what is kept nor what is resumed from holds a teacher.
-    assert arrays_of(best).keys() == arrays_of(alone).keys()
+    assert arrays_of(best).keys() == arrays_of(saved(student(), tmp_path / "s.weights.h5")).keys()
+    with_aux = arrays_of(saved(student(aux_head=True), tmp_path / "aux.weights.h5")).keys()
+    (state,) = (taught_run / "checkpoints").glob("*-000000040-*")
+    layers = {path for path in arrays_of(state) if path.startswith("layers/")}
+    assert layers == with_aux
+
+
+@pytest.mark.slow
+def test_a_student_without_a_teacher_stays_away_from_it(taught_run, lessons, made_camvid, tmp_path):
+    alone = run(made_camvid, tmp_path / "alone", replace(lessons, teacher=None))
+    files = taught_run / "best.weights.h5", alone
+    near, far = (divergence(student(file), network(), made_camvid) for file in files)
+    print(f"divergence from the teacher {near:.2f}, without one {far:.2f}")
+    assert near < 0.8 * far
+    assert arrays_of(files[0]).keys() == arrays_of(alone).keys()
     states = [
-        next((tmp_path / n / "checkpoints").glob("*-000000040-*")) for n in ("taught", "alone")
+        next((out / "checkpoints").glob("*-000000040-*"))
+        for out in (taught_run, tmp_path / "alone")
     ]
     assert arrays_of(states[0]).keys() == arrays_of(states[1]).keys()
 
@@ -408,9 +435,8 @@ def test_a_taught_run_resumes_to_the_same_bits(teacher_file, made_camvid, tmp_pa
         run(made_camvid, killed, replace(recipe, teacher=str(other)))
 
 
-@pytest.mark.parametrize(
-    "dtype", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_with_everything_else(teacher_file, made_camvid, tmp_path, dtype):
     recipe = taught(
         (str(teacher_file),) * 2,

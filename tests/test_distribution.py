@@ -1,6 +1,7 @@
 """Training on several devices and processes gives what one device gives."""
 
 import json
+import os
 import socket
 import time
 
@@ -113,8 +114,8 @@ def test_two_devices_and_two_workers_learn_from_a_teacher_as_one(made_camvid, tm
 
 @pytest.mark.slow
 def test_two_jax_devices_train_as_one(made_camvid, tmp_path):
-    jax = {"KERAS_BACKEND": "jax"}
-    two = {**jax, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    jax, flags = {"KERAS_BACKEND": "jax"}, os.environ.get("XLA_FLAGS", "")
+    two = {**jax, "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=2"}
     finish(
         start(made_camvid, tmp_path / "one", *SAME, **jax),
         start(made_camvid, tmp_path / "two", *SAME, **two),

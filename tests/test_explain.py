@@ -1,5 +1,6 @@
 """What a network looks at: gates beside NumPy, Grad-CAM beside finite differences."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -90,25 +91,31 @@ def test_labels_and_target(network, explanation):
 
 
 @pytest.mark.slow
-def test_every_backend_says_the_same(tmp_path):
+def test_every_backend_says_the_same():
     """In processes of their own, the same weights and image."""
     results = {}
-    for backend in ("tensorflow", "jax", "torch"):
-        process = subprocess.run(
-            [sys.executable, Path(__file__).with_name("backend_explain.py")],
-            env={**os.environ, "KERAS_BACKEND": backend},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert process.returncode == 0, process.stderr
-        results[backend] = json.loads(process.stdout)
+    with contextlib.ExitStack() as stack:
+        programs = {b: stack.enter_context(explain_on(b)) for b in ("tensorflow", "jax", "torch")}
+        for backend, program in programs.items():
+            output, errors = program.communicate()
+            assert program.returncode == 0, errors
+            results[backend] = json.loads(output)
     reference = results.pop("tensorflow")
     assert 0 < np.mean(reference["grad_cam"]) < 1
     for result in results.values():
         assert result.keys() == reference.keys()
         for name, values in result.items():
             np.testing.assert_allclose(values, reference[name], atol=2e-3, err_msg=name)
+
+
+def explain_on(backend):
+    return subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("backend_explain.py")],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_the_model_stays_as_it_is(tmp_path):

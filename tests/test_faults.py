@@ -13,7 +13,9 @@ from keras_crosscbam.training import Phase
 
 
 def test_a_loss_that_is_no_number_stops_the_run(made_camvid, tmp_path):
-    hot = replace(TINY, learning_rate=1e30, warmup_steps=0, phases=(Phase(1, (64, 64)),))
+    hot = replace(
+        TINY, optimizer="sgd", learning_rate=1e30, warmup_steps=0, phases=(Phase(1, (64, 64)),)
+    )
     with pytest.raises(RuntimeError, match=r"The loss became (nan|inf) at step [23], at a") as info:
         run(made_camvid, tmp_path, hot)
     assert "learning rate of" in str(info.value)

@@ -27,7 +27,8 @@ NAMES = {
     "val": ("0016E5_07959",),
 }
 SHORT = ("--set", "phases=2x64x64", "--set", "batch_size=2", "--set", "backbone_weights=null")
-SHORT += ("--set", "dtype_policy=float32")
+SHORT += ("--set", "dtype_policy=float32", "--set", "variant=S")
+SHORT += ("--set", "optimizer=sgd")
 
 
 def names(dataset):
@@ -75,7 +76,6 @@ def test_splits_are_joined(drives, folders):
     assert names(both) == [*NAMES["train"], *NAMES["val"]]
     without = load_dataset(drives, ("train", "val"), without=["0016E5"])
     assert names(without) == list(NAMES["train"][:3])
-    assert both.digest() != load_dataset(drives, "train").digest()
     for splits in ((), ("train", "train")):
         with pytest.raises(ValueError, match="`split` must name different splits"):
             load_dataset(drives, splits)
@@ -223,7 +223,7 @@ def test_a_run_is_bound_to_its_hold_out(held_out_run, drives, capsys):
 
 def test_evaluation_gives_the_figures_of_the_last_epoch(held_out_run, drives, capsys):
     first, last = log_of(held_out_run)
-    arguments = ["evaluate", "--data", str(drives), "--hold-out", "0016E5"]
+    arguments = ["evaluate", "--data", str(drives), "--hold-out", "0016E5", "--variant", "S"]
     assert cli.main([*arguments, "--weights", str(held_out_run / "best.weights.h5")]) == 0
     said = capsys.readouterr()
     measured = float(re.search(r"mean IoU +([\d.]+) %", said.out)[1])
@@ -242,7 +242,7 @@ def test_the_last_weights_are_kept_though_the_first_were_better(held_out_run):
 
 
 def test_weights_that_have_seen_the_drive_are_told_of(held_out_run, drives, capsys):
-    arguments = ["evaluate", "--data", str(drives), "--hold-out", "0006R0"]
+    arguments = ["evaluate", "--data", str(drives), "--hold-out", "0006R0", "--variant", "S"]
     assert cli.main([*arguments, "--weights", str(held_out_run / "best.weights.h5")]) == 0
     assert "best.weights.h5 was trained on frames of 0006R0" in capsys.readouterr().err
 

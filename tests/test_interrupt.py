@@ -16,7 +16,7 @@ from training_program import TINY
 
 from keras_crosscbam import cli
 from keras_crosscbam.datasets import load_camvid
-from keras_crosscbam.training import Phase
+from keras_crosscbam.training import with_settings
 from keras_crosscbam.training.atomic import replacing
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.segmentation import train
@@ -53,14 +53,11 @@ def assert_nothing_unfinished(folder):
 def test_a_training_that_is_interrupted_goes_on_after_its_last_epoch(made_camvid, tmp_path):
     """Another process is kept out while it runs, and let in afterwards."""
     out = tmp_path / "run"
-    process = start(
-        "command", made_camvid, out, "phases=400x32x32", "steps_per_epoch=1", "validation_freq=400"
-    )
+    settings = ("phases=400x32x32", "steps_per_epoch=1", "validation_freq=400", "optimizer=sgd")
+    process = start("command", made_camvid, out, *settings)
     wait_for(process, Checkpoints(out / "checkpoints").any)
     sets = [load_camvid(made_camvid, split) for split in ("train", "val")]
-    recipe = replace(
-        TINY, phases=(Phase(400, (32, 32)),), steps_per_epoch=1, validation_freq=400, batch_size=2
-    )
+    recipe = with_settings(TINY, settings)
     with pytest.raises(RuntimeError, match=f"{out}: process {process.pid} on .* is training in"):
         train(*sets, recipe, out)
     errors = interrupt(process)

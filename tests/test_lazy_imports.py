@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from named_network import named_network
 from PIL import Image
 from tiny_network import SIZE, TABLE, images, onnx_file, openvino_file, scores_of, tflite_file
 
@@ -174,7 +175,7 @@ print(model.classes.names, model.loss.name, sum("crosscbam" in key for key in
 def saved_model(tmp_path_factory):
     """A compiled model, whose file names classes of layers, models, losses and metrics."""
     path = tmp_path_factory.mktemp("saved") / "m.keras"
-    model = keras_crosscbam.CrossCBAM_S(classes=["road", "sky"], input_shape=(64, 64, 3))
+    model = named_network(["road", "sky"])
     model.compile(
         "sgd",
         loss=training.SegmentationDice(name="dice"),

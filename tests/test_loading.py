@@ -194,3 +194,31 @@ def test_an_output_of_unknown_shape_that_cannot_be_tried():
     image, output = Tensor((None, 3, None, None), "float32"), Tensor(None, "float32")
     with pytest.raises(ValueError, match=r"does not run on an image of shape \(1, 3, 64, 128\)"):
         signature("m", image, output, run=lambda pixels: pixels.reshape(1, 4, 7, 7))
+
+
+@pytest.mark.parametrize("scores", ["nchw", "nhwc"])
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_a_network_of_free_size_is_not_run_to_find_its_channels(layout, scores):
+    """The only fixed axis of the scores is that of the channels."""
+
+    def shape(layout, channels):
+        return (None, channels, None, None) if layout == "nchw" else (None, None, None, channels)
+
+    image, output = Tensor(shape(layout, 3), "float32"), Tensor(shape(scores, 7), "float32")
+    read = signature("m", image, output, run=pytest.fail)
+    assert (read["num_classes"], read["scores_layout"]) == (7, scores)
+    assert (read["size"], read["description"].layout) == (None, layout)
+
+
+@pytest.mark.parametrize(
+    ("image", "output"),
+    [
+        ((None, 3, None, None), (None, None, None, None)),
+        ((None, 3, None, 128), (None, None, None, 128)),
+    ],
+)
+def test_a_network_is_run_if_any_axis_may_be_that_of_the_channels(image, output):
+    read = signature(
+        "m", Tensor(image, "float32"), Tensor(output, "float32"), run=lambda x: x[:, [0, 0]]
+    )
+    assert (read["num_classes"], read["scores_layout"]) == (2, "nchw")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from trained import run
+from trained import model_at_start, run
 from training_program import TINY
 
 import keras_crosscbam as kc
@@ -198,8 +198,19 @@ def test_narrowed_weights_start_better_than_random_ones(data_root):
     assert started < 0.6 * random
 
 
-@pytest.mark.parametrize("kind", ["network", pytest.param("encoder", marks=pytest.mark.slow)])
-def test_a_training_starts_from_it(made_camvid, tmp_path, rng, kind):
+def trained_narrow(root, out, recipe):
+    """The network after a training."""
+    best = run(root, out, recipe)
+    return kc.CrossCBAM(
+        input_shape=(None, None, 3), num_classes=11, weights=best, **recipe.architecture
+    )
+
+
+@pytest.mark.parametrize("kind", ["network", "encoder"])
+@pytest.mark.parametrize(
+    "train", [model_at_start, pytest.param(trained_narrow, marks=pytest.mark.slow)]
+)
+def test_a_training_starts_from_it(made_camvid, tmp_path, rng, train, kind):
     """With a rate of 0 the weights stay as they were, statistics apart."""
     switches = {"use_se_aspp": False, "fusion": None}
     build = {
@@ -217,9 +228,9 @@ def test_a_training_starts_from_it(made_camvid, tmp_path, rng, kind):
         end_learning_rate=0.0,
         narrowed_from=str(tmp_path / "wide.weights.h5"),
     )
-    best = run(made_camvid, tmp_path / "run", recipe)
+    trained = train(made_camvid, tmp_path / "run", recipe)
     arguments = {"input_shape": (None, None, 3), "num_classes": 11, "alpha": NARROW, **switches}
-    trained, expected = kc.CrossCBAM(weights=best, **arguments), kc.CrossCBAM(**arguments)
+    expected = kc.CrossCBAM(**arguments)
     narrowed(weights_of(wide), expected).load_into(expected, backbone_only=kind == "encoder")
     for name in ("stage4_block2_conv3", "classifier")[: 1 + (kind == "network")]:
         kernels = (model.get_layer(name).weights[0] for model in (trained, expected))

@@ -5,6 +5,7 @@ import shutil
 import signal
 from dataclasses import asdict, replace
 
+import keras
 import numpy as np
 import pytest
 from trained import assert_same_arrays, assert_same_end, log_of, newest_checkpoint, run, start
@@ -18,9 +19,15 @@ from keras_crosscbam.training.segmentation import phased_batches, train
 
 @pytest.fixture(scope="module")
 def undisturbed(made_camvid, tmp_path_factory):
-    """The folder of a short training from beginning to end."""
-    out = tmp_path_factory.mktemp("runs") / "undisturbed"
-    assert run(made_camvid, out) == out / "best.weights.h5"
+    """The folder of a short training from beginning to end, whose step is traced once."""
+    out, traces = tmp_path_factory.mktemp("runs") / "undisturbed", []
+    train_step = keras.Model.train_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            keras.Model, "train_step", lambda self, data: traces.append(1) or train_step(self, data)
+        )
+        assert run(made_camvid, out) == out / "best.weights.h5"
+    assert len(traces) == 1
     return out
 
 
@@ -116,11 +123,17 @@ def test_bad_data_is_found_before_the_training(made_camvid, tmp_path, split):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture(scope="module")
+def stream(made_camvid):
+    """All batches of the short training."""
+    batches = phased_batches(load_camvid(made_camvid, "train"), TINY, steps=3)
+    return list(batches.as_numpy_iterator())
+
+
 @pytest.mark.parametrize("start", range(7))
-def test_phases_follow_each_other(made_camvid, start):
+def test_phases_follow_each_other(made_camvid, stream, start):
     """From any step on, within an epoch too, the stream is the tail of the whole."""
-    data = load_camvid(made_camvid, "train")
-    whole = list(phased_batches(data, TINY, steps=3).as_numpy_iterator())
+    data, whole = load_camvid(made_camvid, "train"), stream
     assert [images.shape[1:3] for images, _ in whole] == [(64, 64)] * 3 + [(48, 80)] * 3
     tail = list(phased_batches(data, TINY, steps=3, start_step=start).as_numpy_iterator())
     assert len(tail) == 6 - start
@@ -146,6 +159,7 @@ def test_a_run_killed_while_it_wrote_a_checkpoint_resumes(
     assert_same_end(resumed, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(undisturbed, made_camvid, tmp_path, caplog):
     resumed = shutil.copytree(undisturbed, tmp_path / "resumed")
     newest = newest_checkpoint(resumed)

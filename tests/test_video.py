@@ -21,11 +21,10 @@ from keras_crosscbam.batching import outputs
 from keras_crosscbam.cli import main
 from keras_crosscbam.datasets import CAMVID_CLASSES, ClassTable
 from keras_crosscbam.runtime.base import Runtime
-from keras_crosscbam.video import SourceLostError, is_video, sources
+from keras_crosscbam.video import SourceLostError, VideoWriter, is_video, sources
 from keras_crosscbam.video.live import newest
 from keras_crosscbam.video.shares import share_plot
 from keras_crosscbam.video.sources import open_source
-from keras_crosscbam.video.writer import VideoWriter
 
 av = pytest.importorskip("av", reason="PyAV is not installed: tests on videos are left out")
 
@@ -137,7 +136,7 @@ def test_finished_overlay_is_an_ordinary_file(clip, tmp_path):
 
 @pytest.mark.parametrize("size", [(47, 63), (1, 5), (50, 64)])
 def test_sides_may_be_odd(tmp_path, size):
-    writer = VideoWriter(tmp_path / "odd.mp4", rate=5)
+    writer = VideoWriter(str(tmp_path / "odd.mp4"), rate=5)
     for index in range(3):
         writer.write(pattern(index, size), index / 5)
     writer.close()

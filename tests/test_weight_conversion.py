@@ -494,6 +494,7 @@ def test_every_variant_is_a_target():
     } == {*TARGETS}
 
 
+@pytest.mark.slow
 def test_the_example_trains_from_a_converted_file(twin, made_camvid, tmp_path, monkeypatch, capsys):
     torch.save({"state_dict": published_state(twin)}, tmp_path / "STDCNet813M.tar")
     monkeypatch.chdir(tmp_path)

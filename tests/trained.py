@@ -7,10 +7,12 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 from training_program import TINY
 
 from keras_crosscbam.datasets import load_camvid
 from keras_crosscbam.training.callbacks import EpochLog
+from keras_crosscbam.training.resumable import Run
 from keras_crosscbam.training.segmentation import train
 
 PROGRAM = Path(__file__).with_name("training_program.py")
@@ -20,6 +22,23 @@ def run(root, out, recipe=TINY, **kwargs):
     """Trains in this process."""
     sets = [load_camvid(root, split) for split in ("train", "val")]
     return train(*sets, recipe, out, verbose=0, **kwargs)
+
+
+class BegunError(Exception):
+    """Stops a training before its first step; holds the model."""
+
+
+def model_at_start(root, out, recipe):
+    """The model of a training before its first step."""
+
+    def stop(self, model, *args, **kwargs):
+        raise BegunError(model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "fit", stop)
+        with pytest.raises(BegunError) as begun:
+            run(root, out, recipe)
+    return begun.value.args[0]
 
 
 def start(*arguments, **env):

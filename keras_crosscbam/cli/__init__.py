@@ -13,6 +13,7 @@ from keras_crosscbam.cli import (
     inference,
     information,
     pictures,
+    speed,
     training,
     weights,
 )
@@ -48,6 +49,15 @@ def _parser():
         sub.set_defaults(run=run, next="The same command starts from the beginning.")
         return sub
 
-    for group in (pictures, inference, training, conversion, deployment, information, weights):
+    for group in (
+        pictures,
+        inference,
+        training,
+        conversion,
+        deployment,
+        speed,
+        information,
+        weights,
+    ):
         group.add_commands(command)
     return parser

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_crosscbam.classes import IGNORE
+from keras_crosscbam.runtime.errors import one_line
 from keras_crosscbam.tf_data import tf
 
 
@@ -118,7 +119,7 @@ class KerasAugmentation:
             if self._makes_up in str(error):
                 return self._makes_up
             raise ValueError(
-                f"{self._name} cannot augment images together with labels; see the error above."
+                f"{self._name} cannot augment images together with labels: {one_line(error)}"
             ) from error
         left = {label for draw in drawn for label in np.unique(draw["segmentation_masks"])}
         if not left.issubset(classes):

@@ -68,7 +68,7 @@ def signature(name, image, output, description=None, run=None, kind=None, layout
         )
     channels = image.shape[CHANNELS[layout]] or 3
     tried = image.shape
-    if run is not None and _says_too_little(output.shape):
+    if run is not None and _says_too_little(output.shape, _spatial(image.shape, layout)):
         tried = _trial_shape(image.shape, layout, channels)
         try:
             output = Tensor(run(np.zeros(tried, image.dtype)).shape, output.dtype)
@@ -119,8 +119,13 @@ def _image_layout(shape):
     return few[0] if len(few) == 1 else None
 
 
-def _says_too_little(shape):
-    return shape is None or (len(shape) == 4 and None in (shape[1], shape[3]))
+def _says_too_little(shape, size):
+    """Returns whether the number of channels is unknown for images of `size`."""
+    if shape is None:
+        return True
+    dynamic = [side is None for side in shape[1::2]]
+    # If both sides of the image are dynamic, a single fixed axis is that of the channels.
+    return len(shape) == 4 and (all(dynamic) if size == (None, None) else any(dynamic))
 
 
 def _trial_shape(shape, layout, channels):
@@ -149,6 +154,8 @@ def _channels(shape, layout):
 
 def _fits(scores, image):
     """Returns whether the scores can be the image scaled down by an integer, with rounding."""
+    if image == (None, None):
+        return scores == (None, None)
     if None in scores or None in image:
         return True
     factor = max(round(image[0] / scores[0]), 1)

@@ -24,6 +24,7 @@ from keras_crosscbam.training.callbacks import (
     StopOnNaN,
 )
 from keras_crosscbam.training.checkpoints import Checkpoints
+from keras_crosscbam.training.compiled_metrics import build_metrics
 from keras_crosscbam.training.distribution import WorkerLostError, Workers
 from keras_crosscbam.training.early_stopping import EarlyStopping
 from keras_crosscbam.training.final_epochs import FreezeStatistics
@@ -239,9 +240,13 @@ class Run:
                 logger.info("No TensorBoard logs: `pip install tensorboard` for them")
         if chief and verbose:
             callbacks.append(Progress(recipe.epochs, *size, scores))
+        batches = self.workers.feed(batches_of)
+        # With several replicas Keras itself does so.
+        if self.workers.strategy is None and self.workers.replicas == 1:
+            build_metrics(model, batches.element_spec[1])
         try:
             model.fit(
-                self.workers.feed(batches_of),
+                batches,
                 steps_per_epoch=self.steps_per_epoch,
                 initial_epoch=epoch,
                 epochs=recipe.epochs,

@@ -7,5 +7,6 @@
 
 from keras_crosscbam.video.segmentation import segment_video
 from keras_crosscbam.video.sources import SourceLostError, is_video
+from keras_crosscbam.video.writer import VideoWriter
 
-__all__ = ["SourceLostError", "is_video", "segment_video"]
+__all__ = ["SourceLostError", "VideoWriter", "is_video", "segment_video"]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from keras_crosscbam.video.libraries import pyav
+
+if TYPE_CHECKING:
+    from keras_crosscbam.types import StrPath
 
 _CLOCK = 90000  # ticks a second of the time stamps
 _BT709 = 1  # the number of the standard in H.264
@@ -18,7 +23,7 @@ class VideoWriter:
     """Writes frames with their times to an MP4 file in H.264.
 
         >>> import numpy as np
-        >>> from keras_crosscbam.video.writer import VideoWriter
+        >>> from keras_crosscbam.video import VideoWriter
         >>> writer = VideoWriter("out.mp4", rate=25)  # doctest: +SKIP
         >>> writer.write(np.zeros((90, 120, 3), np.uint8), seconds=0.0)  # doctest: +SKIP
         >>> writer.close()  # doctest: +SKIP
@@ -37,11 +42,15 @@ class VideoWriter:
         OSError: if the file cannot be written.
     """
 
-    def __init__(self, path, rate, aspect=1):
+    def __init__(self, path: StrPath, rate: float, aspect: float = 1) -> None:
+        path = Path(path)
         self._av, self._path, self._rate = pyav(), path, rate
         self._aspect = Fraction(aspect).limit_denominator(1000)
-        self._container = self._stream = self._size = None
-        self._began, self._last = None, -1
+        self._container: Any = None
+        self._stream: Any = None
+        self._size: Any = None
+        self._began: float | None = None
+        self._last = -1
         if path.suffix.lower() != ".mp4":
             raise ValueError(f"Videos are written as .mp4. Received: {path}")
         self._encoder = next((name for name in ("libx264", "libopenh264") if self._has(name)), None)
@@ -57,7 +66,7 @@ class VideoWriter:
         except self._av.codec.codec.UnknownCodecError:
             return False
 
-    def write(self, image, seconds):
+    def write(self, image: np.ndarray, seconds: float) -> None:
         """Adds a frame.
 
         Args:
@@ -105,7 +114,7 @@ class VideoWriter:
         for packet in packets:
             self._container.mux(packet)
 
-    def close(self):
+    def close(self) -> None:
         """Writes what is left. Nothing is written where there was no frame."""
         if self._container is None:
             return

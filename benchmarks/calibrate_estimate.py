@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from peers import PEERS
+from peers.parts import draw_weights
 
 import keras_crosscbam as kc
 from keras_crosscbam.benchmark.calibration import CALIBRATION, PublishedFigure, calibrate
@@ -77,6 +78,7 @@ def graph(folder, network, build, size):
     path = folder / f"{'-'.join([*words, 'x'.join(map(str, size))])}.onnx"
     if not path.exists():
         model = build((*size, 3), num_classes=11 if size == CAMVID else 19)
+        draw_weights(model)
         kc.export.to_onnx(model, path, optimize_for="tensorrt")
     return path
 

@@ -3,9 +3,8 @@
     $ python benchmarks/export_peers.py --size 512x1024 --out onnx
     $ python benchmarks/export_peers.py --size 720x960 --classes 11 --output labels --out onnx
 
-All networks use the same layers, the same encoder (except for DDRNet), random weights of the same
-distribution, and `keras_crosscbam.export.to_onnx`, which verifies each file against the Keras
-model.
+All networks use the same layers, random weights of the same distribution, and
+`keras_crosscbam.export.to_onnx`, which verifies each file against the Keras model.
 """
 
 import argparse
@@ -18,17 +17,9 @@ from peers.parts import draw_weights
 import keras_crosscbam as kc
 from keras_crosscbam.export.onnx import RUNTIMES
 
-
-def cross_cbam(backbone, input_shape, num_classes=19):
-    """Builds Cross-CBAM with random weights of the same distribution as the peers'."""
-    model = kc.CrossCBAM(backbone, input_shape=input_shape, num_classes=num_classes)
-    draw_weights(model)
-    return model
-
-
 NETWORKS = {
-    "cross-cbam-m": partial(cross_cbam, "stdc1"),
-    "cross-cbam-l": partial(cross_cbam, "stdc2"),
+    "cross-cbam-m": partial(kc.CrossCBAM, "stdc1"),
+    "cross-cbam-l": partial(kc.CrossCBAM, "stdc2"),
     **PEERS,
 }
 
@@ -58,6 +49,7 @@ def main(args):
     options["optimize_for"] = None if args.optimize_for == "none" else args.optimize_for
     for name in args.networks:
         model = NETWORKS[name]((*args.size, 3), num_classes=args.classes)
+        draw_weights(model)
         path = args.out / f"{name}.onnx"
         print(f"{path}: {kc.export.to_onnx(model, path, **options)}", flush=True)
 

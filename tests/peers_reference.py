@@ -60,9 +60,7 @@ class PeerReference(Reference):
         return self.head(x, pixels)
 
     def ddrnet(self, pixels):
-        x = nnf.relu(self.conv_bn(self.normalized(pixels), "stem1", size=3, stride=2))
-        x = nnf.relu(self.conv_bn(x, "stem2", size=3, stride=2))
-        x = self.residual_stage(x, "stage1")
+        x = self.residual_stage(self.stem(pixels), "stage1")
         x = nnf.relu(self.residual_stage(nnf.relu(x), "stage2", stride=2))
 
         low, high = self.residual_stage(x, "low3", stride=2), self.residual_stage(x, "high3")
@@ -78,32 +76,114 @@ class PeerReference(Reference):
 
         high = self.bottleneck(high, "high5", stride=1)
         low = self.dappm(self.bottleneck(low, "low5", stride=2))
-        x = self.bn_relu_conv(high + self.resize_like(low, high), "head", size=3)
+        return self.residual_head(high + self.resize_like(low, high), pixels)
+
+    def pidnet(self, pixels):
+        x = nnf.relu(self.residual_stage(self.stem(pixels), "stage1"))
+        x = nnf.relu(self.residual_stage(x, "stage2", stride=2))
+
+        i = nnf.relu(self.residual_stage(x, "context3", stride=2, blocks=3))
+        p = self.pag(self.residual_stage(x, "detail3"), i, number=3)
+        d = self.basic_block(x, "boundary3", stride=1)
+        d = d + self.resize_like(self.conv_bn(i, "difference3", size=3), d)
+
+        i = nnf.relu(self.residual_stage(i, "context4", stride=2, blocks=3))
+        p = self.pag(self.residual_stage(nnf.relu(p), "detail4"), i, number=4)
+        d = self.bottleneck(nnf.relu(d), "boundary4", stride=1)
+        d = d + self.resize_like(self.conv_bn(i, "difference4", size=3), d)
+
+        p = self.bottleneck(nnf.relu(p), "detail5", stride=1)
+        d = self.bottleneck(nnf.relu(d), "boundary5", stride=1)
+        i = self.bottleneck(i, "context5_block1", stride=2)
+        i = self.resize_like(self.pappm(self.bottleneck(i, "context5_block2", stride=1)), p)
+
+        edge = torch.sigmoid(d)
+        of_details = self.conv_bn((1 - edge) * i + p, "fuse_detail", size=1)
+        of_context = self.conv_bn(i + edge * p, "fuse_context", size=1)
+        return self.residual_head(of_details + of_context, pixels)
+
+    def pag(self, p, i, number):
+        i = self.conv_bn(i, f"compress{number}", size=1)
+        query = self.resize_like(self.conv_bn(i, f"attend{number}_context", size=1), p)
+        key = self.conv_bn(p, f"attend{number}_detail", size=1)
+        share = torch.sigmoid((key * query).sum(1, keepdim=True))
+        return torch.lerp(p, self.resize_like(i, p), share)
+
+    def sctnet(self, pixels):
+        x = self.residual_stage(self.stem(pixels), "stage1")
+        early = self.residual_stage(nnf.relu(x), "stage2", stride=2)
+        x = self.residual_stage(nnf.relu(early), "stage3", stride=2)
+        x = self.conv_former(nnf.relu(x), "former3")
+        x = nnf.relu(self.conv_bn(x, "halve4", size=3, stride=2))
+        x = self.conv_former(nnf.relu(self.conv_former(x, "former4")), "former5")
+        x = torch.cat([nnf.relu(early), self.resize_like(self.dappm(x), early)], dim=1)
+        return self.head(x, pixels)
+
+    def conv_former(self, x, path):
+        y = self.batch_norm(x, f"{path}_attention_bn")
+        x = x + sum(self.attention(y, f"{path}_{way}") for way in ("vertical", "horizontal"))
+        y = self.conv(self.batch_norm(x, f"{path}_bn"), f"{path}_conv1", size=3)
+        return x + self.conv(nnf.gelu(y), f"{path}_conv2", size=3)
+
+    def attention(self, x, path):
+        keys = self.weights[f"{path}/keys/kernel"].permute(3, 2, 0, 1)
+        padding = [side // 2 for side in keys.shape[2:]]
+        scores = nnf.conv2d(x, keys, padding=padding)
+        shares = scores.flatten(2).softmax(-1).unflatten(1, (8, 8))
+        shares = shares / (shares.sum(2, keepdim=True) + 1e-6)
+        return nnf.conv2d(shares.reshape(scores.shape), keys.transpose(0, 1), padding=padding)
+
+    def stem(self, pixels):
+        x = nnf.relu(self.conv_bn(self.normalized(pixels), "stem1", size=3, stride=2))
+        return nnf.relu(self.conv_bn(x, "stem2", size=3, stride=2))
+
+    def residual_head(self, x, pixels):
+        x = self.bn_relu_conv(x, "head", size=3)
         x = self.conv(nnf.relu(self.batch_norm(x, "classifier_bn")), "classifier")
         return self.resize_like(x, pixels)
 
-    def residual_stage(self, x, path, stride=1):
-        y = nnf.relu(self.conv_bn(x, f"{path}_block1_first", size=3, stride=stride))
-        y = self.conv_bn(y, f"{path}_block1_second", size=3)
-        if stride == 2:
-            x = self.conv_bn(x, f"{path}_block1_shortcut", size=1, stride=2)
-        x = nnf.relu(x + y)
-        y = nnf.relu(self.conv_bn(x, f"{path}_block2_first", size=3))
-        return x + self.conv_bn(y, f"{path}_block2_second", size=3)
+    def residual_stage(self, x, path, stride=1, blocks=2):
+        x = self.basic_block(x, f"{path}_block1", stride)
+        for block in range(1, blocks):
+            x = self.basic_block(nnf.relu(x), f"{path}_block{block + 1}", stride=1)
+        return x
+
+    def basic_block(self, x, path, stride):
+        y = nnf.relu(self.conv_bn(x, f"{path}_first", size=3, stride=stride))
+        return self.conv_bn(y, f"{path}_second", size=3) + self.shortcut(x, path, stride)
 
     def bottleneck(self, x, path, stride):
         y = nnf.relu(self.conv_bn(x, f"{path}_first", size=1))
         y = nnf.relu(self.conv_bn(y, f"{path}_second", size=3, stride=stride))
-        y = self.conv_bn(y, f"{path}_third", size=1)
-        return y + self.conv_bn(x, f"{path}_shortcut", size=1, stride=stride)
+        return self.conv_bn(y, f"{path}_third", size=1) + self.shortcut(x, path, stride)
+
+    def shortcut(self, x, path, stride):
+        if f"{path}_shortcut_conv/kernel" not in self.weights:
+            return x
+        return self.conv_bn(x, f"{path}_shortcut", size=1, stride=stride)
+
+    def scales(self, x):
+        pooled = [nnf.avg_pool2d(x, 2 * step + 1, step, padding=step) for step in (2, 4, 8)]
+        yield self.bn_relu_conv(x, "scale0", size=1)
+        for number, y in enumerate([*pooled, nnf.adaptive_avg_pool2d(x, 1)], start=1):
+            yield self.resize_like(self.bn_relu_conv(y, f"scale{number}", size=1), x)
 
     def dappm(self, x):
-        pooled = [nnf.avg_pool2d(x, 2 * step + 1, step, padding=step) for step in (2, 4, 8)]
-        scales = [self.bn_relu_conv(x, "scale0", size=1)]
-        for number, y in enumerate([*pooled, nnf.adaptive_avg_pool2d(x, 1)], start=1):
-            y = self.resize_like(self.bn_relu_conv(y, f"scale{number}", size=1), x)
-            scales.append(self.bn_relu_conv(y + scales[-1], f"process{number}", size=3))
-        together = self.bn_relu_conv(torch.cat(scales, dim=1), "compress", size=1)
+        first, *scales = self.scales(x)
+        processed = [first]
+        for number, y in enumerate(scales, start=1):
+            y = self.bn_relu_conv(y + processed[-1], f"process{number}", size=3)
+            processed.append(y)
+        together = self.bn_relu_conv(torch.cat(processed, dim=1), "compress", size=1)
+        return together + self.bn_relu_conv(x, "past_scales", size=1)
+
+    def pappm(self, x):
+        first, *scales = self.scales(x)
+        y = [self.batch_norm(y + first, f"process{i}_bn") for i, y in enumerate(scales, start=1)]
+        kernels = [self.weights[f"process{i}_conv/kernel"] for i in (1, 2, 3, 4)]
+        kernel = torch.cat([kernel.permute(3, 2, 0, 1) for kernel in kernels])
+        y = nnf.conv2d(nnf.relu(torch.cat(y, dim=1)), kernel, padding=1, groups=4)
+        together = self.bn_relu_conv(torch.cat([first, y], dim=1), "compress", size=1)
         return together + self.bn_relu_conv(x, "past_scales", size=1)
 
     def bn_relu_conv(self, x, path, size):

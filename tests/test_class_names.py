@@ -24,7 +24,7 @@ from keras_crosscbam.models.class_names import classes_of
 from keras_crosscbam.models.surgery import inference_model, with_input_size
 from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.training import RECIPES, with_settings
-from keras_crosscbam.training.segmentation import _training_model
+from keras_crosscbam.training.training_model import training_model
 
 ANY_SIZE = (None, None, 3)
 ELEVEN = tuple(f"part {letter}" for letter in "abcdefghijk")
@@ -231,7 +231,7 @@ def test_fine_tuning_on_as_many_classes_starts_with_a_new_head(recipe, caplog):
     )
     own = SimpleNamespace(classes=class_table(ELEVEN), channels=3)
     recipe = with_settings(RECIPES[recipe], [])
-    model = _training_model(own, recipe, run, [])
+    model = training_model(own, recipe, run, [])
     assert model.classes.names == ELEVEN
     theirs = find_weights("camvid", inference_model(model).name).variables["classifier"][0]
     assert not np.array_equal(classifier(model)[0], theirs)

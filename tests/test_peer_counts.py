@@ -4,11 +4,14 @@ Structure: MichaelFan01/STDC-Seg, models/model_stages.py; PaddleSeg, paddleseg/m
 and configs/pp_liteseg. Published parameters and FLOPs of STDC-Seg are those of PaddleSeg's model
 zoo (docs/model_zoo_overview.md of release 2.3, 1024x512). Neither the paper nor PaddleSeg publishes
 parameters or FLOPs of PP-LiteSeg; its counts are ours alone. DDRNet: ydhongHIT/DDRNet,
-segmentation/DDRNet_23_slim.py, and the paper's table of Cityscapes.
+segmentation/DDRNet_23_slim.py, and the paper's table of Cityscapes. PIDNet: XuJiacong/PIDNet,
+models/pidnet.py, and the paper's table of Cityscapes. SCTNet: the paper's section 3 and its table
+of Cityscapes, with the parameters of SCTNet-S and SCTNet-B.
 
 By hand, a convolution is (kernel, inputs, outputs, positions, normalized).
 """
 
+import functools
 import importlib
 import math
 import sys
@@ -88,10 +91,7 @@ def lite_decoder_convolutions(widths, head):
 
 
 def ddrnet_convolutions():
-    yield 3, 3, 32, at(2), True
-    yield 3, 32, 32, at(4), True
-    yield from residual_stage(32, 32, at(4))
-    yield from residual_stage(32, 64, at(8))
+    yield from stem(32)
     for low, scale in ((128, 16), (256, 32)):
         yield from residual_stage(low // 2, low, at(scale))
         yield from residual_stage(64, 64, at(8))
@@ -103,32 +103,122 @@ def ddrnet_convolutions():
         yield 3, inputs, inputs, at(after), True
         yield 1, inputs, 2 * inputs, at(after), True
         yield 1, inputs, 2 * inputs, at(after), True  # shortcut
-    for positions in (at(64), at(64), at(128), at(256), at(512), 1):
-        yield from normalized_first(1, 512, 128, positions)
-    for _ in range(4):
-        yield from normalized_first(3, 128, 128, at(64))
-    yield from normalized_first(1, 5 * 128, 128, at(64))
-    yield from normalized_first(3, 128, 64, at(8))
-    yield from normalized_first(1, 64, 19, at(8))
-    yield 1, 1, 19, 0, False  # the classifier's biases, which multiply nothing
+    yield from deep_pooling(512, 128, 128, 64)
+    yield from residual_head(128, 64)
 
 
-def residual_stage(inputs, filters, positions):
+def pidnet_convolutions():
+    yield from stem(32)
+    yield from residual_stage(64, 128, at(16), blocks=3)
+    yield from residual_stage(128, 256, at(32), blocks=3)
+    yield from bottleneck(256, 256, at(32), at(64))
+    yield from bottleneck(512, 256, at(64), at(64))
+    yield from scales(512, 96, 64)
+    yield from normalized_first(3, 4 * 96, 4 * 96, at(64), groups=4)
+    yield from normalized_first(1, 5 * 96, 128, at(64))
+    yield from normalized_first(1, 512, 128, at(64))
+
+    for context, scale in ((128, 16), (256, 32)):
+        yield from residual_stage(64, 64, at(8))
+        yield 1, context, 64, at(scale), True
+        yield 1, 64, 32, at(scale), True
+        yield 1, 64, 32, at(8), True
+    yield from bottleneck(64, 64, at(8), at(8))
+
+    yield 3, 64, 32, at(8), True
+    yield 3, 32, 32, at(8), True
+    yield 1, 64, 32, at(8), True
+    yield 3, 128, 32, at(16), True
+    yield from bottleneck(32, 32, at(8), at(8))
+    yield 3, 256, 64, at(32), True
+    yield from bottleneck(64, 64, at(8), at(8))
+
+    for _ in range(2):
+        yield 1, 128, 128, at(8), True
+    yield from residual_head(128, 128)
+
+
+def sctnet_convolutions(width, pooling):
+    yield from stem(width)
+    yield from residual_stage(2 * width, 4 * width, at(16))
+    yield from conv_former(4 * width, at(16))
+    yield 3, 4 * width, 8 * width, at(32), True
+    for _ in range(2):
+        yield from conv_former(8 * width, at(32))
+    yield from deep_pooling(8 * width, pooling, 2 * width, 32)
+    yield 3, 4 * width, 4 * width, at(8), True
+    yield 1, 4 * width, 19, at(8), False
+    yield 1, 1, 19, 0, False
+
+
+def conv_former(filters, positions):
+    yield 0, 0, filters, positions, True
+    for _ in range(2):  # directions: 7 positions of a kernel of 64 keys, which is used twice
+        yield 1, 7 * filters, 64, 2 * positions, False
+    yield 0, 0, filters, positions, True
+    for _ in range(2):
+        yield 3, filters, filters, positions, False
+        yield 1, 1, filters, 0, False
+
+
+def stem(width):
+    yield 3, 3, width, at(2), True
+    yield 3, width, width, at(4), True
+    yield from residual_stage(width, width, at(4))
+    yield from residual_stage(width, 2 * width, at(8))
+
+
+def residual_stage(inputs, filters, positions, blocks=2):
     yield 3, inputs, filters, positions, True
-    for _ in range(3):
+    for _ in range(2 * blocks - 1):
         yield 3, filters, filters, positions, True
     if inputs != filters:
         yield 1, inputs, filters, positions, True
 
 
-def normalized_first(kernel, inputs, outputs, positions):
+def bottleneck(inputs, filters, before, after):
+    yield 1, inputs, filters, before, True
+    yield 3, filters, filters, after, True
+    yield 1, filters, 2 * filters, after, True
+    if inputs != 2 * filters:
+        yield 1, inputs, 2 * filters, after, True
+
+
+def scales(inputs, filters, scale):
+    for positions in (at(scale), at(2 * scale), at(4 * scale), at(8 * scale), 1):
+        yield from normalized_first(1, inputs, filters, positions)
+
+
+def deep_pooling(inputs, filters, outputs, scale):
+    yield from scales(inputs, filters, scale)
+    for _ in range(4):
+        yield from normalized_first(3, filters, filters, at(scale))
+    yield from normalized_first(1, 5 * filters, outputs, at(scale))
+    yield from normalized_first(1, inputs, outputs, at(scale))
+
+
+def residual_head(inputs, filters):
+    yield from normalized_first(3, inputs, filters, at(8))
+    yield from normalized_first(1, filters, 19, at(8))
+    yield 1, 1, 19, 0, False  # the classifier's biases, which multiply nothing
+
+
+def normalized_first(kernel, inputs, outputs, positions, groups=1):
     yield 0, 0, inputs, positions, True  # no convolution, only what is normalized
-    yield kernel, inputs, outputs, positions, False
+    yield kernel, inputs // groups, outputs, positions, False
+
+
+RESIDUAL = {
+    "ddrnet-23-slim": ddrnet_convolutions,
+    "pidnet-s": pidnet_convolutions,
+    "sctnet-s": functools.partial(sctnet_convolutions, 32, 64),
+    "sctnet-b": functools.partial(sctnet_convolutions, 64, 128),
+}
 
 
 def convolutions(name):
-    if name == "ddrnet-23-slim":
-        return [*ddrnet_convolutions()]
+    if name in RESIDUAL:
+        return [*RESIDUAL[name]()]
     if name.startswith("stdc"):
         return [*encoder_convolutions(name), *stdc_decoder_convolutions()]
     return [*encoder_convolutions(name), *lite_decoder_convolutions(*LITE_FILTERS[name])]
@@ -146,6 +236,9 @@ def macs(convolutions):
         ("pp-liteseg-t", 8_027_808, 11_421_139_968),
         ("pp-liteseg-b", 12_234_240, 19_227_526_144),
         ("ddrnet-23-slim", 5_695_923, 9_070_379_008),
+        ("pidnet-s", 7_625_651, 11_798_593_536),
+        ("sctnet-s", 4_652_147, 8_006_549_504),
+        ("sctnet-b", 17_432_787, 29_880_811_520),
     ],
 )
 def test_counts(built, name, parameters, conv_macs):
@@ -188,3 +281,26 @@ def test_published_figures_of_ddrnet(built):
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights) + 2 * 32
     assert round(parameters / 1e6, 1) == 5.7
     assert round(4 * kc.flops.count_macs(model, convention="conv") / 1e9, 1) == 36.3
+
+
+def test_published_figures_of_pidnet(built):
+    """7.6 M parameters, and 47.6 GFLOPs at 1024x2048, four times the pixels.
+
+    The MACs of the convolutions are 47.19 G, 0.9 % fewer. With two for each value normalized and
+    one for the ReLU after it, as some counters have it, they are 47.6 G.
+    """
+    model = built["pidnet-s"]
+    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights) + 2 * 32
+    assert round(parameters / 1e6, 1) == 7.6
+    flops = 4 * kc.flops.count_macs(model, convention="conv")
+    assert round(flops / 1e9, 2) == 47.19
+    by_hand = convolutions("pidnet-s")
+    flops += 4 * sum(3 * o * positions * norm for _, _, o, positions, norm in by_hand)
+    assert round(flops / 1e9, 1) == 47.6
+
+
+@pytest.mark.parametrize(("name", "millions"), [("sctnet-s", 4.6), ("sctnet-b", 17.4)])
+def test_published_parameters_of_sctnet(built, name, millions):
+    """SCTNet-S has 4.65 M, of which the paper gives one digit without rounding."""
+    parameters = sum(math.prod(weight.shape) for weight in built[name].trainable_weights)
+    assert math.floor(parameters / 1e5) / 10 == millions

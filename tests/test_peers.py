@@ -15,6 +15,7 @@ import keras_crosscbam as kc
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 PEERS = importlib.import_module("peers").PEERS
+draw_weights = importlib.import_module("peers.parts").draw_weights
 export_peers = importlib.import_module("export_peers")
 
 BLOCKS = {
@@ -25,9 +26,17 @@ BLOCKS = {
 }
 
 
-@pytest.mark.parametrize("module", ["peers", "peers.stdc_seg", "peers.pp_liteseg", "peers.ddrnet"])
+def drawn(name, size, num_classes=5):
+    model = PEERS[name]((*size, 3), num_classes=num_classes)
+    draw_weights(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    "module", ["", ".stdc_seg", ".pp_liteseg", ".ddrnet", ".pidnet", ".sctnet"]
+)
 def test_examples(module):
-    results = doctest.testmod(importlib.import_module(module))
+    results = doctest.testmod(importlib.import_module(f"peers{module}"))
     assert (results.failed, results.attempted > 0) == (0, True)
 
 
@@ -42,19 +51,29 @@ def test_examples(module):
     ],
 )
 def test_forward_is_that_of_pytorch(rng, name, network, size):
-    model = PEERS[name]((*size, 3), num_classes=5)
+    model = drawn(name, size)
     images = rng.uniform(0, 255, (2, *size, 3)).astype("float32")
     expected = PeerReference(model).run(network, images, blocks=BLOCKS[name])
     np.testing.assert_allclose(model(images, training=False), expected, atol=1e-3)
 
 
-def test_forward_of_ddrnet_is_that_of_pytorch(rng):
-    # The smallest map is 3x9 and has to become 17x66; from it 2x5, 1x3 and 1x2 are pooled.
-    model = PEERS["ddrnet-23-slim"]((136, 528, 3), num_classes=5)
+# The smallest map is 3x9 (SCTNet: 5x17) and has to become 17x66; from it 2x5, 1x3 and 1x2 are
+# pooled.
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("ddrnet-23-slim", "ddrnet"),
+        ("pidnet-s", "pidnet"),
+        ("sctnet-s", "sctnet"),
+        pytest.param("sctnet-b", "sctnet", marks=pytest.mark.slow),
+    ],
+)
+def test_forward_of_residual_networks_is_that_of_pytorch(rng, name, network):
+    model = drawn(name, (136, 528))
     images = rng.uniform(0, 255, (1, 136, 528, 3)).astype("float32")
-    expected = PeerReference(model).run("ddrnet", images)
+    expected = PeerReference(model).run(network, images)
     assert 1 < expected.std() < 1000  # residual sums grow, but not beyond what float32 compares
-    np.testing.assert_allclose(model(images, training=False), expected, atol=1e-3)
+    np.testing.assert_allclose(model(images, training=False), expected, atol=2e-5 * expected.std())
 
 
 def test_pyramid_pooling_of_sizes_that_do_not_divide():
@@ -63,14 +82,21 @@ def test_pyramid_pooling_of_sizes_that_do_not_divide():
 
 
 def test_weights_are_the_same_each_time():
-    one, other = (PEERS["pp-liteseg-t"]((128, 128, 3)).get_weights() for _ in range(2))
+    one, other = (drawn("pp-liteseg-t", (128, 128)).get_weights() for _ in range(2))
     for first, second in zip(one, other, strict=True):
         np.testing.assert_array_equal(first, second)
 
 
-def test_size_must_be_fixed():
-    with pytest.raises(ValueError, match=r"has a fixed size.*Received: \(None, 128, 3\)"):
-        PEERS["stdc1-seg"]((None, 128, 3))
+@pytest.mark.parametrize("name", ["stdc1-seg", "pp-liteseg-t", "pidnet-s", "sctnet-s"])
+def test_networks_of_any_size_compute_the_same(rng, name, tmp_path):
+    # 11x5 is not divisible by 4, so that the parts overlap.
+    fixed, free = drawn(name, (352, 160)), PEERS[name]((None, None, 3), num_classes=5)
+    fixed.save_weights(tmp_path / "fixed.weights.h5")
+    free.load_weights(tmp_path / "fixed.weights.h5")
+    images = rng.uniform(0, 255, (1, 352, 160, 3)).astype("float32")
+    expected = fixed(images, training=False)
+    assert np.std(expected) > 0.1
+    np.testing.assert_allclose(free(images, training=False), expected, atol=1e-3)
 
 
 # --- what is exported
@@ -78,7 +104,13 @@ def test_size_must_be_fixed():
 
 @pytest.mark.parametrize(
     ("name", "nearest", "linear"),
-    [("stdc1-seg", 2, 1), ("pp-liteseg-t", 0, 6), ("ddrnet-23-slim", 0, 7)],
+    [
+        ("stdc1-seg", 2, 1),
+        ("pp-liteseg-t", 0, 6),
+        ("ddrnet-23-slim", 0, 7),
+        ("pidnet-s", 0, 11),
+        ("sctnet-s", 0, 5),
+    ],
 )
 def test_exported_graphs_are_clean(tmp_path, capsys, name, nearest, linear):
     options = ["--size", "128x256", "--networks", name, "--classes", "5", "--out", str(tmp_path)]
@@ -107,7 +139,8 @@ def test_exported_graphs_are_clean(tmp_path, capsys, name, nearest, linear):
 
 
 def test_cross_cbam_takes_the_same_way():
-    model = export_peers.NETWORKS["cross-cbam-m"]((64, 96, 3), num_classes=5)
+    model = export_peers.NETWORKS["cross-cbam-m"](input_shape=(64, 96, 3), num_classes=5)
+    draw_weights(model)
     assert model.output_shape == (None, 64, 96, 5)
     assert len(np.unique(model.get_layer("ccbam4").get_weights()[1])) > 1  # no bias is 0
 

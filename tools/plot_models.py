@@ -30,12 +30,14 @@ GRID = "#cbd5e1"
 class Axes:
     """The axes of one plot in a drawing."""
 
-    def __init__(self, drawing, left, x_ticks, y_ticks, titles):
-        self.drawing, self.left, self.top, self.width, self.height = drawing, left, 70, 350, 230
+    def __init__(
+        self, drawing, left, x_ticks, y_ticks, titles, top=70, title_offset=-40, size=(350, 230)
+    ):
+        self.drawing, self.left, self.top, (self.width, self.height) = drawing, left, top, size
         self.x_range, self.y_range = (x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1])
         bottom = self.top + self.height
         title, x_title, y_title = titles
-        drawing.text(left, 30, title, bold=True, size=14)
+        drawing.text(left, top + title_offset, title, bold=True, size=14)
         for value in x_ticks:
             x = self.x(value)
             drawing.line((x, self.top), (x, bottom), color=GRID, width=0.7)

@@ -62,9 +62,10 @@ class Drawing:
         )
         self.text(x, y + 5, symbol, "middle", size=15)
 
-    def dot(self, x, y, color, radius=4):
-        """Draws a small filled circle."""
-        self._parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="{radius}" fill="{color}"/>')
+    def dot(self, x, y, color, radius=4, hollow=False):
+        """Draws a small circle, filled with the color or with white."""
+        paint = f'fill="#ffffff" stroke="{color}" stroke-width="2"' if hollow else f'fill="{color}"'
+        self._parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="{radius:g}" {paint}/>')
 
     def arrow(self, *points, dashed=False):
         """Draws a line through `(x, y)` points with an arrow head at its end."""

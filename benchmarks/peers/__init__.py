@@ -6,14 +6,16 @@
 (None, 512, 1024, 19)
 
 All of them use the layers of `keras_crosscbam`, so that their exported graphs are comparable.
-STDC-Seg and PP-LiteSeg also use its encoder, and DDRNet has a separate encoder. The weights are
-random, because the networks are only used for timing.
+STDC-Seg and PP-LiteSeg also use its encoder, and the others have separate encoders. Heads that are
+only used in training are not included.
 """
 
 from functools import partial
 
 from peers.ddrnet import ddrnet
+from peers.pidnet import pidnet
 from peers.pp_liteseg import pp_liteseg
+from peers.sctnet import sctnet
 from peers.stdc_seg import stdc_seg
 
 # Builders `(input_shape, num_classes=19) -> keras.Model`.
@@ -23,4 +25,7 @@ PEERS = {
     "pp-liteseg-t": partial(pp_liteseg, "stdc1"),
     "pp-liteseg-b": partial(pp_liteseg, "stdc2"),
     "ddrnet-23-slim": ddrnet,
+    "pidnet-s": pidnet,
+    "sctnet-s": partial(sctnet, "s"),
+    "sctnet-b": partial(sctnet, "b"),
 }

@@ -1,11 +1,11 @@
-"""Common parts of the peers: input, output, and random weights."""
+"""Common parts of the peers: input, output, convolutions, and random weights."""
 
-import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_crosscbam.layers import ConvBNReLU, ResizeLike
+from keras_crosscbam.layers import ConvBNReLU, ResizeLike, Scores
 from keras_crosscbam.layers.conv import batch_norm
+from keras_crosscbam.models.class_names import SegmentationModel
 from keras_crosscbam.models.inputs import image_input, normalize
 from keras_crosscbam.models.stdc import stdc_features
 from keras_crosscbam.private_api import resize_nearest_legacy
@@ -34,6 +34,7 @@ def conv(filters, kernel_size, name, strides=1):
         padding=padding,
         data_format="channels_last",
         use_bias=False,
+        kernel_initializer="he_normal",
         name=name,
     )
 
@@ -60,43 +61,37 @@ def segmentation_network(backbone, decoder, filters, input_shape, num_classes, n
         decoder: function from the encoder's dict of feature maps to a feature map at 1/8 of the
             size.
         filters: width of the head's convolution.
-        input_shape: `(height, width, channels)` with a fixed size.
+        input_shape: `(height, width, channels)`. Height and width may be None.
         num_classes: number of classes.
         name: name of the model.
 
     Returns:
-        A `keras.Model` as described in `timed_model`.
+        A `keras.Model` as described in `from_pixels_to_scores`.
     """
 
     def scores(x):
         x = ConvBNReLU(filters, 3, name="head")(decoder(stdc_features(x, backbone)))
         return conv(num_classes, 1, name="classifier")(x)
 
-    return timed_model(scores, input_shape, name)
+    return from_pixels_to_scores(scores, input_shape, name)
 
 
-def timed_model(scores, input_shape, name):
+def from_pixels_to_scores(scores, input_shape, name):
     """Builds a network with normalization of pixels and resizing of scores to the image.
 
     Args:
         scores: function from normalized images to scores of any size.
-        input_shape: `(height, width, channels)` with a fixed size.
+        input_shape: `(height, width, channels)`. Height and width may be None.
         name: name of the model.
 
     Returns:
-        A functional `keras.Model` with reproducible random weights, from images
-        `(batch, height, width, channels)` of 0..255 to float32 logits at their size.
+        A functional `keras.Model` with initial weights, from images
+        `(batch, height, width, channels)` of 0..255 to float32 logits at their size. Its attribute
+        `classes` can be set, as that of `CrossCBAM`.
     """
-    if None in input_shape:
-        raise ValueError(
-            "A peer has a fixed size: `input_shape` must be (height, width, channels). "
-            f"Received: {input_shape!r}"
-        )
     image, _ = image_input(input_shape)
-    x = ResizeLike(name="resize", dtype="float32")([scores(normalize(image)), image])
-    model = keras.Model(image, x, name=name)
-    draw_weights(model)
-    return model
+    x = Scores(name="resize", dtype="float32")([scores(normalize(image)), image])
+    return SegmentationModel(image, x, name=name)
 
 
 def draw_weights(model, seed=0):
@@ -117,4 +112,6 @@ def draw_weights(model, seed=0):
             value = rng.uniform(0.5, 1.5, shape)
         else:
             value = rng.normal(0, 0.3, shape)
+        if "/attend" in f"/{variable.path}" and variable.name in ("gamma", "beta"):
+            value *= 0.03  # a product of two such feature maps would saturate the sigmoid of PIDNet
         variable.assign(ops.cast(value, variable.dtype))

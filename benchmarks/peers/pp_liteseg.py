@@ -18,7 +18,7 @@ HEAD_FILTERS = {"stdc1": 32, "stdc2": 64}
 
 
 def pp_liteseg(backbone, input_shape, num_classes=19):
-    """Builds PP-LiteSeg-T (`backbone="stdc1"`) or PP-LiteSeg-B (`"stdc2"`) for a fixed size.
+    """Builds PP-LiteSeg-T (`backbone="stdc1"`) or PP-LiteSeg-B (`"stdc2"`).
 
         >>> from peers.pp_liteseg import pp_liteseg
         >>> pp_liteseg("stdc1", (128, 256, 3), num_classes=11).output_shape
@@ -54,11 +54,42 @@ def _pool(x, bins):
     """Computes the means over bins x bins parts, which overlap if the size is not a multiple."""
     if bins == 1:
         return mean(x, "pool1")
+    if None in x.shape[1:3]:
+        return MeansOfParts(bins, name=f"pool{bins}")(x)
     strides = [size // bins for size in x.shape[1:3]]
     size = [n - (bins - 1) * step for n, step in zip(x.shape[1:3], strides, strict=True)]
     return layers.AveragePooling2D(size, strides, data_format="channels_last", name=f"pool{bins}")(
         x
     )
+
+
+class MeansOfParts(layers.Layer):
+    """The means over bins x bins parts of a map of any size, as products with matrices."""
+
+    def __init__(self, bins, **kwargs):
+        super().__init__(**kwargs)
+        self.bins = bins
+
+    def call(self, x):
+        rows, columns = (
+            ops.cast(_parts(size, self.bins), self.compute_dtype) for size in ops.shape(x)[1:3]
+        )
+        return ops.einsum("ih,jw,bhwc->bijc", rows, columns, x)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.bins, self.bins, input_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "bins": self.bins}
+
+
+def _parts(size, bins):
+    """Returns a matrix `(bins, size)` with the weight of each position in each mean."""
+    step = size // bins
+    length = size - (bins - 1) * step
+    first = step * ops.arange(bins)[:, None]
+    inside = (ops.arange(size) >= first) & (ops.arange(size) < first + length)
+    return ops.cast(inside, "float32") / ops.cast(length, "float32")
 
 
 def fuse(low, high, filters, stage):

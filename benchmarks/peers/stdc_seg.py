@@ -13,7 +13,7 @@ CONTEXT_FILTERS, FUSION_FILTERS = 128, 256
 
 
 def stdc_seg(backbone, input_shape, num_classes=19):
-    """Builds STDC1-Seg (`backbone="stdc1"`) or STDC2-Seg (`"stdc2"`) for a fixed size.
+    """Builds STDC1-Seg (`backbone="stdc1"`) or STDC2-Seg (`"stdc2"`).
 
         >>> from peers.stdc_seg import stdc_seg
         >>> stdc_seg("stdc2", (96, 128, 3), num_classes=11).output_shape

@@ -146,6 +146,11 @@ def describe_augmentations(augmentations):
     return [_describe(each) for each in augmentations]
 
 
+def describe_function(function):
+    """Returns a text for a function, as `describe_augmentations` does for augmentations."""
+    return _describe(function)
+
+
 def _describe(augmentation):
     if isinstance(augmentation, KerasAugmentation):
         augmentation = augmentation.layer

@@ -19,32 +19,33 @@ from keras_crosscbam.datasets.label_statistics import balanced_weights, check_la
 from keras_crosscbam.datasets.pipeline import steps_per_epoch, training_batches
 from keras_crosscbam.datasets.sampling import class_balanced_weights, frames_of_step
 from keras_crosscbam.models.cross_cbam import CrossCBAM
-from keras_crosscbam.models.surgery import freeze_backbone, inference_model
+from keras_crosscbam.models.surgery import inference_model
 from keras_crosscbam.training.callbacks import check_callbacks
 from keras_crosscbam.training.distribution import find_workers
-from keras_crosscbam.training.fingerprint import describe_augmentations
+from keras_crosscbam.training.fingerprint import describe_augmentations, describe_function
 from keras_crosscbam.training.losses.distillation import SegmentationDistillation
 from keras_crosscbam.training.losses.specification import make_loss
 from keras_crosscbam.training.metrics import SegmentationMeanIoU
 from keras_crosscbam.training.phases import in_phases
 from keras_crosscbam.training.report import write_report
 from keras_crosscbam.training.resumable import open_run
-from keras_crosscbam.training.teachers import find_teachers, with_teachers
+from keras_crosscbam.training.teachers import find_teachers
 from keras_crosscbam.training.tensorboard import TensorBoardPictures
+from keras_crosscbam.training.training_model import check_recipe_for_build, training_model
 from keras_crosscbam.training.validation import SegmentationValidation
-from keras_crosscbam.variants import encoder_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import Any
 
     import keras
 
+    from keras_crosscbam.classes import ClassTable
     from keras_crosscbam.datasets.dataset import SegmentationDataset
     from keras_crosscbam.training.distribution import Workers
     from keras_crosscbam.training.recipe import Recipe
-    from keras_crosscbam.types import StrPath
+    from keras_crosscbam.types import InputShape, StrPath
 
 MONITOR = "val_mean_iou"
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def train(
     workers: Workers | None = None,
     verbose: int = 1,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    build: Callable[[InputShape, ClassTable], keras.Model] | None = None,
 ) -> Path:
     """Trains a network with a recipe and saves the weights with the best validation mean IoU.
 
@@ -87,17 +89,25 @@ def train(
             validation, whose scores are in their logs, and before the epoch's row of `log.csv`
             and its checkpoint are written. They run on every machine. Checkpoints do not contain
             their state: a resumed training uses the callbacks as they are passed.
+        build: function that builds another network than that of the recipe, to train different
+            networks in the same way. Its arguments are `input_shape=(None, None, channels)` and the
+            `ClassTable` of the data. It returns a functional model from pixels of 0..255 to logits
+            at their size, with the weights to start from. The recipe must not set an architecture
+            or weights. Its variant, dropout rate and auxiliary head do not apply.
 
     Returns:
         The path of `best.weights.h5`.
 
     Raises:
         ValueError: for data that cannot be read or in which fewer than two classes are labeled,
-            splits with different classes, or a folder that contains another run.
+            splits with different classes, a folder that contains another run, or `build` with a
+            recipe that sets an architecture or weights.
         RuntimeError: if the loss becomes NaN, the disk is full, or another process trains in the
             folder.
     """
     check_callbacks(callbacks)
+    if build:
+        check_recipe_for_build(recipe)
     if train_set.classes.names != val_set.classes.names:
         raise ValueError(
             "`train_set` and `val_set` must have the same classes in the same order. Received: "
@@ -124,10 +134,11 @@ def train(
         **{f"train_{part}": digest for part, digest in train_digests.items()},
         **{f"val_{part}": digest for part, digest in val_digests.items()},
         "augmentations": describe_augmentations(augmentations),
+        "network": build and describe_function(build),
         "left_out": list(train_set.left_out),
     }
     with open_run(out, recipe, steps, data, workers or find_workers()) as run:
-        model = run.build(lambda: _training_model(train_set, recipe, run, teachers))
+        model = run.build(lambda: training_model(train_set, recipe, run, teachers, build))
         compile_for(run, model, recipe, counts.sum(axis=0))
         sampling = class_balanced_weights(counts) if recipe.balanced_sampling else None
 
@@ -142,7 +153,7 @@ def train(
         best = run.fit(
             model,
             lambda shard: phased_batches(
-                train_set, recipe, steps, run.step, augmentations, sampling, shard
+                train_set, recipe, steps, run.step, augmentations, sampling, shard, model.output
             ),
             validation=validation,
             monitor=MONITOR,
@@ -153,7 +164,7 @@ def train(
             verbose=verbose,
         )
         if run.workers.is_chief:
-            _report(run.out, best, recipe, val_set)
+            _report(run.out, best, recipe, val_set, build)
         return best
 
 
@@ -163,43 +174,24 @@ def progress_scores(classes):
     return {"mIoU": "main_mean_iou", f"val mIoU {over}": MONITOR}
 
 
-def _report(out, best, recipe, val_set):
+def _report(out, best, recipe, val_set, build):
     # The model of the report computes in float32, independent of the dtype policy in training.
-    model = CrossCBAM(
-        **recipe.network,
-        input_shape=(None, None, val_set.channels),
-        classes=val_set.classes,
-        weights=best,
-    )
+    input_shape = (None, None, val_set.channels)
+    if build:
+        model = inference_model(build(input_shape, val_set.classes))
+        model.load_weights(best)
+    else:
+        model = CrossCBAM(
+            **recipe.network, input_shape=input_shape, classes=val_set.classes, weights=best
+        )
     try:
         write_report(out, model, val_set, recipe.validation_size)
     except ImportError as error:
         logger.info("No report: %s", error)
 
 
-def _training_model(train_set, recipe, run, teachers):
-    network = recipe.network
-    backbone, alpha = network["backbone"], network["alpha"]
-    model = CrossCBAM(
-        **network,
-        input_shape=(None, None, train_set.channels),
-        classes=train_set.classes,
-        aux_head=True,
-        dropout_rate=recipe.dropout_rate,
-        weights=run.weights,
-        backbone_weights=None if run.state else recipe.backbone_weights,
-    )
-    run.deepen(model, f"cross_cbam_{encoder_name('stdc1', alpha)}")
-    run.narrow(model, f"cross_cbam_{backbone}", backbone)
-    if recipe.backbone_rate == 0:
-        freeze_backbone(model)
-    if teachers:
-        return with_teachers(model, teachers, recipe.teacher_architecture)
-    return model
-
-
 def compile_for(run, model, recipe, counts):
-    """Compiles a training model, including its auxiliary head, with the settings of a recipe.
+    """Compiles a training model, including any auxiliary head, with the settings of a recipe.
 
     Args:
         run: the `Run`.
@@ -213,6 +205,7 @@ def compile_for(run, model, recipe, counts):
     losses = {
         head: make_loss(loss, weights, recipe.focal_gamma, recipe.label_smoothing)
         for head, loss in (("main", recipe.loss), ("aux", recipe.aux_loss))
+        if head in model.output
     }
     loss_weights = {"main": 1.0, "aux": recipe.aux_weight}
     if recipe.teacher:
@@ -221,13 +214,20 @@ def compile_for(run, model, recipe, counts):
     run.compile(
         model,
         loss=losses,
-        loss_weights=loss_weights,
+        loss_weights={head: loss_weights[head] for head in losses},
         metrics={"main": [SegmentationMeanIoU(model.output["main"].shape[-1])]},
     )
 
 
 def phased_batches(
-    train_set, recipe, steps, start_step=0, augmentations=None, sampling=None, shard=(0, 1)
+    train_set,
+    recipe,
+    steps,
+    start_step=0,
+    augmentations=None,
+    sampling=None,
+    shard=(0, 1),
+    outputs=("main", "aux"),
 ):
     """Returns the batches of a recipe from a step on, with labels for each model output."""
     options = crop_options(recipe)
@@ -250,7 +250,6 @@ def phased_batches(
             cache=False,
         )
 
-    outputs = ("main", "aux", "distilled") if recipe.teacher else ("main", "aux")
     return in_phases(recipe, steps, start_step, batches_of).map(
         lambda images, labels: (images, dict.fromkeys(outputs, labels))
     )

@@ -9,6 +9,7 @@ import sys
 
 from keras_crosscbam.cli import (
     conversion,
+    demo,
     deployment,
     inference,
     information,
@@ -48,6 +49,15 @@ def _parser():
         sub.set_defaults(run=run, next="The same command starts from the beginning.")
         return sub
 
-    for group in (pictures, inference, training, conversion, deployment, information, weights):
+    for group in (
+        pictures,
+        inference,
+        training,
+        conversion,
+        deployment,
+        information,
+        weights,
+        demo,
+    ):
         group.add_commands(command)
     return parser

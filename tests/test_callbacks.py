@@ -17,15 +17,13 @@ from keras_crosscbam.training import (
 )
 from keras_crosscbam.training.callbacks import (
     EpochLog,
-    KeepBest,
     LogAndCheckpoint,
     Progress,
     SeedDropout,
     StopOnNaN,
-    best_score,
-    ema_weights,
 )
 from keras_crosscbam.training.checkpoints import Checkpoints
+from keras_crosscbam.training.keep_best import KeepBest, best_score, ema_weights
 from keras_crosscbam.training.segmentation import progress_scores
 
 

@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_crosscbam.classes import IGNORE, IndexEncoding
+from keras_crosscbam.classes import IGNORE
 from keras_crosscbam.datasets import CAMVID_CLASSES
 from keras_crosscbam.datasets.augment import ClassMix
 from keras_crosscbam.datasets.dataset import SegmentationDataset
+from keras_crosscbam.datasets.encodings import IndexEncoding
 from keras_crosscbam.datasets.pipeline import training_batches
 from keras_crosscbam.training import RECIPES, with_settings
 

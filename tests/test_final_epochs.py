@@ -11,11 +11,11 @@ from test_recipes import TINY as RECIPE
 from trained import log_of
 
 from keras_crosscbam.layers import BatchNormalization
-from keras_crosscbam.models.weights import read_weights
-from keras_crosscbam.training.callbacks import KeepBest
+from keras_crosscbam.models.weights_file import read_weights
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.distribution import find_workers
 from keras_crosscbam.training.final_epochs import FreezeStatistics, average_with_checkpoints
+from keras_crosscbam.training.keep_best import KeepBest
 from keras_crosscbam.training.resumable import Run
 
 RNG = np.random.default_rng(4)

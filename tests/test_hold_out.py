@@ -70,6 +70,34 @@ def folders(tmp_path_factory):
 # Data
 
 
+def test_splits_are_joined(drives, folders):
+    both = load_dataset(drives, ("train", "val"))
+    assert names(both) == [*NAMES["train"], *NAMES["val"]]
+    without = load_dataset(drives, ("train", "val"), without=["0016E5"])
+    assert names(without) == list(NAMES["train"][:3])
+    assert both.digest() != load_dataset(drives, "train").digest()
+    for splits in ((), ("train", "train")):
+        with pytest.raises(ValueError, match="`split` must name different splits"):
+            load_dataset(drives, splits)
+    with pytest.raises(ValueError, match="val"):
+        load_dataset(folders, ("train", "val"))
+
+
+def test_training_with_the_validation_frames(drives, tmp_path, monkeypatch, capsys):
+    given = []
+    monkeypatch.setattr("keras_crosscbam.training.train", lambda *args: given.append(args))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "--data", str(drives), "--with-val"]) == 0
+    ((train_set, val_set, recipe, out),) = given
+    assert names(train_set) == [*NAMES["train"], *NAMES["val"]]
+    assert names(val_set) == list(NAMES["val"])
+    assert recipe.keep == "last"
+    assert out.name == "camvid-m-with-val"
+    assert "6 training frames, which include those of val" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--data", str(drives), "--with-val", "--hold-out", "0006R0"])
+
+
 def test_camvid_by_drives(drives):
     only = load_camvid(drives, "train", drives=["0006R0"])
     assert names(only) == ["0006R0_f00930", "0006R0_f00960"]

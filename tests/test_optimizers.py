@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from keras_crosscbam.training import SGD, AdamW, Phase, PolySchedule, Recipe
-from keras_crosscbam.training.resumable import make_optimizer
+from keras_crosscbam.training.optimizers import make_optimizer
 
 RECIPE = Recipe(name="tiny", variant="M", phases=(Phase(1, (64, 64)),), warmup_steps=0)
 

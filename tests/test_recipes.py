@@ -20,7 +20,7 @@ from keras_crosscbam.training import (
     make_loss,
     with_settings,
 )
-from keras_crosscbam.training.resumable import make_optimizer
+from keras_crosscbam.training.optimizers import make_optimizer
 from keras_crosscbam.variants import VARIANTS
 
 ALL = {**RECIPES, **PRETRAINING_RECIPES}
@@ -169,7 +169,7 @@ def test_a_recipe_counts_the_epochs_of_all_phases():
         ({"batch_size": 0}, "`batch_size` must be at least 1. Received: 0"),
         ({"accumulate": 0}, "`accumulate` must be at least 1. Received: 0"),
         ({"validation_freq": -1}, "`validation_freq` must be at least 1. Received: -1"),
-        ({"steps_per_epoch": 0}, "`steps_per_epoch` must be positive. Received: 0"),
+        ({"steps_per_epoch": 0}, "`steps_per_epoch` must be at least 1. Received: 0"),
         ({"ema": 1.0}, r"`ema` must be in \[0, 1\). Received: 1.0"),
         ({"ema": float("nan")}, r"`ema` must be in \[0, 1\). Received: nan"),
         ({"optimizer": "adam"}, r"`optimizer` must be one of \('adamw', 'sgd'\). Received: 'adam'"),

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from keras_crosscbam import cli
-from keras_crosscbam.classes import IndexEncoding
 from keras_crosscbam.datasets import IGNORE, ClassTable
 from keras_crosscbam.datasets.dataset import SegmentationDataset
+from keras_crosscbam.datasets.encodings import IndexEncoding
 from keras_crosscbam.evaluation import evaluate
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.training import RECIPES, report, tensorboard
-from keras_crosscbam.training.callbacks import EpochLog, KeepBest
+from keras_crosscbam.training.callbacks import EpochLog
+from keras_crosscbam.training.keep_best import KeepBest
 from keras_crosscbam.training.report import write_report
 from keras_crosscbam.training.tensorboard import (
     TensorBoardPictures,

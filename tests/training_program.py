@@ -20,7 +20,7 @@ from small_network import SMALL
 
 from keras_crosscbam import cli
 from keras_crosscbam.datasets import load_camvid
-from keras_crosscbam.training import Phase, Recipe, recipes, with_settings
+from keras_crosscbam.training import Phase, Recipe, keep_best, recipes, with_settings
 from keras_crosscbam.training import callbacks as training_callbacks
 from keras_crosscbam.training.checkpoints import Checkpoints
 from keras_crosscbam.training.distribution import Replicas
@@ -94,7 +94,7 @@ POINTS = {
     "first step": lambda: die_in_step(1),
     "second step": lambda: die_in_step(2),
     "fifth step": lambda: die_in_step(5),
-    "validation": lambda: setattr(training_callbacks.KeepBest, "on_epoch_end", die),
+    "validation": lambda: setattr(keep_best.KeepBest, "on_epoch_end", die),
     "best weights begun": lambda: die_within_the_writing_of("best.weights.h5", 0.3),
     "best weights written": lambda: die_instead_of_renaming("best"),
     "log written": lambda: setattr(Checkpoints, "save", die),

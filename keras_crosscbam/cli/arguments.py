@@ -17,6 +17,9 @@ def add_data(sub, split=None, hold_out=None, several=False):
         split: default of `--split`; None for no such argument.
         hold_out: help of `--hold-out`, which excludes `--split`; None for no such argument.
         several: whether `--data` takes several folders.
+
+    Returns:
+        The group of arguments of which at most one may be given, to add others to it.
     """
     sub.add_argument(
         "--data",
@@ -36,6 +39,7 @@ def add_data(sub, split=None, hold_out=None, several=False):
             help=f"{hold_out}: a drive of CamVid such as 0006R0, a city of Cityscapes, or a folder "
             "in images/SPLIT/ of your own data set",
         )
+    return part
 
 
 def add_model(sub):

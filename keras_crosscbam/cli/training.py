@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from keras_crosscbam.cli.arguments import add_data, image_size
@@ -9,7 +10,13 @@ from keras_crosscbam.cli.arguments import add_data, image_size
 
 def add_commands(command):
     sub = command(_train, "train", "Train with a recipe; the same command resumes a run.")
-    add_data(sub, hold_out="group of frames to exclude from training and to validate on")
+    part = add_data(sub, hold_out="group of frames to exclude from training and to validate on")
+    part.add_argument(
+        "--with-val",
+        action="store_true",
+        help="also train on the frames of the val split, for final weights; keeps the last "
+        "weights, because the validation score is then a score on training frames",
+    )
     _add_recipe(sub, "camvid-m")
 
     sub = command(_pretrain, "pretrain", "Train an encoder as a classifier, for use in a network.")
@@ -73,6 +80,15 @@ def _train(args):
         print(
             f"Without {args.hold_out}: {len(splits[0])} training frames, {len(splits[1])} "
             f"validation frames, {recipe.steps_per_epoch} steps per epoch; keeps the last weights"
+        )
+    elif args.with_val:
+        splits = [load_dataset(args.data, split) for split in (("train", "val"), "val")]
+        recipe = replace(recipe, keep="last")
+        out = args.out or out.with_name(f"{out.name}-with-val")
+        print(
+            f"{len(splits[0])} training frames, which include those of val: the validation score "
+            "shows how well they are learned, not the accuracy on other frames; keeps the last "
+            "weights"
         )
     else:
         splits = [load_dataset(args.data, split) for split in ("train", "val")]

@@ -12,13 +12,12 @@ from keras_crosscbam.classes import (
     CLASS_TABLES,
     IGNORE,
     ClassTable,
-    ColorEncoding,
-    IndexEncoding,
 )
 from keras_crosscbam.datasets.camvid import load_camvid
 from keras_crosscbam.datasets.cityscapes import load_cityscapes
 from keras_crosscbam.datasets.conversion import convert
 from keras_crosscbam.datasets.dataset import SegmentationDataset
+from keras_crosscbam.datasets.encodings import ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.folder import load_folder
 from keras_crosscbam.datasets.loading import load_dataset, load_held_out, split_images
 

@@ -84,3 +84,9 @@ def _is_number(value):
 def _limits(positive, most):
     limits = "above 0" if positive else "at least 0"
     return limits if most == math.inf else f"{limits} and at most {most}"
+
+
+def check_choice(name, value, choices):
+    """Raises a `ValueError` if the value is not one of the choices."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {value!r}")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_crosscbam.classes import CAMVID_CLASSES, IGNORE, ColorEncoding, IndexEncoding
+from keras_crosscbam.classes import CAMVID_CLASSES, IGNORE
+from keras_crosscbam.datasets.encodings import ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.listing import Frame, Listing, pair, shorten_list
 from keras_crosscbam.image_files import image_files_below
 

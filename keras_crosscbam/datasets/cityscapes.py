@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_crosscbam.classes import CITYSCAPES_CLASSES, CITYSCAPES_IDS, IGNORE, IndexEncoding
+from keras_crosscbam.classes import CITYSCAPES_CLASSES, CITYSCAPES_IDS, IGNORE
+from keras_crosscbam.datasets.encodings import IndexEncoding
 from keras_crosscbam.datasets.listing import Listing, pair
 from keras_crosscbam.image_files import image_files_below, is_broken_link
 

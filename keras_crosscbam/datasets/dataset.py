@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_crosscbam.classes import ClassTable, ColorEncoding, IndexEncoding
+from keras_crosscbam.classes import ClassTable
+from keras_crosscbam.datasets.encodings import ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.masks import Palettes, read_mask
 from keras_crosscbam.image_channels import read_oriented_channels
 

@@ -11,10 +11,9 @@ from keras_crosscbam.classes import (
     BACKGROUND_COLOR,
     IGNORE,
     ClassTable,
-    ColorEncoding,
-    IndexEncoding,
     numbered_classes,
 )
+from keras_crosscbam.datasets.encodings import ColorEncoding, IndexEncoding
 from keras_crosscbam.images import EXTENSIONS
 
 CLASS_FILE = "dataset.yaml"

@@ -5,7 +5,8 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from keras_crosscbam.checksum import file_sha256
-from keras_crosscbam.classes import IGNORE, IndexEncoding
+from keras_crosscbam.classes import IGNORE
+from keras_crosscbam.datasets.encodings import IndexEncoding
 from keras_crosscbam.datasets.label_statistics import (
     decode_leniently,
     enough_classes,

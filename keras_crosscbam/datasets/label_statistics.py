@@ -5,7 +5,8 @@ from collections import Counter
 
 import numpy as np
 
-from keras_crosscbam.classes import IGNORE, IndexEncoding
+from keras_crosscbam.classes import IGNORE
+from keras_crosscbam.datasets.encodings import IndexEncoding
 from keras_crosscbam.datasets.listing import shorten_list
 from keras_crosscbam.datasets.masks import read_mask
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keras_crosscbam.classes import ClassTable, ColorEncoding, IndexEncoding
+from keras_crosscbam.classes import ClassTable
 from keras_crosscbam.datasets.dataset import SegmentationDataset
+from keras_crosscbam.datasets.encodings import ColorEncoding, IndexEncoding
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ _LAYOUTS = {
 }
 
 
-def load_dataset(root: StrPath, split: str, without: Sequence[str] = ()) -> SegmentationDataset:
+def load_dataset(
+    root: StrPath, split: str | Sequence[str], without: Sequence[str] = ()
+) -> SegmentationDataset:
     """Loads a split of a data set in any supported layout.
 
         >>> from keras_crosscbam.datasets import load_dataset
@@ -37,7 +39,7 @@ def load_dataset(root: StrPath, split: str, without: Sequence[str] = ()) -> Segm
 
     Args:
         root: a folder in the layout of `load_folder`, `load_cityscapes` or `load_camvid`.
-        split: name of the split, such as `"train"`.
+        split: name of the split, such as `"train"`, or a sequence of names of splits to join.
         without: names of groups of frames to leave out, see `load_held_out`.
 
     Returns:
@@ -81,14 +83,18 @@ def load_held_out(root: StrPath, group: str) -> SegmentationDataset:
     # Data that is split by groups may have no val split.
     with contextlib.suppress(ValueError):
         val = list_split(root, "val")
-        listing = replace(
-            listing,
-            split="train and val",
-            frames=listing.frames + val.frames,
-            faults=listing.faults + val.faults,
-        )
+        listing = _joined([listing, val])
     _check_group(listing, group)
     return listing.select([group]).dataset()
+
+
+def _joined(listings):
+    return replace(
+        listings[0],
+        split=" and ".join(listing.split for listing in listings),
+        frames=tuple(frame for listing in listings for frame in listing.frames),
+        faults=tuple(fault for listing in listings for fault in listing.faults),
+    )
 
 
 def _check_group(listing, group):
@@ -100,7 +106,7 @@ def _check_group(listing, group):
         )
 
 
-def split_images(root: StrPath, split: str) -> tuple[Path, ...]:
+def split_images(root: StrPath, split: str | Sequence[str]) -> tuple[Path, ...]:
     """Returns the image files of a split, which needs no masks.
 
         >>> from keras_crosscbam.datasets import split_images
@@ -119,7 +125,11 @@ def split_images(root: StrPath, split: str) -> tuple[Path, ...]:
 
 
 def list_split(root, split):
-    """Returns the `Listing` of a split."""
+    """Returns the `Listing` of a split, or of a sequence of splits together."""
+    if not isinstance(split, str):
+        if not split or len(set(split)) < len(split):
+            raise ValueError(f"`split` must name different splits. Received: {split!r}")
+        return _joined([list_split(root, name) for name in split])
     root = Path(root)
     for sign, list_layout in _LAYOUTS.items():
         if (root / sign).exists():

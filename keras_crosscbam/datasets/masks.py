@@ -1,6 +1,6 @@
 """Reads mask files as ids or colors.
 
-`IndexEncoding` and `ColorEncoding` in `keras_crosscbam.classes` turn these into labels.
+`IndexEncoding` and `ColorEncoding` in `keras_crosscbam.datasets.encodings` turn these into labels.
 """
 
 from collections import defaultdict
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ImageOps
 
-from keras_crosscbam.classes import ColorEncoding
+from keras_crosscbam.datasets.encodings import ColorEncoding
 from keras_crosscbam.images import (
     RefusedError,
     deep_samples,

@@ -9,17 +9,17 @@ from keras import layers
 
 from keras_crosscbam.classes import class_table
 from keras_crosscbam.layers import CCBAM, SEASPP, ConvBNReLU, ResizeLike, Scores
-from keras_crosscbam.models.argument_types import (
-    Activation,
-    Classes,
-    Fusion,
-    InputShape,
-    WeightsSource,
-)
 from keras_crosscbam.models.class_names import SegmentationModel
 from keras_crosscbam.models.inputs import encoder_input, image_input
 from keras_crosscbam.models.stdc import check_classifier, scaled, stdc_features
 from keras_crosscbam.models.weights import find_weights, switch
+from keras_crosscbam.types import (
+    Activation,
+    Classes,
+    Fusion,
+    InputShape,
+    StrPath,
+)
 from keras_crosscbam.variants import encoder_name
 
 HEAD_FILTERS = 128
@@ -94,15 +94,15 @@ def CrossCBAM(
     backbone: str = "stdc1",
     input_shape: InputShape = (512, 1024, 3),
     num_classes: int | None = None,
-    classes: Classes = None,
+    classes: Classes | None = None,
     aspp_filters: int = 256,
     aspp_dilation_rates: Sequence[int] = (1, 3),
     use_se_aspp: bool = True,
     fusion: Fusion = "ccbam",
     gate_activation: str | None = None,
     aux_head: bool = False,
-    weights: WeightsSource = None,
-    backbone_weights: WeightsSource = None,
+    weights: StrPath | None = None,
+    backbone_weights: StrPath | None = None,
     include_preprocessing: bool = True,
     classifier_activation: Activation = None,
     dropout_rate: float = 0.1,

@@ -5,9 +5,9 @@ from keras import layers
 
 from keras_crosscbam.layers import Square, UncountPadding
 from keras_crosscbam.layers.conv import ConvBNReLU, batch_norm
-from keras_crosscbam.models.argument_types import Activation, InputShape, WeightsSource
 from keras_crosscbam.models.inputs import encoder_input, image_input
 from keras_crosscbam.models.weights import find_weights, switch
+from keras_crosscbam.types import Activation, InputShape, StrPath
 from keras_crosscbam.variants import encoder_name
 
 STEM_FILTERS = (32, 64)
@@ -180,7 +180,7 @@ def STDC(
     input_shape: InputShape = (224, 224, 3),
     num_classes: int | None = None,
     include_top: bool = True,
-    weights: WeightsSource = None,
+    weights: StrPath | None = None,
     include_preprocessing: bool = True,
     classifier_activation: Activation = "softmax",
     dropout_rate: float = 0.2,
@@ -224,7 +224,7 @@ def STDC1(
     input_shape: InputShape = (224, 224, 3),
     num_classes: int | None = None,
     include_top: bool = True,
-    weights: WeightsSource = None,
+    weights: StrPath | None = None,
     include_preprocessing: bool = True,
     classifier_activation: Activation = "softmax",
     dropout_rate: float = 0.2,
@@ -241,7 +241,7 @@ def STDC2(
     input_shape: InputShape = (224, 224, 3),
     num_classes: int | None = None,
     include_top: bool = True,
-    weights: WeightsSource = None,
+    weights: StrPath | None = None,
     include_preprocessing: bool = True,
     classifier_activation: Activation = "softmax",
     dropout_rate: float = 0.2,

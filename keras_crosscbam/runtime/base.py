@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_crosscbam.classes import class_table, count_labels, unnamed_classes
 from keras_crosscbam.datasets.class_mapping import agreed_classes
-from keras_crosscbam.runtime.class_indices import as_labels
-from keras_crosscbam.runtime.coarse_logits import (
-    argmax_of_planes,
-    labels_of_coarse,
-    labels_of_scores,
-    upsample,
-)
 from keras_crosscbam.runtime.description import Description
 from keras_crosscbam.runtime.errors import one_line
 from keras_crosscbam.runtime.input_size import input_size
-from keras_crosscbam.runtime.resize import bilinear, bilinear_planes, nearest
+from keras_crosscbam.runtime.output import NetworkOutput
+from keras_crosscbam.runtime.resize import bilinear
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,7 +23,7 @@ if TYPE_CHECKING:
     from keras_crosscbam.types import Classes, Size
 
 
-class Runtime(ABC):
+class Runtime(NetworkOutput):
     """A network that segments images: `labels = runtime(images)`.
 
     A runtime reuses its buffers, so only one thread may use it at a time.
@@ -244,36 +238,6 @@ class Runtime(ABC):
         output = self._run(prepared)
         return np.array(output) if self.reuses_output else output
 
-    def labels_of(self, output: np.ndarray, images: np.ndarray, output_size: Size) -> np.ndarray:
-        """Computes uint8 labels `(batch, *output_size)` from an output.
-
-        Args:
-            output: the result of `run` or `infer` for the images.
-            images: the result of `resized`.
-            output_size: `(height, width)`.
-        """
-        if self.description.output == "labels" or images.shape[1:3] == output_size:
-            labels = [nearest(array, output_size) for array in self._labels(output, images)]
-        else:
-            scores = self._scores(output, images)
-            labels = [argmax_of_planes(bilinear_planes(array, output_size)) for array in scores]
-        return np.stack(labels)
-
-    def scores_of(self, output: np.ndarray, images: np.ndarray, output_size: Size) -> np.ndarray:
-        """Like `labels_of`, but returns float32 scores `(batch, *output_size, num_classes)`."""
-        scores = self._scores(output, images)
-        if scores.shape[1:3] == output_size:
-            return scores
-        resized = [np.stack([*bilinear_planes(array, output_size)], axis=-1) for array in scores]
-        return np.stack(resized)
-
-    def check_scores(self) -> None:
-        """Raises a `ValueError` if the network outputs labels only."""
-        if self.description.output == "labels":
-            raise ValueError(
-                f"{self.name} outputs labels, not scores. Export it with output='logits'."
-            )
-
     def _of_images(self, finish, image, size, output_size):
         output_size = tuple(output_size or np.shape(image)[-3:-1])
         resized = self.resized(image, size)
@@ -318,36 +282,6 @@ class Runtime(ABC):
                 f"{self.name} could not run on an input of shape {prepared.shape}: "
                 f"{one_line(error)}. If it takes images of any size, try another size."
             ) from error
-
-    def _scores(self, output, images):
-        """Returns the scores at the size of the images, as a copy."""
-        scores = self._scores_of_labels(output)
-        if scores.shape[1:3] != images.shape[1:3]:
-            return upsample(scores, images.shape[1:3])
-        return np.array(scores, np.float32)
-
-    def _labels(self, output, images):
-        if self.description.output == "labels":
-            if output.ndim == 4:
-                output = self._channels_last(output)[..., 0]
-            labels = as_labels(output, len(self.classes), self.name)
-            return np.stack([nearest(array, images.shape[1:3]) for array in labels])
-        scores = self._scores_of_labels(output)
-        if scores.shape[1:3] != images.shape[1:3]:
-            return labels_of_coarse(scores, images.shape[1:3])
-        return labels_of_scores(scores)
-
-    def _scores_of_labels(self, output):
-        """Returns channels-last scores with one channel per label; one score becomes two."""
-        scores = self._channels_last(output)
-        if scores.shape[-1] > 1:
-            return scores
-        probable = self.description.output == "probabilities"
-        background = 1 - scores if probable else np.zeros_like(scores)
-        return np.concatenate([background, scores], axis=-1)
-
-    def _channels_last(self, output):
-        return output.transpose(0, 2, 3, 1) if self.scores_layout == "nchw" else output
 
     def check_size(self, size: Size | int | None) -> None:
         """Raises a `ValueError` if the network has a fixed size and `size` differs from it."""

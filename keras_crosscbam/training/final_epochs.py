@@ -6,7 +6,8 @@ import keras
 import numpy as np
 
 from keras_crosscbam.layers import BatchNormalization
-from keras_crosscbam.models.weights import read_weights, variables_of
+from keras_crosscbam.models.weights import variables_of
+from keras_crosscbam.models.weights_file import read_weights
 from keras_crosscbam.private_api import flatten_layers
 
 

@@ -8,6 +8,7 @@ import keras
 
 from keras_crosscbam.models.surgery import is_backbone
 from keras_crosscbam.private_api import variable_index
+from keras_crosscbam.training.schedules import PolySchedule
 
 
 class _SlowBackbone:
@@ -74,3 +75,24 @@ class SGD(_SlowBackbone, keras.optimizers.SGD):
 
     def get_config(self):
         return {**super().get_config(), "l2": self.l2}
+
+
+def make_optimizer(recipe, total_steps):
+    """Returns the optimizer of a recipe for a training of `total_steps` steps."""
+    schedule = PolySchedule(
+        recipe.learning_rate,
+        total_steps,
+        recipe.end_learning_rate,
+        # In a short training the warm-up must not be longer than a tenth of the steps.
+        warmup_steps=min(recipe.warmup_steps, total_steps // 10),
+    )
+    common = {
+        "learning_rate": schedule,
+        "backbone_rate": getattr(recipe, "backbone_rate", 1.0),
+        "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
+        "use_ema": recipe.ema > 0,
+        "ema_momentum": recipe.ema,
+    }
+    if recipe.optimizer == "sgd":
+        return SGD(momentum=0.9, l2=recipe.weight_decay, **common)
+    return AdamW(weight_decay=recipe.weight_decay, **common)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_crosscbam.datasets.argument_checks import (
+    check_choice,
     check_number,
     check_range,
     check_size,
@@ -110,13 +111,10 @@ class Optimization:
     def __post_init__(self) -> None:
         if not self.phases:
             raise ValueError("`phases` must contain at least one phase. Received: ()")
-        for name in ("batch_size", "accumulate", "validation_freq"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)}")
-        if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
-            raise ValueError(
-                f"`steps_per_epoch` must be positive. Received: {self.steps_per_epoch}"
-            )
+        for name in ("batch_size", "accumulate", "validation_freq", "steps_per_epoch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {value}")
         for name in ("ema", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1). Received: {getattr(self, name)}")
@@ -150,10 +148,12 @@ class Optimization:
                 )
         if self.ema and self.average_epochs:
             raise ValueError("`ema` and `average_epochs` both average weights: set one of them.")
-        _check_choice(self, "keep", ("best", "last"))
-        _check_choice(self, "optimizer", ("adamw", "sgd"))
-        _check_choice(self, "jit_compile", (True, False, "auto"))
-        _check_choice(self, "dtype_policy", ("float32", "mixed_float16", "mixed_bfloat16"))
+        check_choice("keep", self.keep, ("best", "last"))
+        check_choice("optimizer", self.optimizer, ("adamw", "sgd"))
+        check_choice("jit_compile", self.jit_compile, (True, False, "auto"))
+        check_choice(
+            "dtype_policy", self.dtype_policy, ("float32", "mixed_float16", "mixed_bfloat16")
+        )
 
     @property
     def epochs(self) -> int:
@@ -230,8 +230,8 @@ class Recipe(Optimization):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_choice(self, "variant", tuple(VARIANTS))
-        _check_choice(self, "teacher_variant", tuple(VARIANTS))
+        check_choice("variant", self.variant, tuple(VARIANTS))
+        check_choice("teacher_variant", self.teacher_variant, tuple(VARIANTS))
         for name in ("architecture", "teacher_architecture"):
             if unknown := getattr(self, name).keys() - SWITCHES:
                 raise ValueError(
@@ -292,14 +292,9 @@ class PretrainingRecipe(Optimization):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_choice(self, "backbone", tuple(STAGE_BLOCKS))
+        check_choice("backbone", self.backbone, tuple(STAGE_BLOCKS))
         check_range("area_range", self.area_range, positive=True, most=1)
         check_whole("validation_size", self.validation_size, least=1)
         check_number("rand_augment", self.rand_augment, most=1)
         check_number("mixup", self.mixup)
         check_number("cutmix", self.cutmix)
-
-
-def _check_choice(recipe, name, choices):
-    if getattr(recipe, name) not in choices:
-        raise ValueError(f"`{name}` must be one of {choices}. Received: {getattr(recipe, name)!r}")

@@ -18,7 +18,6 @@ from keras_crosscbam.models.weights import find_weights
 from keras_crosscbam.tf_data import tf
 from keras_crosscbam.training.callbacks import (
     EpochLog,
-    KeepBest,
     LogAndCheckpoint,
     Progress,
     SeedDropout,
@@ -29,9 +28,9 @@ from keras_crosscbam.training.distribution import WorkerLostError, Workers
 from keras_crosscbam.training.early_stopping import EarlyStopping
 from keras_crosscbam.training.final_epochs import FreezeStatistics
 from keras_crosscbam.training.fingerprint import REMEDY, bind, describe
+from keras_crosscbam.training.keep_best import KeepBest
 from keras_crosscbam.training.lock import only_process
-from keras_crosscbam.training.optimizers import SGD, AdamW
-from keras_crosscbam.training.schedules import PolySchedule
+from keras_crosscbam.training.optimizers import make_optimizer
 
 BEST, LOG, CHECKPOINTS, DESCRIPTION = "best.weights.h5", "log.csv", "checkpoints", "run.json"
 logger = logging.getLogger(__name__)
@@ -281,27 +280,6 @@ class Run:
                 wanted,
             )
         return files
-
-
-def make_optimizer(recipe, total_steps):
-    """Returns the optimizer of a recipe for a training of `total_steps` steps."""
-    schedule = PolySchedule(
-        recipe.learning_rate,
-        total_steps,
-        recipe.end_learning_rate,
-        # In a short training the warm-up must not be longer than a tenth of the steps.
-        warmup_steps=min(recipe.warmup_steps, total_steps // 10),
-    )
-    common = {
-        "learning_rate": schedule,
-        "backbone_rate": getattr(recipe, "backbone_rate", 1.0),
-        "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
-        "use_ema": recipe.ema > 0,
-        "ema_momentum": recipe.ema,
-    }
-    if recipe.optimizer == "sgd":
-        return SGD(momentum=0.9, l2=recipe.weight_decay, **common)
-    return AdamW(weight_decay=recipe.weight_decay, **common)
 
 
 def _number(values):

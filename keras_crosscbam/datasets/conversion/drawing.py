@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from keras_crosscbam.classes import ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.conversion.annotations import UNLABELED, Frame
+from keras_crosscbam.datasets.encodings import ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.masks import read_mask
 from keras_crosscbam.images import open_image, with_orientation
 

@@ -4,12 +4,7 @@ import csv
 
 import numpy as np
 
-from keras_crosscbam.classes import (
-    IGNORE,
-    ColorEncoding,
-    IndexEncoding,
-    numbered_classes,
-)
+from keras_crosscbam.classes import IGNORE, numbered_classes
 from keras_crosscbam.datasets.conversion.annotations import (
     UNLABELED,
     Annotations,
@@ -19,6 +14,7 @@ from keras_crosscbam.datasets.conversion.annotations import (
 )
 from keras_crosscbam.datasets.conversion.drawing import MaskFile
 from keras_crosscbam.datasets.conversion.source import check_images, get, read_text, split_named
+from keras_crosscbam.datasets.encodings import ColorEncoding, IndexEncoding
 from keras_crosscbam.images import open_image
 
 _NO_OVERLAPS = "masks contain one class for each pixel"

@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from keras_crosscbam.classes import IGNORE, ColorEncoding, IndexEncoding
+from keras_crosscbam.classes import IGNORE
 from keras_crosscbam.datasets.conversion.annotations import (
     UNLABELED,
     Annotations,
@@ -14,6 +14,7 @@ from keras_crosscbam.datasets.conversion.annotations import (
 )
 from keras_crosscbam.datasets.conversion.drawing import MaskFile
 from keras_crosscbam.datasets.conversion.source import read_text
+from keras_crosscbam.datasets.encodings import ColorEncoding, IndexEncoding
 from keras_crosscbam.datasets.folder import common_suffix
 from keras_crosscbam.datasets.listing import shorten_list
 from keras_crosscbam.datasets.masks import UnclearIdsError

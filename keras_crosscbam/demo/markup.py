@@ -14,8 +14,9 @@ CSS = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
 #intro h1 { margin: 0 0 .3rem; font-size: 1.6rem; }
 #intro p { margin: 0; font-size: 1.05rem; }
-#example button, #example button div, #example img { width: 10rem !important;
-  height: auto !important; max-height: none !important; }
+#example button { width: 10rem !important; height: auto !important; }
+#example button * { width: 100% !important; height: auto !important; max-width: none !important;
+  max-height: none !important; }
 .facts { width: 100%; border-collapse: collapse; font-size: .95rem; }
 .facts caption, .heading { text-align: left; font-weight: 600; padding-bottom: .35rem; }
 .facts, .facts * { border: none !important; }

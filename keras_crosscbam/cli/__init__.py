@@ -11,6 +11,7 @@ from keras_crosscbam.cli import (
     conversion,
     demo,
     deployment,
+    hub,
     inference,
     information,
     pictures,
@@ -58,6 +59,7 @@ def _parser():
         information,
         weights,
         demo,
+        hub,
     ):
         group.add_commands(command)
     return parser

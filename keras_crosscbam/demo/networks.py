@@ -81,7 +81,8 @@ def networks(
         ['Cross-CBAM-M, camvid (Keras)', 'Cross-CBAM-L, camvid (Keras)']
 
     Args:
-        files: paths that `keras_crosscbam.runtime.load` takes.
+        files: paths, or addresses on the Hugging Face Hub, that `keras_crosscbam.runtime.load`
+            takes.
         size: as in `keras_crosscbam.segment`, for networks that take images of any size. None for
             the shorter side that the shipped weights were trained at, 600.
 
@@ -95,8 +96,9 @@ def networks(
 
 
 def _from_file(file, size):
-    path, engine = split(file)
-    return DemoNetwork(f"{path} ({engine})", lambda: file, size)
+    engine = split(file)[1]
+    name = str(file).removeprefix(f"{engine}:")
+    return DemoNetwork(f"{name} ({engine})", lambda: file, size)
 
 
 def _shipped(variant, size):

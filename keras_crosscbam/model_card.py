@@ -93,22 +93,10 @@ def figures(entry: dict[str, Any]) -> Iterator[str]:
         yield f"Top-1 {100 * entry['val_top1']:.2f} % on {entry['val_images']} validation images."
         command = f"--data DIR --variant {entry['architecture'].upper()}"
     else:
-        full = entry["val_full_size"]
-        yield (
-            f"On the {entry['val_frames']} validation frames, single scale, in percent, at the "
-            "size of the labels:"
-        )
-        yield ""
-        yield "| | labels of 360x480 | labels of 720x960 |"
-        yield "|---|---|---|"
-        for title, figure in (
-            ("mean IoU", "val_mean_iou"),
-            ("pixel accuracy", "val_pixel_accuracy"),
-        ):
-            yield f"| **{title}** | **{100 * entry[figure]:.2f}** | **{100 * full[figure]:.2f}** |"
-        for name, iou in entry["val_iou"].items():
-            yield f"| {name} | {100 * iou:.1f} | {100 * full['val_iou'][name]:.1f} |"
-        yield ""
+        if "val_iou" in entry:
+            yield from validation_figures(entry)
+        if "held_out" in entry:
+            yield from held_out_figures(entry["held_out"])
         yield from test_figures(entry)
         variant = next(v for v in "SML" if VARIANTS[v].architecture == entry["architecture"])
         command = f"--data CamVid --variant {variant}"
@@ -116,6 +104,48 @@ def figures(entry: dict[str, Any]) -> Iterator[str]:
     yield "```bash"
     yield f"crosscbam evaluate {command} --weights {entry['name']}"
     yield "```"
+
+
+def validation_figures(entry: dict[str, Any]) -> Iterator[str]:
+    """Yields the lines of the figures on the validation frames."""
+    full = entry["val_full_size"]
+    yield (
+        f"On the {entry['val_frames']} validation frames, single scale, in percent, at the "
+        "size of the labels:"
+    )
+    yield ""
+    yield "| | labels of 360x480 | labels of 720x960 |"
+    yield "|---|---|---|"
+    for title, figure in (
+        ("mean IoU", "val_mean_iou"),
+        ("pixel accuracy", "val_pixel_accuracy"),
+    ):
+        yield f"| **{title}** | **{100 * entry[figure]:.2f}** | **{100 * full[figure]:.2f}** |"
+    for name, iou in entry["val_iou"].items():
+        yield f"| {name} | {100 * iou:.1f} | {100 * full['val_iou'][name]:.1f} |"
+    yield ""
+
+
+def held_out_figures(drives: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Yields the lines of the figures of trainings without one drive each, on that drive."""
+    yield (
+        "The same recipe trained without a drive and evaluated on the frames of that drive, single "
+        "scale, in percent:"
+    )
+    yield ""
+    heads = (f"{drive} ({figures['frames']} frames)" for drive, figures in drives.items())
+    yield f"| | {' | '.join(heads)} |"
+    yield f"|---|{'---|' * len(drives)}"
+    rows = {
+        "**mean IoU**": [figures["mean_iou"] for figures in drives.values()],
+        "**pixel accuracy**": [figures["pixel_accuracy"] for figures in drives.values()],
+    }
+    for name in dict.fromkeys(name for figures in drives.values() for name in figures["iou"]):
+        rows[name] = [figures["iou"].get(name) for figures in drives.values()]
+    for title, values in rows.items():
+        cells = ("none" if value is None else f"{100 * value:.1f}" for value in values)
+        yield f"| {title} | {' | '.join(cells)} |"
+    yield ""
 
 
 def test_figures(entry: dict[str, Any]) -> Iterator[str]:

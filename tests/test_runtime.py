@@ -62,6 +62,29 @@ def test_scores_are_resized_like_torch_does():
     np.testing.assert_allclose(scores, expected.permute(1, 2, 0), atol=1e-3)
 
 
+class GivenScores(Runtime):
+    """Outputs the scores that it is given, for an image of their height and width."""
+
+    def __init__(self, scores):
+        super().__init__("given", None, scores.shape[-1])
+        self.output = scores[None]
+
+    def run(self, prepared):
+        return self.output
+
+
+@pytest.mark.parametrize("output_size", [(9, 14), (18, 28), (33, 57), (9, 40), (5, 40), (4, 7)])
+def test_labels_of_another_size_are_those_of_the_resized_scores(rng, output_size):
+    """Larger labels are computed without resizing all scores, smaller ones from all of them."""
+    smooth = rng.normal(size=(9, 14, 6)).cumsum(0).cumsum(1).astype(np.float32)
+    run, image = GivenScores(smooth), np.zeros((9, 14, 3), np.uint8)
+    scores = run.scores(image, output_size=output_size)
+    labels = run.predict(image, output_size=output_size)
+    assert labels.shape == output_size
+    chosen = np.take_along_axis(scores, labels[..., None].astype(int), axis=-1)[..., 0]
+    assert (scores.max(axis=-1) - chosen).max() < 1e-4
+
+
 def test_classes_are_numbered_where_nobody_named_them():
     assert Stripes().classes.names == ("class 0", "class 1")
 

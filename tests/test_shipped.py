@@ -170,3 +170,22 @@ def test_cards_say_how_it_does_on_unseen_roads():
     assert "mean IoU **64.37**" in model_cards.card(large).replace("\n", " ")
     assert "By class" not in model_cards.card(large)
     assert "have not been evaluated yet" in model_cards.card({**m, "test_mean_iou": None})
+
+
+def test_cards_of_weights_that_were_trained_on_the_validation_frames_too():
+    (m, _) = kc.list_weights()["camvid"]
+    trained_on_all = {name: value for name, value in m.items() if not name.startswith("val_")}
+    drives = {"0006R0": ("Sky", 0.9), "0016E5": ("Pole", 0.25)}
+    held_out = {
+        drive: {"frames": 7, "mean_iou": 0.5, "pixel_accuracy": 0.8, "iou": {name: iou}}
+        for drive, (name, iou) in drives.items()
+    }
+    card = model_cards.card({**trained_on_all, "held_out": held_out, "val_curve": {}})
+    assert "| | 0006R0 (7 frames) | 0016E5 (7 frames) |" in card
+    assert "| Sky | 90.0 | none |\n| Pole | none | 25.0 |" in card
+    assert "validation frames, single scale" not in card
+
+
+def test_the_list_names_the_figure_on_test_frames(capsys):
+    assert main(["list"]) == 0
+    assert "camvid for cross_cbam_stdc1: test mIoU 63.65 %" in capsys.readouterr().out

@@ -4,10 +4,14 @@
           --full-size CamVid-960x720 --size 540x720 --imagenet \
           --hardware "2 CPU cores" --note "..."
 
+    $ python tools/publish_weights.py runs/camvid-m-with-val --name camvid --data CamVid \
+          --held-out 0006R0=runs/camvid-m-without-0006R0 0016E5=runs/camvid-m-without-0016E5 ...
+
 Writes `weights/ARCHITECTURE_NAME.weights.h5` in float16, loads the file with the public builders,
 evaluates it on the validation split, for CamVid also on the frames at full size, and writes the
-results to `weights/manifest.json`. For a pretrained encoder, the data set is the folder of its
-images.
+results to `weights/manifest.json`. Weights that were trained on the validation frames too are not
+evaluated on them. For these, `--held-out` evaluates runs of the same recipe without a drive. For a
+pretrained encoder, the data set is the folder of its images.
 """
 
 import argparse
@@ -23,11 +27,12 @@ import keras
 import keras_crosscbam as kc
 from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.datasets.classification import load_image_folders
-from keras_crosscbam.datasets.loading import list_split
+from keras_crosscbam.datasets.loading import list_split, load_held_out
 from keras_crosscbam.manifest import MANIFEST
 from keras_crosscbam.training.callbacks import EpochLog
 from keras_crosscbam.training.classification import MONITOR as ENCODER_MONITOR
 from keras_crosscbam.training.classification import TopOneValidation
+from keras_crosscbam.training.hold_out import has_seen
 from keras_crosscbam.training.resumable import BEST, DESCRIPTION, LOG
 from keras_crosscbam.training.segmentation import MONITOR
 from keras_crosscbam.variants import VARIANTS, encoder_name
@@ -44,6 +49,13 @@ def main():
         "--data", type=Path, required=True, nargs="+", help="folder of the data set, or folders"
     )
     parser.add_argument("--full-size", type=Path, help="folder of CamVid at 960x720")
+    parser.add_argument(
+        "--held-out",
+        nargs="+",
+        default=[],
+        metavar="DRIVE=RUN",
+        help="runs of the same recipe without a drive, to evaluate on that drive",
+    )
     parser.add_argument(
         "--imagenet", action="store_true", help="the encoder was pretrained on ImageNet's images"
     )
@@ -71,7 +83,13 @@ def main():
     measure = (
         partial(measure_encoder, images=described["data"])
         if is_encoder
-        else partial(measure_segmentation, full_size=args.full_size, imagenet=args.imagenet)
+        else partial(
+            measure_segmentation,
+            full_size=args.full_size,
+            imagenet=args.imagenet,
+            frames=described["data"]["train_frames"],
+            held_out=dict(pair.split("=", 1) for pair in args.held_out),
+        )
     )
     entry = {
         "name": args.name,
@@ -102,33 +120,54 @@ def commit():
     return subprocess.check_output(command, cwd=WEIGHTS, text=True).strip()
 
 
-def measure_segmentation(build, best, published, data, size, full_size, imagenet):
-    """Evaluates a network on CamVid; returns the fields of its manifest entry."""
+def measure_segmentation(build, best, published, data, size, full_size, imagenet, frames, held_out):
+    """Evaluates a network on CamVid; returns the fields of its manifest entry.
+
+    Args:
+        frames: number of frames that the network was trained on.
+        held_out: dict from a drive to the folder of a run without it.
+    """
     (data,) = data
+    splits = ("train", "val") if frames > len(list_split(data, "train").frames) else ("train",)
     val = kc.datasets.load_camvid(data, "val")
     scores = [kc.evaluate(build(weights=p), val, size, progress=True) for p in (best, published)]
     print(f"mean IoU float32 {scores[0]['mean_iou']:.6f}, float16 {scores[1]['mean_iou']:.6f}")
+    measured = {}
+    if splits == ("train",):
+        full = measure_full_size(build(weights=published), full_size, size)
+        measured = {**figures(scores[1]), "val_full_size": full}
+    unseen = {
+        drive: figures(evaluate_unseen(build, Path(run) / BEST, data, drive, size), "")
+        for drive, run in held_out.items()
+    }
     return {
-        **figures(scores[1]),
-        "val_full_size": measure_full_size(build(weights=published), full_size, size),
+        **measured,
+        **({"held_out": unseen} if unseen else {}),
         "num_classes": val.classes.num_classes,
         "classes": "camvid",
         "test_mean_iou": None,  # set after an evaluation on the test frames
-        "data": "CamVid, train split (367 frames, 480x360)",
-        "drives": list(list_split(data, "train").groups),
+        "data": f"CamVid, {' and '.join(splits)} split ({frames} frames, 480x360)",
+        "drives": list(list_split(data, splits).groups),
         "license": "weights: Apache-2.0; CamVid's frames: see its authors' terms"
         + ("; pretrained on images under ImageNet's terms" if imagenet else ""),
     }
 
 
-def figures(result):
+def evaluate_unseen(build, weights, data, drive, size):
+    """Returns the result of weights on a drive. Raises a `ValueError` if they have seen it."""
+    if has_seen(weights, "camvid", drive):
+        raise ValueError(f"{weights} was trained on frames of {drive}")
+    return kc.evaluate(build(weights=weights), load_held_out(data, drive), size, progress=True)
+
+
+def figures(result, prefix="val_"):
     """Returns the fields of the manifest entry for a result of `evaluate`."""
     return {
-        "val_frames": result["frames"],
-        "val_mean_iou": round(result["mean_iou"], 6),
-        "val_classes_in_mean": result["classes_in_mean"],
-        "val_pixel_accuracy": round(result["pixel_accuracy"], 6),
-        "val_iou": {name: round(iou, 6) for name, iou in result["iou"].items()},
+        f"{prefix}frames": result["frames"],
+        f"{prefix}mean_iou": round(result["mean_iou"], 6),
+        f"{prefix}classes_in_mean": result["classes_in_mean"],
+        f"{prefix}pixel_accuracy": round(result["pixel_accuracy"], 6),
+        f"{prefix}iou": {name: round(iou, 6) for name, iou in result["iou"].items()},
     }
 
 

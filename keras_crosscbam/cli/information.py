@@ -33,6 +33,14 @@ def _list(args):
     print("Weights:")
     for name, entries in kc.list_weights().items():
         for entry in entries:
-            figures = {"val_mean_iou": "val mIoU", "val_top1": "val top-1"}
-            score = next(f"{figures[k]} {100 * v:.2f} %" for k, v in entry.items() if k in figures)
-            print(f"  {name} for {entry['architecture']}: {score}, {entry['data']}")
+            print(f"  {name} for {entry['architecture']}: {_score(entry)}, {entry['data']}")
+
+
+def _score(entry):
+    """Returns the most informative figure of a manifest entry as text."""
+    figures = {"test_mean_iou": "test mIoU", "val_mean_iou": "val mIoU", "val_top1": "val top-1"}
+    for name, title in figures.items():
+        if entry.get(name) is not None:
+            return f"{title} {100 * entry[name]:.2f} %"
+    drives = (f"{d} {100 * f['mean_iou']:.2f} %" for d, f in entry.get("held_out", {}).items())
+    return f"mIoU on held-out drives: {', '.join(drives)}"

@@ -69,7 +69,7 @@ def push(
     contents: dict[str, Path | bytes] = {**files}
     contents[MANIFEST] = json.dumps({"models": models}, indent=1).encode()
     if _may_replace(Address(repo, head, README)):
-        contents[README] = readme(repo, models, license_id).encode()
+        contents[README] = _readme(address, models, license_id).encode()
     with explained(address):
         commit = api.create_commit(
             repo,
@@ -181,6 +181,16 @@ def _models_at(address):
         return read_manifest(fetch(address))
     except NotOnHubError:
         return {}
+
+
+def _readme(address, models, license_id):
+    try:
+        return readme(address.repo, models, license_id)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{address}: its {MANIFEST} describes models as no version of this package does "
+            f"({error!r}). Delete it there and push again."
+        ) from error
 
 
 def _may_replace(address):

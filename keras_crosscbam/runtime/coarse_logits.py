@@ -141,27 +141,24 @@ def _matrix(coarse, fine):
 def _labels(planes, rows, columns):
     """Returns the labels of one image, from its scores `(classes, h, w)`."""
     classes, height, width = planes.shape
-    # Indices of the scores at the four corners of each cell, repeated at the borders.
-    above, left = np.arange(-1, height)[:, None], np.arange(-1, width)
-    corners = np.stack(
-        [
-            np.clip(above + down, 0, height - 1) * width + np.clip(left + right, 0, width - 1)
-            for down, right in ((0, 0), (0, 1), (1, 0), (1, 1))
-        ]
-    )
-    best = argmax_of_planes(planes).ravel()[corners]
-    blocks = np.empty((*best.shape[1:], rows.weights.shape[1], columns.weights.shape[1]), np.uint8)
-    blocks[:] = best[0][..., None, None]
-    mixed = np.nonzero((best[1:] != best[0]).any(axis=0))
+    # The best class at the four corners of each cell; the outermost centers are repeated.
+    best = np.pad(argmax_of_planes(planes), 1, mode="edge")
+    corners = best[:-1, :-1], best[:-1, 1:], best[1:, :-1], best[1:, 1:]
+    first, *others = corners
+    blocks = first.repeat(rows.weights.shape[1], axis=0).repeat(columns.weights.shape[1], axis=1)
+    mixed = np.nonzero(np.any([first != other for other in others], axis=0))
     if len(mixed[0]):
-        blocks[mixed] = _mixed(
-            planes.reshape(classes, -1)[:, corners[:, *mixed]],
-            best[:, *mixed],
+        above, below = (np.clip(mixed[0] + down, 0, height - 1) * width for down in (-1, 0))
+        left, right = (np.clip(mixed[1] + aside, 0, width - 1) for aside in (-1, 0))
+        places = np.stack([above + left, above + right, below + left, below + right])
+        cells = blocks.reshape(height + 1, rows.weights.shape[1], width + 1, -1)
+        cells[mixed[0], :, mixed[1]] = _mixed(
+            planes.reshape(classes, -1)[:, places],
+            np.stack([corner[mixed] for corner in corners]),
             rows.weights[mixed[0]].T,
             columns.weights[mixed[1]].T,
         )
-    image = blocks.transpose(0, 2, 1, 3).reshape(rows.weights.size, columns.weights.size)
-    return image[rows.place][:, columns.place]
+    return blocks[rows.place][:, columns.place]
 
 
 def _mixed(scores, best, rows, columns):

@@ -46,6 +46,8 @@ class NetworkOutput(ABC):
             labels = [nearest(array, output_size) for array in self._labels(output, images)]
         else:
             scores = self._scores(output, images)
+            if np.greater_equal(output_size, scores.shape[1:3]).all():
+                return labels_of_coarse(scores, output_size)
             labels = [argmax_of_planes(bilinear_planes(array, output_size)) for array in scores]
         return np.stack(labels)
 

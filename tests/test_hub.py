@@ -10,6 +10,7 @@ import pytest
 import tiny_network
 import yaml
 from hub_server import TOKEN, Hub
+from PIL import Image
 from small_network import SMALL
 
 import keras_crosscbam as kc
@@ -108,30 +109,39 @@ def test_weights_make_a_round_trip(hub, weights, capsys):
     assert front["metrics"] == ["mean_iou"]
 
 
-def test_exported_files_make_a_round_trip(hub, onnx, tmp_path, capsys):
-    cut = tmp_path / "net"
-    cut.mkdir()
-    xml = tiny_network.openvino_file(cut / "tiny.xml", output="logits")
+def test_an_exported_file_makes_a_round_trip(hub, onnx, tmp_path, capsys):
     expected = kc.segment(onnx, STREET, size=32)
     kc.hub.push(onnx, REPO)
     np.testing.assert_array_equal(kc.segment(f"hf://{REPO}", STREET, size=32), expected)
-    kc.hub.push(xml, REPO)
+    address = f"onnxruntime:hf://{REPO}/tiny.onnx"
+    assert next(iter(networks([address]))) == f"hf://{REPO}/tiny.onnx (onnxruntime)"
+    out = ["--out", str(tmp_path), "--size", "32"]
+    assert cli.main(["segment", str(STREET), "--model", address, *out]) == 0
+    np.testing.assert_array_equal(Image.open(tmp_path / "street_labels.png"), expected)
+    capsys.readouterr()
+    assert failure(find_weights, f"hf://{REPO}", "") == (
+        f"hf://{REPO}: the repository has no weights file. Name a file: hf://{REPO}/FILE"
+    )
+    card = hub.repos[REPO][-1]["README.md"].decode()
+    assert "Classes, in order: a, b, c, d." in card
+
+
+@pytest.mark.slow
+def test_several_networks_of_one_repository(hub, onnx, tmp_path):
+    (tmp_path / "ir").mkdir()
+    xml = tiny_network.openvino_file(tmp_path / "ir" / "tiny.xml", output="logits")
+    for path in (onnx, xml):
+        kc.hub.push(path, REPO)
     assert {"tiny.onnx", "tiny.xml", "tiny.bin"} < hub.repos[REPO][-1].keys()
     address = f"hf://{REPO}/tiny.xml"
     np.testing.assert_array_equal(kc.segment(address, STREET), kc.segment(xml, STREET))
-    address = f"openvino:hf://{REPO}/tiny.onnx"
-    assert next(iter(networks([address]))) == f"hf://{REPO}/tiny.onnx (openvino)"
-    out = ["--out", str(tmp_path / "out"), "--size", "32"]
-    assert cli.main(["segment", str(STREET), "--model", address, *out]) == 0
-    capsys.readouterr()
+    run = kc.runtime.load(f"openvino:hf://{REPO}/tiny.onnx")
+    assert "openvino" in type(run).__module__
     assert failure(kc.runtime.load, f"hf://{REPO}") == (
         f"hf://{REPO}: the repository has several networks (tiny.onnx, tiny.xml). Name a file: "
         f"hf://{REPO}/FILE"
     )
-    assert "has no weights file" in failure(kc.CrossCBAM_M, weights=f"hf://{REPO}")
-    card = hub.repos[REPO][-1]["README.md"].decode()
-    assert "## tiny.onnx" in card
-    assert "Classes, in order: a, b, c, d." in card
+    assert "## tiny.onnx" in hub.repos[REPO][-1]["README.md"].decode()
 
 
 def test_a_tampered_file_is_refused(hub, weights):

@@ -67,12 +67,11 @@ class PhotoResult:
 
     def save(self, folder: Path, opacity: float) -> tuple[Path, Path]:
         """Writes the overlay with a legend and the labels; returns the paths of both."""
-        paths = tuple(
-            folder / f"{Path(self.name).stem}_{kind}.png" for kind in ("overlay", "labels")
-        )
-        save_image(overlay(self.image, self.labels, self.classes, opacity), paths[0])
-        save_image(Image.fromarray(self.labels), paths[1])
-        return paths
+        stem = Path(self.name).stem
+        picture, labels = folder / f"{stem}_overlay.png", folder / f"{stem}_labels.png"
+        save_image(overlay(self.image, self.labels, self.classes, opacity), picture)
+        save_image(Image.fromarray(self.labels), labels)
+        return picture, labels
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def segment_upload(
 
 
 def _segment_photo(network, run, path):
-    times: dict[str, float] = {}
+    times = {}
     with _timed(times, "decode"):
         image = read_channels(path, run.channels)
     with _timed(times, "resize"):

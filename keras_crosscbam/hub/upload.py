@@ -6,7 +6,7 @@ import inspect
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keras_crosscbam.checksum import file_sha256
 from keras_crosscbam.hub.address import PREFIX, Address, check_repo
@@ -114,7 +114,7 @@ def _weights(path, address):
     from keras_crosscbam.models.weights import find_weights
 
     weights = find_weights(path, "")
-    described: dict[str, Any] = {
+    described = {
         "use": f"import keras_crosscbam as kc\n\nmodel = {_builder(weights, address)}",
         "classes": list(weights.classes.names) if weights.classes else None,
     }

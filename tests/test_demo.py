@@ -232,6 +232,7 @@ def _environment(monkeypatch):
         monkeypatch.setenv(name, os.environ.get(name, ""))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_environment")
 def test_the_page_is_served_on_loopback(model):
     pytest.importorskip("gradio", reason=NEEDS_GRADIO)

@@ -29,6 +29,13 @@ def add_commands(command):
     )
     sub.add_argument("--batch", type=int, default=1, help="batch size, 0 for any (default: 1)")
     sub.add_argument("--frames", type=Path, help="image or folder for the comparison")
+    sub.add_argument(
+        "--triton",
+        type=Path,
+        metavar="DIR",
+        help="also put the ONNX file or TensorRT engine into this model repository of the Triton "
+        "Inference Server, as the next version of a model with the name of the file",
+    )
     add_engine(sub.add_argument_group("TensorRT engines"))
     add_model(sub)
 
@@ -85,6 +92,8 @@ def _export(args):
     from keras_crosscbam import export
     from keras_crosscbam.image_files import image_files
 
+    if args.triton is not None and args.to not in ("onnx", "tensorrt"):
+        raise ValueError(f"--triton is for --to onnx and --to tensorrt; got --to {args.to}")
     model, size = _keras_model(args)
     common = {
         "input_size": size,
@@ -116,6 +125,9 @@ def _export(args):
                 timing_cache=args.timing_cache,
             )
         )
+    if args.triton is not None:
+        engine = args.out if args.to == "tensorrt" else None
+        print(export.to_triton(graph, args.triton, engine=engine))
 
 
 def _quantize(args):

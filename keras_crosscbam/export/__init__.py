@@ -7,6 +7,7 @@ from keras_crosscbam.export.parity import Parity, ParityError
 from keras_crosscbam.export.quantization.int8 import QuantizationError, QuantizationReport, quantize
 from keras_crosscbam.export.saved_model import to_saved_model
 from keras_crosscbam.export.tensorrt.engine import EngineReport, build_engine
+from keras_crosscbam.export.triton import to_triton
 
 __all__ = [
     "EngineReport",
@@ -20,4 +21,5 @@ __all__ = [
     "to_onnx",
     "to_openvino",
     "to_saved_model",
+    "to_triton",
 ]

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_crosscbam.checksum import file_sha256
+from keras_crosscbam.hub.address import is_address
+from keras_crosscbam.hub.download import download_weights
 
 MANIFEST = "manifest.json"
 # In an installed wheel the weights are inside the package, in a checkout next to it.
@@ -44,7 +46,8 @@ def find_file(weights, architecture):
 
     Args:
         weights: a name of `list_weights()`, the path of a `.weights.h5` file as written by
-            `model.save_weights`, or a URL of such a file. A path or URL may end in
+            `model.save_weights`, a URL of such a file, or its address on the Hugging Face Hub,
+            `hf://user/name` or `hf://user/name@revision/file`. All but a name may end in
             `#sha256=<64 digits>`. A file with the name of a shipped one is checked against the
             manifest.
         architecture: selects the entry among those of one name, such as `"cross_cbam_stdc1"`.
@@ -58,7 +61,9 @@ def find_file(weights, architecture):
     text = str(weights)
     location, _, expected = text.partition("#sha256=")
     entry = {}
-    if re.match(r"https?://", location):
+    if is_address(location):
+        path, entry = download_weights(location)
+    elif re.match(r"https?://", location):
         path = _fetch(location, expected)
     elif location.endswith((".h5", ".hdf5")) or Path(location).is_file():
         path = Path(location)

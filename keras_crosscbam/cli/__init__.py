@@ -9,7 +9,9 @@ import sys
 
 from keras_crosscbam.cli import (
     conversion,
+    demo,
     deployment,
+    hub,
     inference,
     information,
     pictures,
@@ -58,6 +60,8 @@ def _parser():
         speed,
         information,
         weights,
+        demo,
+        hub,
     ):
         group.add_commands(command)
     return parser

@@ -4,6 +4,9 @@ import argparse
 from fractions import Fraction
 from pathlib import Path
 
+from keras_crosscbam.hub.address import PREFIX, is_address
+from keras_crosscbam.hub.download import download_network
+from keras_crosscbam.manifest import find_file
 from keras_crosscbam.variants import VARIANTS
 
 VARIANT_NAMES = ", ".join(VARIANTS)
@@ -44,12 +47,16 @@ def add_data(sub, split=None, hold_out=None, several=False):
 
 def add_model(sub):
     sub.add_argument("--variant", default="M", help=f"{VARIANT_NAMES} (default: M)")
-    sub.add_argument("--weights", default="camvid", help="name, path or URL (default: camvid)")
+    sub.add_argument(
+        "--weights",
+        default="camvid",
+        help="name, path, URL, or hf://USER/NAME of the Hugging Face Hub (default: camvid)",
+    )
     sub.add_argument(
         "--model",
-        type=Path,
         help="a file to run instead: .keras, .onnx, .xml, .tflite, .engine, or a SavedModel "
-        "folder, with an optional engine as a prefix, as in openvino:m.onnx",
+        "folder, or its address on the Hugging Face Hub, hf://USER/NAME/FILE, with an optional "
+        "engine as a prefix, as in openvino:m.onnx",
     )
     sub.add_argument(
         "--size",
@@ -129,7 +136,7 @@ def image_size(text):
 def load_model(args):
     """Returns the model of the arguments, and the (height, width) of its weights or None."""
     if args.model is not None:
-        return args.model, None
+        return _local(args.model), None
     import keras_crosscbam as kc
     from keras_crosscbam.models.weights import find_weights
 
@@ -138,6 +145,12 @@ def load_model(args):
     channels = find_weights(args.weights, variant.architecture).channels or 3
     model = build(weights=args.weights, input_shape=(None, None, channels))
     return model, trained_at(args.weights, variant.architecture)
+
+
+def _local(model):
+    """Returns the path of `--model`, after downloading it if it is an address on the Hub."""
+    engine, prefix, address = model.partition(PREFIX)
+    return Path(f"{engine}{download_network(prefix + address)}" if prefix else model)
 
 
 def load_runtime(args):
@@ -161,14 +174,16 @@ def with_views(run, args):
 
 def trained_at(weights, architecture):
     """Returns the (height, width) of named weights; None for other weights."""
-    entry = manifest_entry(weights, architecture)
-    return entry and tuple(entry["input_size"])
+    size = (manifest_entry(weights, architecture) or {}).get("input_size")
+    return size and tuple(size)
 
 
 def manifest_entry(weights, architecture):
-    """Returns the manifest entry of named weights; None for other weights."""
+    """Returns the manifest entry of named weights or of weights on the Hub; None for others."""
     import keras_crosscbam as kc
 
+    if is_address(weights):
+        return find_file(weights, architecture)[1] or None
     entries = kc.list_weights().get(weights, [])
     return next((entry for entry in entries if entry["architecture"] == architecture), None)
 

@@ -160,10 +160,10 @@ def _keras_model(args):
     """Returns the Keras model to export, and the (height, width) of the file."""
     import keras
 
-    if args.model is not None and args.model.suffix != ".keras":
-        raise ValueError(f"--model must be a .keras file to export; got {args.model}")
     model, size = load_model(args)
     if isinstance(model, Path):
+        if model.suffix != ".keras":
+            raise ValueError(f"--model must be a .keras file to export; got {args.model}")
         model = keras.saving.load_model(model, compile=False)
     size = args.size or size
     if isinstance(size, int):

@@ -60,7 +60,8 @@ BASE_DOCSTRING = """{summary}
             the value stored in the weights, or no activation without weights.
         aux_head: whether to add the auxiliary FCN head on stage 4, for training. The model then
             returns `{{"main": ..., "aux": ...}}`. `inference_model` removes the auxiliary head.
-        weights: None, the name of shipped weights (`list_weights()`), a path or a URL.
+        weights: None, the name of shipped weights (`list_weights()`), a path, a URL, or an address
+            on the Hugging Face Hub, `"hf://user/name"` or `"hf://user/name@revision/file"`.
         backbone_weights: weights of the encoder alone, given like `weights` and loaded before
             them.
         include_preprocessing: whether the model normalizes pixels of 0..255 itself. Without it,

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_crosscbam.hub.address import is_address
+from keras_crosscbam.hub.download import download_network
 from keras_crosscbam.runtime.base import Runtime
 from keras_crosscbam.runtime.normalization import Normalization
 
@@ -84,8 +86,10 @@ def load(
 
     Args:
         model: a `keras.Model`, a `Runtime`, or the path of a `.keras`, `.onnx`, `.xml` (OpenVINO),
-            `.tflite`, `.engine` or `.plan` (TensorRT) file or of a SavedModel folder. A path may
-            have an engine name and a colon as a prefix: `"openvino:m.onnx"`.
+            `.tflite`, `.engine` or `.plan` (TensorRT) file or of a SavedModel folder, or the
+            address of one on the Hugging Face Hub, `hf://user/name` or
+            `hf://user/name@revision/file`. A path or address may have an engine name and a colon as
+            a prefix: `"openvino:m.onnx"`.
         classes: the `ClassTable`, if the model does not contain one. If it does, the order is that
             of the model and the colors are those of this table.
         engine: the engine for a file, one of `keras_crosscbam.runtime.loading.ENGINES`; None for
@@ -164,6 +168,8 @@ def split(model, engine=None):
         >>> split("openvino:m.onnx")  # doctest: +SKIP
         (PosixPath('m.onnx'), 'openvino')
 
+    The path of an address on the Hugging Face Hub is that of the downloaded file.
+
     Raises:
         ValueError: for a text that is not the path of a file that an engine runs.
     """
@@ -171,6 +177,8 @@ def split(model, engine=None):
     prefix, colon, rest = (text or "").partition(":")
     if colon and prefix in ENGINES:
         text, engine = rest, engine or prefix
+    if is_address(text):
+        text = str(download_network(text))
     path = Path(text or "")
     kind = SAVED_MODEL if path.is_dir() else path.suffix.lower()
     runs = [name for name, e in ENGINES.items() if kind in e.endings]

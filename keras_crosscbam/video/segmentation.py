@@ -50,6 +50,7 @@ def segment_video(
     rate: float = 25,
     progress: bool = False,
     show: bool = False,
+    opacity: float = 0.5,
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
     """Segments a video, a camera or a stream frame by frame.
 
@@ -86,6 +87,7 @@ def segment_video(
         rate: frames/s of a folder of images.
         progress: whether to print frames, frames/s and the time left.
         show: whether to show the overlay in a window; closing it ends the iterator.
+        opacity: weight of the colors in the overlay, 0..1.
 
     Returns:
         An iterator over `(frame, labels)`: uint8 RGB `(height, width, 3)` and uint8 labels
@@ -97,7 +99,7 @@ def segment_video(
         ImportError: if PyAV, or OpenCV for a webcam, is not installed.
         SourceLostError: a `RuntimeError`, raised after the last frame of a lost camera or stream.
     """
-    _check(every, start, duration, smoothing)
+    _check(every, start, duration, smoothing, opacity)
     check_threshold(threshold)
     run = runtime.load(model, classes)
     run.check_size(size)
@@ -113,7 +115,14 @@ def segment_video(
     options = {"size": size, "batch": batch, "smoothing": smoothing, "threshold": threshold}
     try:
         sinks = _Sinks(
-            video, out and Path(out), folder, shares and Path(shares), run.classes, names, every
+            video,
+            out and Path(out),
+            folder,
+            shares and Path(shares),
+            run.classes,
+            names,
+            every,
+            opacity,
         )
     except BaseException:
         video.close()
@@ -122,7 +131,7 @@ def segment_video(
     return _segmented(run, video, part, options, sinks, screen)
 
 
-def _check(every, start, duration, smoothing):
+def _check(every, start, duration, smoothing, opacity):
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"`every` must be a whole number from 1. Received: {every}")
     if not 0 <= start < np.inf:
@@ -131,6 +140,8 @@ def _check(every, start, duration, smoothing):
         raise ValueError(f"`duration` must be a positive number of seconds. Received: {duration}")
     if not 0 <= smoothing < 1:
         raise ValueError(f"`smoothing` must be from 0 to below 1. Received: {smoothing}")
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"`opacity` must be from 0 to 1. Received: {opacity}")
 
 
 def _segmented(run, video, part, options, sinks, screen):
@@ -214,8 +225,9 @@ class _Finish:
 class _Sinks:
     """Writes the results of each frame: overlay, labels, shares."""
 
-    def __init__(self, video, out, labels, shares, classes, names, every):
+    def __init__(self, video, out, labels, shares, classes, names, every, opacity):
         self._classes, self._names, self._labels = classes, names, labels
+        self._opacity = opacity
         self._canvas = None
         for folder in (out and out.parent, labels, shares and shares.parent):
             if folder is not None:
@@ -248,7 +260,9 @@ class _Sinks:
             canvas[:, width:] = legend
             self._canvas = (height, width), canvas
         picture = self._canvas[1].copy()
-        picture[:height, :width] = painted(image, labels, self._classes, shown=self._names)
+        picture[:height, :width] = painted(
+            image, labels, self._classes, self._opacity, shown=self._names
+        )
         return picture
 
     def close(self):

@@ -20,6 +20,7 @@ from small_network import SMALL
 # The longest files come first, so that no worker is left with one at the end.
 LONGEST = ("test_training", "test_distillation", "test_export", "test_training_networks")
 LONGEST += ("test_classification", "test_rewrites", "test_formats", "test_backends")
+LONGEST += ("test_weights", "test_weight_conversion", "test_train_build", "test_peers")
 LONGEST += ("test_weight_conversion", "test_weights")
 
 

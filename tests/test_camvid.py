@@ -430,5 +430,5 @@ def test_real_layouts_agree(data_root):
     assert [i.stem for i, _ in full.pairs] == [i.stem for i, _ in small.pairs]
     # The index labels were subsampled on this grid: the other three offsets agree on 98.6 to
     # 99.0 % of the pixels, this one on 99.90 %.
-    equal = [full[i][1][1::2, ::2] == small[i][1] for i in range(len(small))]
+    equal = [full[i][1][1::2, ::2] == small[i][1] for i in range(0, len(small), 5)]
     assert np.mean(equal) > 0.998

@@ -369,7 +369,11 @@ def student(weights=None, **options):
 def lessons(teacher_file):
     """A recipe of forty steps with a teacher."""
     return taught(
-        str(teacher_file), steps_per_epoch=20, learning_rate=5e-3, distillation_weight=10.0
+        str(teacher_file),
+        steps_per_epoch=20,
+        learning_rate=5e-3,
+        distillation_weight=10.0,
+        keep="last",
     )
 
 

@@ -29,9 +29,11 @@ def pixels(*shape):
 
 
 @pytest.mark.parametrize(
-    ("layout", "opset", "size"), [("nchw", 18, (64, 96)), ("nhwc", 13, (65, 97))]
+    ("fixture", "layout", "opset", "size"),
+    [("network", "nchw", 18, (64, 96)), ("small_network", "nhwc", 13, (65, 97))],
 )
-def test_logits_equal_keras(network, tmp_path, layout, opset, size):
+def test_logits_equal_keras(request, tmp_path, fixture, layout, opset, size):
+    network = request.getfixturevalue(fixture)
     written_for = "onnxruntime" if opset <= 17 else None
     result = kc.export.to_onnx(
         network, tmp_path / "m.onnx", size, layout=layout, optimize_for=written_for, opset=opset

@@ -65,14 +65,9 @@ def of_layers(*stack, shape=(9, 11, 3)):
 
 
 @pytest.mark.parametrize(("rates", "filters", "parameters", "macs"), PAPER)
-def test_parameters_with_auxiliary_head(rates, filters, parameters, macs):
+def test_parameters_with_and_macs_without_auxiliary_head(rates, filters, parameters, macs):
     model = cross_cbam(rates=rates, filters=filters)
     assert trainable_parameters(model) == parameters
-
-
-@pytest.mark.parametrize(("rates", "filters", "parameters", "macs"), PAPER)
-def test_macs_without_running_the_auxiliary_head(rates, filters, parameters, macs):
-    model = cross_cbam(rates=rates, filters=filters)
     assert count_macs(model, input_size=(512, 1024)) == macs
 
 

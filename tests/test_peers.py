@@ -107,9 +107,9 @@ def test_networks_of_any_size_compute_the_same(rng, name, tmp_path):
     [
         ("stdc1-seg", 2, 1),
         ("pp-liteseg-t", 0, 6),
-        ("ddrnet-23-slim", 0, 7),
-        ("pidnet-s", 0, 11),
-        ("sctnet-s", 0, 5),
+        pytest.param("ddrnet-23-slim", 0, 7, marks=pytest.mark.slow),
+        pytest.param("pidnet-s", 0, 11, marks=pytest.mark.slow),
+        pytest.param("sctnet-s", 0, 5, marks=pytest.mark.slow),
     ],
 )
 def test_exported_graphs_are_clean(tmp_path, capsys, name, nearest, linear):

@@ -93,3 +93,24 @@ def test_folders_of_earlier_versions_are_resumed(made_camvid, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         run(made_camvid, tmp_path, recipe)
     assert "which did not record network" in caplog.text
+
+
+def sequential(input_shape, classes):
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Conv2D(len(classes), 1)])
+
+
+class Subclass(keras.Model):
+    """A model whose layers are only known when it is called."""
+
+
+def test_a_sequential_model_is_trained(made_camvid, tmp_path):
+    best = run(made_camvid, tmp_path, SHORT, build=sequential)
+    model = kc.models.surgery.as_functional(sequential((None, None, 3), range(11)))
+    model.load_weights(best)
+    scores = kc.evaluate(model, kc.datasets.load_camvid(made_camvid, "val"))
+    assert log_of(tmp_path)[-1]["val_mean_iou"] == pytest.approx(scores["mean_iou"], abs=1e-6)
+
+
+def test_a_model_without_known_inputs_is_refused(made_camvid, tmp_path):
+    with pytest.raises(ValueError, match=r"`build` must return .* Received: Subclass"):
+        run(made_camvid, tmp_path, SHORT, build=lambda *_: Subclass())

@@ -35,7 +35,7 @@ class Card:
     source: str
     remark: str = ""
 
-    def rate(self, precision):
+    def rate(self, precision: str) -> float | None:
         """Returns the rate of a precision in operations per second; None if there is none."""
         rate = getattr(self, precision)
         return None if rate is None else 1e12 * rate

@@ -36,7 +36,7 @@ def _times(kernel, card, precision):
 def seconds(ideal, kernels, efficiency):
     """Returns the time of a number of kernels.
 
-    >>> seconds(ideal=2e-3, kernels=100, efficiency=0.5)
+    >>> round(seconds(ideal=2e-3, kernels=100, efficiency=0.5), 6)
     0.0045
     """
     return ideal / efficiency + kernels * LAUNCH

@@ -31,7 +31,11 @@ from keras_crosscbam.training.report import write_report
 from keras_crosscbam.training.resumable import open_run
 from keras_crosscbam.training.teachers import find_teachers
 from keras_crosscbam.training.tensorboard import TensorBoardPictures
-from keras_crosscbam.training.training_model import check_recipe_for_build, training_model
+from keras_crosscbam.training.training_model import (
+    built_model,
+    check_recipe_for_build,
+    training_model,
+)
 from keras_crosscbam.training.validation import SegmentationValidation
 
 if TYPE_CHECKING:
@@ -176,11 +180,11 @@ def progress_scores(classes):
 
 def _report(out, best, recipe, val_set, build):
     # The model of the report computes in float32, independent of the dtype policy in training.
-    input_shape = (None, None, val_set.channels)
     if build:
-        model = inference_model(build(input_shape, val_set.classes))
+        model = inference_model(built_model(build, val_set))
         model.load_weights(best)
     else:
+        input_shape = (None, None, val_set.channels)
         model = CrossCBAM(
             **recipe.network, input_shape=input_shape, classes=val_set.classes, weights=best
         )

@@ -4,7 +4,7 @@ import dataclasses
 
 from keras_crosscbam.models.class_names import rewired
 from keras_crosscbam.models.cross_cbam import CrossCBAM
-from keras_crosscbam.models.surgery import freeze_backbone
+from keras_crosscbam.models.surgery import as_functional, freeze_backbone
 from keras_crosscbam.training.recipe import STARTS
 from keras_crosscbam.training.teachers import with_teachers
 from keras_crosscbam.variants import encoder_name
@@ -25,7 +25,7 @@ def training_model(train_set, recipe, run, teachers, build=None):
         recipe, and `"distilled"` with teachers.
     """
     if build:
-        model = build((None, None, train_set.channels), train_set.classes)
+        model = built_model(build, train_set)
         if not isinstance(model.output, dict):
             model = rewired(model, model.input, {"main": model.output})
     else:
@@ -33,6 +33,21 @@ def training_model(train_set, recipe, run, teachers, build=None):
     if teachers:
         return with_teachers(model, teachers, recipe.teacher_architecture)
     return model
+
+
+def built_model(build, dataset):
+    """Returns the network of `build` for a data set, as a functional model.
+
+    Raises:
+        ValueError: if `build` returns neither a functional nor a sequential model.
+    """
+    model = build((None, None, dataset.channels), dataset.classes)
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            "`build` must return a functional or sequential `keras.Model`. "
+            f"Received: {type(model).__name__}"
+        )
+    return as_functional(model)
 
 
 def _cross_cbam(train_set, recipe, run):

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all notebooks lint format wheel docs clean
+.PHONY: demo test test-all test-demo notebooks lint format wheel docs clean
 
 demo: $(VENV)/.installed ## segment the street photograph with the shipped weights
 	$(BIN)/python examples/demo.py --out demo-out
@@ -12,8 +12,11 @@ demo: $(VENV)/.installed ## segment the street photograph with the shipped weigh
 test: $(VENV)/.dev ## the tests, but for those that take minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test-all: $(VENV)/.dev ## all tests
+test-all: $(VENV)/.dev test-demo ## all tests
 	$(BIN)/python -m pytest
+
+test-demo: $(VENV)-demo/.installed ## the demo page, with Gradio, and in Chromium where that is installed
+	$(VENV)-demo/bin/python -m pytest tests/test_demo.py
 
 notebooks: $(VENV)/.dev ## run the example notebooks
 	$(BIN)/python -m pytest tests/test_notebooks.py
@@ -34,7 +37,7 @@ docs: $(VENV)/.docs ## the documentation as a site, into site/; warnings are err
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean: ## remove the environment and what the demo wrote
-	rm -rf $(VENV) demo-out build dist site *.egg-info
+	rm -rf $(VENV) $(VENV)-demo demo-out build dist site *.egg-info
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
@@ -51,4 +54,11 @@ $(VENV)/.docs: $(VENV)/.created pyproject.toml setup.cfg
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[cpu,dev,tensorrt-rtx]'
+	touch $@
+
+# Gradio excludes the newest Pillow, which the other tests use.
+$(VENV)-demo/.installed: pyproject.toml setup.cfg
+	$(PYTHON) -m venv $(VENV)-demo
+	$(VENV)-demo/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-demo/bin/python -m pip install --quiet --editable '.[cpu,demo,onnx]' openvino playwright pytest
 	touch $@

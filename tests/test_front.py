@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_hold_out import NAMES, save_frame
+from test_hold_out import make_drives
 
 import keras_crosscbam as kc
 from keras_crosscbam.benchmark.statistics import Interval
@@ -239,17 +239,7 @@ def test_recipe_is_that_of_camvid_without_its_network():
 
 @pytest.fixture(scope="module")
 def drives(tmp_path_factory):
-    """Frames of three drives with blocks of four classes, at 64x96 pixels."""
-    root, rng = tmp_path_factory.mktemp("camvid"), np.random.default_rng(0)
-    for split, frames in NAMES.items():
-        lines = []
-        for name in frames:
-            ids = rng.choice(np.array([0, 1, 2, 4], np.uint8), (4, 6)).repeat(16, 0).repeat(16, 1)
-            image, mask = f"{split}/{name}.png", f"{split}annot/{name}.png"
-            save_frame(root / image, root / mask, ids)
-            lines.append(f"{image} {mask}\n")
-        (root / f"{split}.txt").write_text("".join(lines))
-    return root
+    return make_drives(tmp_path_factory.mktemp("camvid"), columns=6)
 
 
 @pytest.mark.slow

@@ -41,19 +41,23 @@ def save_frame(image, mask, ids):
         Image.fromarray(array).save(path)
 
 
-@pytest.fixture(scope="module")
-def drives(tmp_path_factory):
-    """Frames of three drives in SegNet's layout, blocks of the classes 0 to 2 and of 4."""
-    root, rng = tmp_path_factory.mktemp("camvid"), np.random.default_rng(0)
+def make_drives(root, columns):
+    """Writes frames of three drives in SegNet's layout: blocks of the classes 0 to 2 and of 4."""
+    rng = np.random.default_rng(0)
     for split, frames in NAMES.items():
         lines = []
         for name in frames:
-            ids = rng.choice(np.array([0, 1, 2, 4], np.uint8), (4, 4)).repeat(16, 0).repeat(16, 1)
+            ids = rng.choice(np.array([0, 1, 2, 4], np.uint8), (4, columns))
             image, mask = f"{split}/{name}.png", f"{split}annot/{name}.png"
-            save_frame(root / image, root / mask, ids)
+            save_frame(root / image, root / mask, ids.repeat(16, axis=0).repeat(16, axis=1))
             lines.append(f"{image} {mask}\n")
         (root / f"{split}.txt").write_text("".join(lines))
     return root
+
+
+@pytest.fixture(scope="module")
+def drives(tmp_path_factory):
+    return make_drives(tmp_path_factory.mktemp("camvid"), columns=4)
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,17 @@ def conv(filters, kernel_size, name, strides=1):
     )
 
 
+def classifier(num_classes):
+    """The 1x1 convolution from features to scores, with a bias."""
+    return layers.Conv2D(
+        num_classes,
+        1,
+        data_format="channels_last",
+        kernel_initializer="he_normal",
+        name="classifier",
+    )
+
+
 def conv_bn(x, filters, kernel_size, name, strides=1):
     """Convolution with symmetric padding and batch normalization, without ReLU."""
     if strides > 1 and kernel_size > 1:

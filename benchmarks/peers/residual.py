@@ -1,9 +1,9 @@
 """Residual blocks and heads of the networks that descend from ResNet: DDRNet, PIDNet, SCTNet."""
 
-from keras import layers, ops
+from keras import ops
 
 from keras_crosscbam.layers.conv import batch_norm
-from peers.parts import conv, conv_bn
+from peers.parts import classifier, conv, conv_bn
 
 
 def stem(x, filters):
@@ -56,10 +56,4 @@ def residual_head(x, filters, num_classes):
     """Computes scores with a 3x3 and a 1x1 convolution, each after normalization and ReLU."""
     x = bn_relu_conv(x, filters, 3, name="head")
     x = ops.relu(batch_norm(name="classifier_bn")(x))
-    return layers.Conv2D(
-        num_classes,
-        1,
-        data_format="channels_last",
-        kernel_initializer="he_normal",
-        name="classifier",
-    )(x)
+    return classifier(num_classes)(x)

@@ -13,7 +13,7 @@ from keras.initializers import RandomNormal
 
 from keras_crosscbam.layers import ConvBNReLU, ResizeLike
 from keras_crosscbam.layers.conv import batch_norm
-from peers.parts import conv_bn, from_pixels_to_scores
+from peers.parts import classifier, conv_bn, from_pixels_to_scores
 from peers.pyramid import deep_pyramid_pooling
 from peers.residual import stage, stem
 
@@ -40,13 +40,7 @@ def sctnet(size, input_shape, num_classes=19):
         context = ResizeLike(name="context_resize")([context, early])
         x = ops.concatenate([ops.relu(early), context], axis=-1)
         x = ConvBNReLU(4 * filters, 3, name="head")(x)
-        return layers.Conv2D(
-            num_classes,
-            1,
-            data_format="channels_last",
-            kernel_initializer="he_normal",
-            name="classifier",
-        )(x)
+        return classifier(num_classes)(x)
 
     return from_pixels_to_scores(scores, input_shape, f"sctnet_{size}")
 
